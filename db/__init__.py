@@ -1,0 +1,5 @@
+"""What the application shares: `connect(url)`, the models and `python -m db.init_db`."""
+
+from db.url import MissingDriver, UnusableURL, connect
+
+__all__ = ["MissingDriver", "UnusableURL", "connect"]

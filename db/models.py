@@ -1,0 +1,236 @@
+"""Peewee models of the forecasting application's tables, bound to no database.
+
+    from db.models import MODELS, WeeklyActuals
+
+    with database.bind_ctx(MODELS):
+        WeeklyActuals.select().where(WeeklyActuals.week_number == 1)
+
+`WeeklyActuals` is the only description of `weekly_actuals` that there is: the migration creates,
+checks and mends the table by what is declared here.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Sequence
+
+from peewee import (
+    SQL,
+    AutoField,
+    CharField,
+    Context,
+    Database,
+    DateField,
+    DateTimeField,
+    DoubleField,
+    ForeignKeyField,
+    IntegerField,
+    JSONField,
+    Model,
+    Node,
+    NodeList,
+    TextField,
+)
+
+_UTC_NOW = {
+    "sqlite": "CURRENT_TIMESTAMP",  # UTC: https://sqlite.org/lang_createtable.html
+    "postgresql": "(now() AT TIME ZONE 'utc')",  # CURRENT_TIMESTAMP would be the session's local time
+    "mysql": "(UTC_TIMESTAMP())",  # CURRENT_TIMESTAMP would be the session's local time
+}
+
+
+def _backend(ctx: Context) -> str:
+    """DDL is written from a context that does not name the database; its settings give it away."""
+    if ctx.state.quote == "``":
+        return "mysql"
+    return "postgresql" if ctx.state.field_types["DATETIME"] == "TIMESTAMP" else "sqlite"
+
+
+def utc_now() -> datetime.datetime:
+    """Return the time now in UTC, naive and in whole seconds, as the database's default gives it."""
+    return datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None, microsecond=0)
+
+
+class UtcNow(Node):
+    """`DEFAULT` of a column: now, in UTC, whatever the time zone of the server or the session."""
+
+    def __sql__(self, ctx: Context) -> Context:
+        return ctx.literal("DEFAULT " + _UTC_NOW[_backend(ctx)])
+
+
+class LastingAutoField(AutoField):
+    """An auto-increment key whose values are never given out twice, on SQLite too."""
+
+    def ddl(self, ctx: Context) -> Node:
+        ddl = super().ddl(ctx)
+        return NodeList((ddl, SQL("AUTOINCREMENT"))) if _backend(ctx) == "sqlite" else ddl
+
+
+class FloatField(DoubleField):
+    """8 bytes on every backend; Peewee's own `FloatField` has 4 on a server."""
+
+    def ddl_datatype(self, ctx: Context) -> Node:
+        return SQL("FLOAT") if _backend(ctx) == "sqlite" else super().ddl_datatype(ctx)
+
+
+def _created_at() -> DateTimeField:
+    return DateTimeField(null=True, default=utc_now, constraints=[UtcNow()])
+
+
+def _one_of(name: str, column: str, *values: str) -> SQL:
+    quoted = ", ".join(f"'{value}'" for value in values)
+    return SQL(f"CONSTRAINT {name} CHECK ({column} IN ({quoted}))")
+
+
+class Category(Model):
+    """A product category with its season."""
+
+    category_id = CharField(50, primary_key=True)
+    category_name = CharField(100)
+    season_start_date = DateField()
+    season_end_date = DateField()
+    season_length_weeks = IntegerField()
+    archetype = CharField(50)
+    description = TextField(null=True)
+    created_at = _created_at()
+
+    class Meta:
+        table_name = "categories"
+        constraints = [_one_of("check_archetype", "archetype", "FASHION_RETAIL", "STABLE_CATALOG", "CONTINUOUS")]
+
+
+class StoreCluster(Model):
+    """A group of stores of one fashion tier."""
+
+    cluster_id = CharField(50, primary_key=True)
+    cluster_name = CharField(100)
+    fashion_tier = CharField(20)
+    description = TextField(null=True)
+    created_at = _created_at()
+
+    class Meta:
+        table_name = "store_clusters"
+        constraints = [_one_of("check_fashion_tier", "fashion_tier", "PREMIUM", "MAINSTREAM", "VALUE")]
+
+
+class Store(Model):
+    """A store and what the forecast knows of it."""
+
+    store_id = CharField(50, primary_key=True)
+    store_name = CharField(100)
+    cluster = ForeignKeyField(StoreCluster, backref="stores", null=True, index=False)
+    store_size_sqft = IntegerField()
+    location_tier = CharField(20)
+    median_income = IntegerField()
+    store_format = CharField(50)
+    region = CharField(50)
+    avg_weekly_sales_12mo = FloatField()
+    created_at = _created_at()
+
+    class Meta:
+        table_name = "stores"
+        constraints = [
+            _one_of("check_location_tier", "location_tier", "A", "B", "C"),
+            _one_of("check_store_format", "store_format", "MALL", "STANDALONE", "SHOPPING_CENTER", "OUTLET"),
+            _one_of("check_region", "region", "NORTHEAST", "SOUTHEAST", "MIDWEST", "WEST"),
+        ]
+
+
+class HistoricalSales(Model):
+    """Units sold of a category in a store and a week, as the forecast was trained on."""
+
+    sale_id = CharField(100, primary_key=True)
+    week_start_date = DateField()
+    category = ForeignKeyField(Category, backref="historical_sales", index=False)
+    store = ForeignKeyField(Store, backref="historical_sales", index=False)
+    units_sold = IntegerField()
+    created_at = _created_at()
+
+    class Meta:
+        table_name = "historical_sales"
+        constraints = [SQL("CONSTRAINT check_units_sold CHECK (units_sold >= 0)")]
+
+
+class Workflow(Model):
+    """A run of the forecast; `weekly_actuals` are the actual sales uploaded for it."""
+
+    workflow_id = CharField(50, primary_key=True)
+    workflow_type = CharField(50)
+    forecast_id = CharField(50, null=True)
+    category_id = CharField(50)
+    status = CharField(17)
+    current_agent = CharField(50, null=True)
+    progress_pct = IntegerField(null=True)
+    forecast_horizon_weeks = IntegerField()
+    season_start_date = CharField(50)
+    replenishment_strategy = CharField(50)
+    dc_holdback_percentage = FloatField()
+    markdown_checkpoint_week = IntegerField(null=True)
+    input_data = JSONField(null=True)
+    output_data = JSONField(null=True)
+    error_message = TextField(null=True)
+    created_at = _created_at()
+    started_at = DateTimeField(null=True)
+    completed_at = DateTimeField(null=True)
+    updated_at = DateTimeField(null=True)
+
+    class Meta:
+        table_name = "workflows"
+        constraints = [
+            _one_of("check_workflow_status", "status", "pending", "running", "completed", "failed", "awaiting_approval")
+        ]
+
+
+class WeeklyActuals(Model):
+    """Actual sales of a store in a week of a workflow, for variance monitoring."""
+
+    id = LastingAutoField()
+    workflow = ForeignKeyField(Workflow, backref="weekly_actuals", on_delete="CASCADE", index=False)
+    week_number = IntegerField()
+    week_start_date = DateField()
+    week_end_date = DateField()
+    store = ForeignKeyField(Store, backref="weekly_actuals", on_delete="CASCADE", index=False)
+    category = ForeignKeyField(Category, backref="weekly_actuals", on_delete="CASCADE", index=False)
+    actual_units_sold = IntegerField()
+    forecast_units_sold = IntegerField(null=True)
+    variance_pct = FloatField(null=True)
+    uploaded_at = DateTimeField(default=utc_now, constraints=[UtcNow()])
+
+    class Meta:
+        table_name = "weekly_actuals"
+        unique_key = ("unique_workflow_week_store", ("workflow_id", "week_number", "store_id"))
+        constraints = [SQL(f"CONSTRAINT {unique_key[0]} UNIQUE ({', '.join(unique_key[1])})")]
+
+    @classmethod
+    def bulk_insert(
+        cls, rows: Iterable[dict | tuple], fields: Sequence = (), on_conflict: str | None = None,
+        database: Database | None = None, batch_size: int = 10_000,
+    ) -> int:  # fmt: skip
+        """Insert rows, all or none, in one transaction (the caller's, if there is one); return their number.
+
+        :param rows: any iterable of dicts by field or column name, or of tuples in the order of `fields`.
+        :param on_conflict: "update" replaces the rows that have the same workflow, week and store, but for
+            their id; None refuses all.
+        :param database: default the one that the model is bound to.
+        :param batch_size: rows held in memory at a time.
+        :raises db.uploads.UploadRefused: a row is malformed, is there already, or points at nothing.
+        """
+        from db.uploads import bulk_insert  # workers that only migrate need none of it
+
+        return bulk_insert(cls, rows, fields, on_conflict, database, batch_size)
+
+    def __repr__(self) -> str:
+        return (
+            f"<WeeklyActuals(workflow={self.workflow_id}, week={self.week_number}, "
+            f"store={self.store_id}, actual={self.actual_units_sold})>"
+        )
+
+
+HistoricalSales.add_index(HistoricalSales.store, HistoricalSales.category, name="idx_historical_sales_store_category")
+HistoricalSales.add_index(HistoricalSales.week_start_date, name="idx_historical_sales_date")
+Workflow.add_index(Workflow.workflow_id, name="ix_workflows_workflow_id")
+WeeklyActuals.add_index(WeeklyActuals.workflow, WeeklyActuals.week_number, name="idx_weekly_actuals_workflow")
+WeeklyActuals.add_index(WeeklyActuals.store, name="idx_weekly_actuals_store")
+WeeklyActuals.add_index(WeeklyActuals.week_start_date, name="idx_weekly_actuals_date")
+
+MODELS = (Category, StoreCluster, Store, HistoricalSales, Workflow, WeeklyActuals)

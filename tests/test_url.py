@@ -1,0 +1,267 @@
+"""From a URL to a database and back, without ever telling a password."""
+
+import subprocess
+import sys
+
+import peewee
+import pytest
+from application import ROOT, execute, fetch
+
+import db
+from db.url import describe, without_password
+
+SERVERS = [
+    ("postgresql://app:pw@host:5433/shop", peewee.PostgresqlDatabase),
+    ("postgres://app:pw@host:5433/shop", peewee.PostgresqlDatabase),
+    ("postgresql+psycopg://app:pw@host:5433/shop", peewee.PostgresqlDatabase),
+    ("postgresql+psycopg2://app:pw@host:5433/shop", peewee.PostgresqlDatabase),
+    ("mysql://app:pw@host:5433/shop", peewee.MySQLDatabase),
+    ("mysql+pymysql://app:pw@host:5433/shop", peewee.MySQLDatabase),
+    ("mariadb://app:pw@host:5433/shop", peewee.MySQLDatabase),
+    ("cockroachdb://app:pw@host:5433/shop", peewee.PostgresqlDatabase),
+]
+
+
+@pytest.mark.parametrize(("url", "kind"), SERVERS)
+def test_every_scheme_gives_its_database(url, kind):
+    database = db.connect(url)
+    assert isinstance(database, kind)
+    assert database.database == "shop"
+
+
+@pytest.mark.parametrize(("url", "kind"), SERVERS)
+def test_user_host_port_and_password_arrive(url, kind):
+    params = db.connect(url).connect_params
+    secret = params.get("password", params.get("passwd"))
+    assert (params["user"], params["host"], params["port"], secret) == ("app", "host", 5433, "pw")
+
+
+def test_a_scheme_in_capitals_works():
+    assert isinstance(db.connect("POSTGRESQL://host/shop"), peewee.PostgresqlDatabase)
+
+
+def test_cockroachdb_is_peewees_own_class():
+    assert type(db.connect("cockroachdb://host/shop")).__name__ == "CockroachDatabase"
+
+
+def test_a_relative_path_has_three_slashes():
+    assert db.connect("sqlite:///some/file.db").database == "some/file.db"
+
+
+def test_an_absolute_path_has_four_slashes():
+    assert db.connect("sqlite:////some/file.db").database == "/some/file.db"
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
+def test_in_memory_urls(url):
+    assert db.connect(url).database == ":memory:"
+
+
+def test_a_percent_sign_in_a_file_name_is_itself():
+    assert db.connect("sqlite:////data/50%25.db").database == "/data/50%25.db"
+
+
+def test_the_environment_names_the_default(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///from_environment.db")
+    assert db.connect().database == "from_environment.db"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_without_environment_the_default_is_a_file(monkeypatch, value):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    if value is not None:
+        monkeypatch.setenv("DATABASE_URL", value)
+    assert db.connect().database == "fashion_forecast.db"
+
+
+def test_the_database_is_not_open_and_no_file_is_made(tmp_path):
+    database = db.connect(f"sqlite:///{tmp_path}/new.db")
+    assert database.is_closed()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_foreign_keys_are_enforced(database):
+    with database.connection_context():
+        assert database.pragma("foreign_keys") == 1
+
+
+def test_a_busy_timeout_is_set(database):
+    with database.connection_context():
+        assert database.pragma("busy_timeout") >= 1000
+
+
+def test_a_timeout_in_the_url_wins(path):
+    database = db.connect(f"sqlite:///{path}?timeout=3")
+    with database.connection_context():
+        assert database.pragma("busy_timeout") == 3000
+
+
+def test_a_uri_in_read_only_mode_cannot_write(path):
+    database = db.connect(f"sqlite:///file:{path}?mode=ro&uri=true")
+    with database.connection_context(), pytest.raises(peewee.OperationalError, match="readonly"):
+        database.execute_sql("CREATE TABLE t (x)")
+
+
+def test_options_of_a_server_arrive():
+    assert db.connect("postgresql://host/shop?sslmode=require").connect_params["sslmode"] == "require"
+    assert db.connect("mysql+pymysql://host/shop?charset=utf8mb4").connect_params["charset"] == "utf8mb4"
+
+
+# -- URLs that cannot be used
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("oracle://host/shop", "unknown scheme 'oracle'"),
+        ("postgresql+asyncpg://host/shop", "unknown scheme"),
+        ("shop.db", "no scheme"),
+        ("postgresql://app:secret@host", "no database name"),
+        ("postgresql://app:secret@host/", "no database name"),
+        ("mysql://app:secret@host/?charset=utf8", "no database name"),
+        ("postgresql://app:secret@host:port/shop", "percent-encode"),
+        ("postgresql://app:secret@[host/shop", "percent-encode"),
+        ("sqlite://file.db", "three slashes"),
+        ("sqlite:///file.db?no_such_option=1", "no_such_option"),
+    ],
+)
+def test_an_unusable_url_says_what_is_wrong(url, says):
+    with pytest.raises(db.UnusableURL, match=says) as caught:
+        db.connect(url)
+    assert "secret" not in str(caught.value)
+
+
+# One password, as it stands and percent-encoded, in all the places where a URL goes wrong.
+CARELESS = [
+    "postgresql://app:s3cr3t@host",
+    "postgresql://app:s3cr3t@host:port/shop",
+    "postgresql://app:1/s3cr3t@host/shop",
+    "mysql://app:s3cr3t?x@host/shop",
+    "mysql://app:s3cr3t#x@host/shop",
+    "sqlite://app:s3cr3t@host/shop",
+    "oracle://app:s3cr3t@host/shop",
+    "app:s3cr3t@host://shop",
+    "postgresql:app:s3cr3t@host/shop",
+    "host=db password=s3cr3t dbname=shop",
+    "mysql://app:s3cr3t@[::1/shop",
+]
+
+
+@pytest.mark.parametrize("url", CARELESS)
+def test_no_password_in_the_text_of_an_unusable_url(url):
+    with pytest.raises(db.UnusableURL) as caught:
+        db.connect(url)
+    assert "s3cr3t" not in str(caught.value) + repr(caught.value)
+
+
+def test_the_error_has_no_chain_that_tells_the_password():
+    with pytest.raises(db.UnusableURL) as caught:
+        db.connect("postgresql://app:s3cr3t@host:port/shop")
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+# -- passwords
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql+pymysql"])
+@pytest.mark.parametrize(("written", "meant"), [("p%40s%2Fs%3A%25", "p@s/s:%"), ("a+b", "a+b"), ("%C3%A9", "é")])
+def test_a_percent_encoded_password_is_decoded(scheme, written, meant):
+    params = db.connect(f"{scheme}://app:{written}@host/shop").connect_params
+    assert params.get("password", params.get("passwd")) == meant
+
+
+def test_a_percent_encoded_user_and_name_are_decoded():
+    database = db.connect("postgresql://a%40b:pw@host/my%20shop")
+    assert (database.connect_params["user"], database.database) == ("a@b", "my shop")
+
+
+@pytest.mark.parametrize(("url", "kind"), SERVERS)
+def test_describe_names_everything_but_the_password(url, kind):
+    text = describe(db.connect(url))
+    assert text.endswith("://app@host:5433/shop")
+    assert "pw" not in text
+
+
+def test_describe_leaves_options_out():
+    assert "hush" not in describe(db.connect("postgresql://app@host/shop?password=hush&sslpassword=hush"))
+
+
+def test_describe_of_a_connection_string_tells_nothing():
+    for name in ("postgresql://app:hush@host/shop", "host=x password=hush dbname=shop"):
+        assert "hush" not in describe(peewee.PostgresqlDatabase(name))
+
+
+@pytest.mark.parametrize(
+    "database",
+    [
+        db.connect("postgresql://app:hu%2Fsh@host/shop"),
+        db.connect("mysql://app:hu%2Fsh@host/shop"),
+        peewee.PostgresqlDatabase("shop", password="hu/sh"),
+        peewee.MySQLDatabase("shop", passwd="hu/sh"),
+        peewee.PostgresqlDatabase("postgresql://app:hu%2Fsh@host/shop"),
+        peewee.PostgresqlDatabase("host=x password='hu/sh' dbname=shop"),
+    ],
+)
+def test_a_password_in_a_drivers_text_is_starred_out(database):
+    text = without_password(database, 'connection to "hu/sh" failed, also hu%2Fsh')
+    assert "hu/sh" not in text
+    assert "hu%2Fsh" not in text
+
+
+# -- missing drivers
+
+BLOCKER = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("psycopg", "psycopg2", "pymysql", "MySQLdb", "mysql", "cymysql"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Blocker())
+from migrations.command import main
+raise SystemExit(main(sys.argv[1:]))
+"""
+
+
+def without_drivers(*arguments):
+    command = [sys.executable, "-c", BLOCKER, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "extra"),
+    [("postgresql", "postgresql"), ("postgresql+psycopg2", "postgresql"), ("cockroachdb", "postgresql"),
+     ("mysql", "mysql"), ("mariadb", "mysql")],
+)  # fmt: skip
+def test_a_missing_driver_names_the_extra_to_install(scheme, extra):
+    done = without_drivers("--database", f"{scheme}://app:s3cr3t@host/shop")
+    assert done.returncode == 2
+    assert f"pip install 'fashion-forecast-migrations[{extra}]'" in done.stderr
+    assert "s3cr3t" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_sqlite_needs_no_driver(path):
+    assert without_drivers("--database", f"sqlite:///{path}").returncode == 0
+
+
+def test_the_models_need_no_driver(path):
+    execute(path, "UPDATE stores SET store_name = 'Uno' WHERE store_id = 'S001'")
+    script = (
+        BLOCKER.partition("from migrations")[0]
+        + f"""
+import db
+from db.models import MODELS, Store
+with db.connect("sqlite:///{path}").bind_ctx(MODELS):
+    Store.update(store_name="Eins").where(Store.store_name == "Uno").execute()
+"""
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)
+    assert fetch(path, "SELECT store_name FROM stores WHERE store_id = 'S001'") == [("Eins",)]
+
+
+def test_a_pool_of_sqlite_connections_by_url(path):
+    database = db.connect(f"sqlite+pool:///{path}?max_connections=3")
+    assert type(database).__name__ == "PooledSqliteDatabase"
+    assert fetch(path, "SELECT count(*) FROM stores") == database.execute_sql("SELECT count(*) FROM stores").fetchall()
+    database.close_all()
