@@ -1,0 +1,245 @@
+"""The rebuild of an SQLite table, for what `ALTER TABLE` cannot do.
+
+    create new -> copy the rows -> drop old -> rename new -> indexes, triggers, sequence
+
+The new definition is the old one's own text, in which only what differs is replaced, so that a
+user's columns, defaults, CHECKs and collations survive. Peewee's rebuild reads `CREATE TABLE` with
+regular expressions and loses triggers and AUTOINCREMENT; this one splits it into tokens.
+See https://sqlite.org/lang_altertable.html#otheralter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from db.models import WeeklyActuals
+from migrations.engines.base import TABLE, Engine, column_ddl, literal, literals
+from migrations.report import Change, Difference, Refused
+from migrations.schema import Table, declared, declared_key
+
+NEW = "weekly_actuals__new"
+_TOKEN = re.compile(
+    r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]|\w+|\s+|.", re.DOTALL
+)
+_CLAUSES = {
+    "CONSTRAINT",
+    "PRIMARY",
+    "NOT",
+    "NULL",
+    "UNIQUE",
+    "CHECK",
+    "DEFAULT",
+    "COLLATE",
+    "REFERENCES",
+    "GENERATED",
+    "AS",
+}
+_CONSTRAINTS = {"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"}
+
+Tokens = list[str]
+
+
+def rebuild(engine: Engine, table: Table, errors: Sequence[Difference], rows: int, enforced: bool) -> list[Change]:
+    """Return the statements that rebuild `weekly_actuals` without the differences.
+
+    :raises Refused: inside a transaction with enforcement on, where dropping the old table would
+        delete the rows of tables that refer to it; for a STRICT table.
+    """
+    if engine.in_transaction() and enforced and engine.database.pragma("foreign_keys"):
+        raise Refused(
+            "weekly_actuals has to be rebuilt, which is not safe inside a transaction that enforces foreign "
+            "keys; run the migration outside of it, or execute PRAGMA foreign_keys = OFF before it begins"
+        )
+    new, old = engine.quote(NEW), engine.quote(TABLE)
+    if taken := engine.query("SELECT type FROM main.sqlite_master WHERE name = ? COLLATE NOCASE", (NEW,)):
+        raise Refused(f"weekly_actuals has to be rebuilt, and a {taken[0][0]} has the name {NEW}; drop that first")
+    mended = {each.name for each in errors if each.kind in ("index", "unique")}
+    kept = [
+        (kind, name, sql)
+        for kind, name, sql in engine.query(
+            "SELECT type, name, sql FROM main.sqlite_master WHERE tbl_name = ? COLLATE NOCASE "
+            "AND type IN ('index', 'trigger') AND sql IS NOT NULL ORDER BY rowid", (TABLE,)
+        )
+        if name.lower() not in mended
+    ]  # fmt: skip
+    copied = [column for column in table.columns.values() if not _computed(column.name, table)]
+    names = ", ".join(engine.quote(column.name) for column in copied)
+    steps = [
+        ("create its replacement", f"CREATE TABLE {new} {definition(engine, table, errors)}"),
+        (f"copy {rows:,} rows", f"INSERT OR ABORT INTO {new} ({names}) SELECT {names} FROM {old}"),
+        ("drop the old table", f"DROP TABLE {old}"),
+        ("give the replacement its name", f"ALTER TABLE {new} RENAME TO {old}"),
+        *((f"restore {kind} {name}", sql) for kind, name, sql in kept),
+        *_sequence(engine),
+    ]
+    around = [("foreign_keys", "OFF", "ON")] if enforced else []
+    around.append(("legacy_alter_table", "ON", "OFF"))
+    return [
+        *(Change("prepare the rebuild", f"PRAGMA {name} = {on}", alone=True) for name, on, _ in around),
+        *(Change(f"rebuild weekly_actuals: {what}", sql) for what, sql in steps),
+        *(Change("end the rebuild", f"PRAGMA {name} = {off}", alone=True) for name, _, off in around),
+    ]
+
+
+def _computed(name: str, table: Table) -> bool:
+    return table.columns[name.lower()].generated and name.lower() not in declared(WeeklyActuals).columns
+
+
+def _sequence(engine: Engine) -> Iterator[tuple[str, str]]:
+    """The highest id ever given out; copying the rows restores only the highest that is left."""
+    if engine.query("SELECT 1 FROM main.sqlite_master WHERE name = 'sqlite_sequence'"):
+        for (highest,) in engine.query(
+            "SELECT seq FROM main.sqlite_sequence WHERE name = ? AND seq IS NOT NULL", (TABLE,)
+        ):
+            yield "forget the copied sequence", f"DELETE FROM sqlite_sequence WHERE name = {literal(TABLE)}"
+            yield (
+                "restore the sequence",
+                f"INSERT INTO sqlite_sequence (name, seq) VALUES ({literal(TABLE)}, {highest})",
+            )
+
+
+def definition(engine: Engine, table: Table, errors: Sequence[Difference]) -> str:
+    """Return the body of the new `CREATE TABLE`: the old text with the differences mended."""
+    expected = declared(WeeklyActuals)
+    unique = {each.name for each in errors if each.kind == "unique"}
+    keyless = "id" not in table.columns or any(each.kind == "primary_key" for each in errors)
+    missing = [each.name for each in errors if each.kind == "foreign_key"]
+    wrong = {name: {key.table for key in table.wrong_keys(declared_key(name)) or ()} for name in missing}
+    changed = {each.name: set() for each in errors}
+    for each in errors:
+        changed[each.name].add(each.kind)
+    sql = engine.query("SELECT sql FROM main.sqlite_master WHERE name = ? AND type = 'table'", (table.name,))[0][0]
+    items, options = _split(sql)
+    columns, constraints = [], []
+    for item in items:
+        if _words(item)[0].upper() in _CONSTRAINTS:
+            if not _superseded(item, unique, keyless, wrong):
+                constraints.append(_text(item))
+        else:
+            columns.append(_column(engine, table, item, changed, keyless, wrong))
+    columns += [column_ddl(engine, name) for name in expected.columns if name not in table.columns]
+    fields = WeeklyActuals._meta.columns
+    constraints += [engine.sql_of(fields[name].foreign_key_constraint()) for name in missing]
+    if unique:
+        constraints += [engine.sql_of(each) for each in WeeklyActuals._meta.constraints]
+    if "STRICT" in options.upper():
+        raise Refused(
+            "weekly_actuals is a STRICT table, which has no DATE; mend it by hand or create it without STRICT"
+        )
+    if keyless:
+        options = ""  # WITHOUT ROWID has no AUTOINCREMENT
+    return f"({', '.join([*columns, *constraints])}){options}"
+
+
+def check_literals(sql: str) -> dict[str, list]:
+    """Return by column the values that the CHECKs of a `CREATE TABLE` name together with it."""
+    found: dict[str, list] = {}
+    for item in _split(sql)[0]:
+        words = _words(item)
+        if "CHECK" in map(str.upper, words):
+            values = [value for word in words for value in literals(word)]
+            for word in words:
+                found.setdefault(_unquoted(word).lower(), []).extend(values)
+    return found
+
+
+def _column(
+    engine: Engine, table: Table, item: Tokens, changed: dict[str, set[str]], keyless: bool, wrong: dict[str, set[str]]
+) -> str:
+    """Return a column's definition: its own text, or ours with the clauses of a user's kept."""
+    name = _unquoted(_words(item)[0]).lower()
+    kinds = changed.get(name, set()) - {"index", "unique", "foreign_key"}
+    head, clauses = _clauses(item)
+    clauses = [
+        (kind, clause)
+        for kind, clause in clauses
+        if not (kind == "PRIMARY" and keyless or kind == "REFERENCES" and _referenced(clause) in wrong.get(name, ()))
+    ]
+    if not kinds:
+        return _text(head) + "".join(" " + _text(clause) for _, clause in clauses)
+    keep = {"CHECK", "COLLATE", "UNIQUE", "REFERENCES"}
+    if name != "uploaded_at":
+        keep.add("DEFAULT")
+    null = None if kinds & {"null", "not_null"} or name == "id" else table.columns[name].null
+    ours = column_ddl(engine, name, null)
+    return ours + "".join(" " + _text(clause) for kind, clause in clauses if kind in keep)
+
+
+def _referenced(tokens: Tokens) -> str:
+    words = _words(tokens)
+    return _unquoted(words[[word.upper() for word in words].index("REFERENCES") + 1]).lower()
+
+
+def _superseded(item: Tokens, unique: set[str], keyless: bool, wrong: dict[str, set[str]]) -> bool:
+    """Whether a table constraint gives way to one of ours."""
+    words = _words(item)
+    named = _unquoted(words[1]).lower() if words[0].upper() == "CONSTRAINT" else ""
+    kind = next(word.upper() for word in words if word.upper() in _CONSTRAINTS - {"CONSTRAINT"})
+    if kind == "FOREIGN":
+        inner = item[item.index("(") + 1 : item.index(")")]
+        columns = [_unquoted(word).lower() for word in _words(inner) if word != ","]
+        return len(columns) == 1 and _referenced(item) in wrong.get(columns[0], ())
+    return kind == "PRIMARY" and keyless or named in unique
+
+
+def _split(sql: str) -> tuple[list[Tokens], str]:
+    """Return the items of a `CREATE TABLE`, each as its tokens, and what follows them."""
+    depth, items = 0, [[]]
+    tokens = _TOKEN.findall(sql)
+    for position, token in enumerate(tokens):
+        depth += (token == "(") - (token == ")")
+        if token == ")" and depth == 0:
+            return [item for item in items if _words(item)], "".join(tokens[position + 1 :])
+        if token == "," and depth == 1:
+            items.append([])
+        elif depth and not (token == "(" and depth == 1):
+            items[-1].append(token)
+    raise Refused("the definition of weekly_actuals cannot be read; mend it by hand")
+
+
+def _clauses(item: Tokens) -> tuple[Tokens, list[tuple[str, Tokens]]]:
+    """Return a column's name and type, and its constraint clauses with the kind of each."""
+    head: Tokens = []
+    clauses: list[tuple[str, Tokens]] = []
+    depth, previous = 0, ""
+    for position, token in enumerate(item):
+        word = token.upper()
+        depth += (token == "(") - (token == ")")
+        if depth == 0 and head and word in _CLAUSES and not _continues(word, previous, item[position + 1 :], clauses):
+            clauses.append((word, []))
+        (clauses[-1][1] if clauses else head).append(token)
+        if not token.isspace() and token[:2] not in ("--", "/*"):
+            previous = word
+            if clauses and clauses[-1][0] == "CONSTRAINT" and word in _CLAUSES - {"CONSTRAINT"}:
+                clauses[-1] = (word, clauses[-1][1])
+    return head, clauses
+
+
+def _continues(word: str, previous: str, rest: Tokens, clauses: list[tuple[str, Tokens]]) -> bool:
+    """Whether a word that could begin a clause belongs to the one before it."""
+    following = _words(rest)[:1]
+    return (
+        (word == "NULL" and previous in ("NOT", "DEFAULT", "SET"))
+        or (word == "DEFAULT" and previous == "SET")
+        or (word == "NOT" and following and following[0].upper() == "DEFERRABLE")
+        or (word == "AS" and previous == "ALWAYS")
+        or bool(clauses and clauses[-1][0] == "CONSTRAINT")
+    )
+
+
+def _words(tokens: Tokens) -> list[str]:
+    return [token for token in tokens if not token.isspace() and token[:2] not in ("--", "/*")]
+
+
+def _text(tokens: Tokens) -> str:
+    """The text again; a comment to the end of its line would swallow what is put behind it."""
+    return "".join("" if token.startswith("--") else token for token in tokens).strip()
+
+
+def _unquoted(name: str) -> str:
+    quotes = {'"': '"', "`": "`", "[": "]", "'": "'"}
+    if name[0] in quotes:
+        end = quotes[name[0]]
+        return name[1:-1].replace(end + end, end)
+    return name

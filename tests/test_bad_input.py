@@ -1,0 +1,412 @@
+"""Bad input: one clear line that says what, where and what to do next, and the right exit status."""
+
+import os
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+from application import APPLICATION_TABLES, ROOT, SPECIFICATION_SHAPE, dump, execute, fetch
+
+import db
+from migrations import phase_4_5
+
+MODES = pytest.mark.parametrize("mode", [[], ["--check"], ["--dry-run"], ["--rollback"]], ids=lambda mode: str(*mode))
+
+
+@pytest.fixture
+def complain(cli):
+    """Run the command quietly, expect failure, and return its one line."""
+
+    def run(*arguments, status=1, **options):
+        done = cli("-q", *arguments, **options)
+        assert done.returncode == status, done.stderr
+        (line,) = done.stderr.splitlines()
+        assert "| ERROR    | ✗ " in line
+        return line
+
+    return run
+
+
+# -- files
+
+
+@MODES
+@pytest.mark.parametrize("suffix", ["", "?timeout=1"])
+def test_a_file_that_does_not_exist_is_not_created(complain, tmp_path, mode, suffix):
+    line = complain("--database", f"sqlite:///{tmp_path}/typo.db{suffix}", *mode)
+    assert "typo.db: there is no such file" in line
+    assert "python -m db.init_db" in line
+    assert list(tmp_path.glob("typo*")) == []
+
+
+@MODES
+@pytest.mark.parametrize("name", ["file:{}/typo.db", "file://{}/typo.db", "{}/typo.db"])
+def test_a_uri_of_a_file_that_does_not_exist_does_not_create_it(complain, tmp_path, mode, name):
+    complain("--database", f"sqlite:///{name.format(tmp_path)}?uri=true", *mode)
+    assert list(tmp_path.glob("typo*")) == []
+
+
+def test_a_uri_of_a_file_that_exists_works(cli, path):
+    assert cli("--database", f"sqlite:///file:{path}?uri=true").returncode == 0
+
+
+def test_a_file_in_a_folder_that_does_not_exist(complain, tmp_path):
+    assert "there is no such file" in complain("--database", f"sqlite:///{tmp_path}/no/such/folder.db")
+
+
+def test_a_link_to_nowhere_creates_nothing(complain, tmp_path):
+    (tmp_path / "link.db").symlink_to(tmp_path / "nowhere.db")
+    complain("--database", f"sqlite:///{tmp_path}/link.db")
+    assert not (tmp_path / "nowhere.db").exists()
+
+
+def test_a_library_call_does_not_create_a_file_either(tmp_path):
+    with pytest.raises(phase_4_5.DatabaseUnavailable, match="no such file"):
+        phase_4_5.ensure(db.connect(f"sqlite:///{tmp_path}/typo.db"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@MODES
+def test_a_folder(complain, tmp_path, mode):
+    line = complain("--database", f"sqlite:///{tmp_path}", *mode)
+    assert f"sqlite:///{tmp_path}: unable to open database file; check that the path is a file" in line
+
+
+@MODES
+def test_a_file_that_is_no_database(complain, tmp_path, mode):
+    (tmp_path / "sales.csv").write_text("store,week,units\n" * 100)
+    line = complain("--database", f"sqlite:///{tmp_path}/sales.csv", *mode)
+    assert "sales.csv: file is not a database; check the path" in line
+    assert (tmp_path / "sales.csv").read_text() == "store,week,units\n" * 100
+
+
+def test_an_empty_file_stays_empty(complain, tmp_path):
+    (tmp_path / "empty.db").touch()
+    assert "lacks the tables" in complain("--database", f"sqlite:///{tmp_path}/empty.db")
+    assert (tmp_path / "empty.db").stat().st_size == 0
+
+
+def test_a_damaged_file(complain, path):
+    content = bytearray(path.read_bytes())
+    content[100:2000] = b"\xff" * 1900
+    path.write_bytes(content)
+    assert "application.db: " in complain()
+
+
+def test_a_truncated_file(complain, path):
+    path.write_bytes(path.read_bytes()[:8192])
+    assert "malformed; restore the file from a backup" in complain()
+
+
+@pytest.fixture
+def as_nobody(tmp_path):
+    return lambda *arguments: run_as_nobody(tmp_path, *arguments)
+
+
+def run_as_nobody(tmp_path, path, *arguments):
+    """Run the command without the rights that root has over every file."""
+    script = """
+import os, sys, urllib.parse
+import playhouse.migrate, migrations.engines.sqlite_rebuild
+import migrations.obstacles, migrations.smoke_test, migrations.statistics
+from migrations.command import main
+main(["-q", "--database", "sqlite:///" + sys.argv[1]])  # imports all that is needed, which may be root's alone
+if os.getuid() == 0:
+    os.setuid(65534)
+raise SystemExit(main(sys.argv[2:]))
+"""
+    other = tmp_path / "other.db"
+    if not other.exists():
+        execute(other, APPLICATION_TABLES)
+    arguments = ["-q", "--database", f"sqlite:///{path}", *arguments]
+    command = [sys.executable, "-c", script, str(other), *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)  # fmt: skip
+
+
+@pytest.fixture
+def public(path):
+    """The database in a folder that everybody can read and nobody else can write."""
+    folder = tempfile.mkdtemp(prefix="readable", dir="/tmp")
+    shutil.copy(path, folder)
+    os.chmod(folder, 0o555)
+    os.chmod(f"{folder}/application.db", 0o444)
+    yield f"{folder}/application.db"
+    os.chmod(folder, 0o755)
+    shutil.rmtree(folder)
+
+
+def test_a_read_only_file(public, as_nobody):
+    done = as_nobody(public)
+    assert done.returncode == 1
+    assert "attempt to write a readonly database; give the file and its folder write permission" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_read_only_file_can_be_checked(public, as_nobody):
+    assert as_nobody(public, "--check").returncode == 1
+    done = as_nobody(public, "--dry-run")
+    assert done.returncode == 0
+    assert "CREATE TABLE" in done.stdout
+
+
+def test_a_file_that_may_not_be_read(public, as_nobody):
+    os.chmod(public, 0o000)
+    done = as_nobody(public)
+    assert done.returncode == 1
+    assert "unable to open database file; check that" in done.stderr
+
+
+def test_a_database_opened_read_only(complain, path):
+    before = path.read_bytes()
+    line = complain("--database", f"sqlite:///file:{path}?mode=ro&uri=true")
+    assert "readonly" in line
+    assert path.read_bytes() == before
+
+
+# -- locks
+
+
+@pytest.fixture
+def locked(path):
+    """Another process's lock, held until the test ends."""
+    holders = []
+
+    def lock(how):
+        holder = sqlite3.connect(path, isolation_level=None)
+        holders.append(holder)
+        holder.execute(how)
+        if how == "BEGIN":
+            holder.execute("SELECT * FROM stores").fetchone()
+
+    yield lock
+    for holder in holders:
+        holder.close()
+
+
+def waited(run):
+    started = time.monotonic()
+    run()
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize("how", ["BEGIN", "BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+def test_a_locked_database_is_one_line(complain, path, locked, how):
+    locked(how)
+    line = complain("--lock-timeout", "0.3")
+    assert f"sqlite:///{path} is locked: waited 0.3 s" in line
+    assert "--lock-timeout" in line
+
+
+@pytest.mark.parametrize("how", ["BEGIN", "BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+def test_nothing_is_changed_or_left_open_after_a_lock(path, database, locked, how):
+    before = dump(path)
+    locked(how)
+    with pytest.raises(phase_4_5.LockTimeout):
+        phase_4_5.run(database, lock_timeout=0.2)
+    assert database.is_closed()
+    if how != "BEGIN EXCLUSIVE":
+        assert dump(path) == before
+
+
+@pytest.mark.parametrize("how", ["BEGIN", "BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+def test_it_waits_as_long_as_it_is_told_and_no_longer(database, locked, how):
+    locked(how)
+
+    def run():
+        with pytest.raises(phase_4_5.LockTimeout):
+            phase_4_5.run(database, lock_timeout=2.0)
+
+    assert 1.9 < waited(run) < 3.9  # not once for each statement
+
+
+def test_a_lock_timeout_of_zero_does_not_wait(database, locked):
+    locked("BEGIN EXCLUSIVE")
+
+    def run():
+        with pytest.raises(phase_4_5.LockTimeout):
+            phase_4_5.run(database, lock_timeout=0)
+
+    assert waited(run) < 5  # the driver's own patience is 10 seconds
+
+
+def test_a_lock_that_is_let_go_in_time_is_waited_for(path, database):
+    script = (
+        f"import sqlite3, time; c = sqlite3.connect({str(path)!r}); c.execute('BEGIN EXCLUSIVE'); "
+        "print(flush=True); time.sleep(0.5)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        assert phase_4_5.run(database, lock_timeout=30).status == "migrated"
+
+
+def test_rollback_waits_for_no_longer_either(path, database, locked):
+    execute(path, SPECIFICATION_SHAPE)
+    locked("BEGIN IMMEDIATE")
+    with pytest.raises(phase_4_5.LockTimeout):
+        phase_4_5.rollback(database, lock_timeout=0.2)
+    assert fetch(path, "SELECT count(*) FROM weekly_actuals") == [(0,)]
+
+
+def test_looking_needs_no_lock(path, database, locked):
+    locked("BEGIN IMMEDIATE")
+    assert phase_4_5.check(database, lock_timeout=0).status == "pending"
+
+
+# -- full disks
+
+
+def test_a_full_disk_is_one_line_and_changes_nothing(complain, path):
+    before = path.read_bytes()
+    size = len(before)
+    line = complain(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+    assert "nothing was changed" in line
+    assert fetch(path, "PRAGMA integrity_check") == [("ok",)]
+    assert path.read_bytes() == before
+
+
+def test_a_database_at_its_limit_of_pages_is_told_so(path, database):
+    before = dump(path)
+    with database.connection_context():
+        database.pragma("max_page_count", database.pragma("page_count"))
+        with pytest.raises(phase_4_5.DatabaseUnavailable, match="full; free some space"):
+            phase_4_5.run(database)
+    assert dump(path) == before
+
+
+# -- URLs
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("oracle://app:s3cr3t@host/shop", "unknown scheme 'oracle'"),
+        ("postgresql://app:s3cr3t@host", "no database name; write postgresql://host/name"),
+        ("mysql://app:s3cr3t@host/", "no database name; write mysql://host/name"),
+        ("sqlite://app:s3cr3t@host/shop", "three slashes: sqlite:///file.db"),
+        ("postgresql://app:1/s3cr3t@host/shop", "percent-encode"),
+        ("shop.db", "no scheme; write for example sqlite:///"),
+        ("sqlite:///shop.db?nope=1", "unknown option nope"),
+    ],
+)
+def test_an_unusable_url_is_one_line_and_exit_status_2(complain, url, says):
+    line = complain("--database", url, status=2)
+    assert says in line
+    assert "s3cr3t" not in line
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql", "cockroachdb"])
+@pytest.mark.parametrize("arguments", [["-v"], ["--json", "-v"], ["-q"]], ids=" ".join)
+@pytest.mark.parametrize(("written", "meant"), [("s3cr3t", "s3cr3t"), ("s3%2Fcr%403t", "s3/cr@3t")])
+def test_no_password_reaches_any_output(cli, scheme, arguments, written, meant):
+    done = cli("--database", f"{scheme}://app:{written}@127.0.0.1:1/shop", *arguments)
+    assert done.returncode == 1
+    assert "app@127.0.0.1:1/shop" in done.stderr
+    assert written not in done.stdout + done.stderr
+    assert meant not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql"])
+def test_a_password_that_the_driver_chokes_on_stays_hidden(cli, scheme):
+    done = cli("--database", f"{scheme}://app:s3cr3t@no.such.host.invalid/shop", "-v")
+    assert done.returncode == 1
+    assert "s3cr3t" not in done.stdout + done.stderr
+
+
+def test_a_server_that_is_not_there_is_one_line(complain):
+    line = complain("--database", "postgresql://app:s3cr3t@127.0.0.1:1/shop")
+    assert "postgresql://app@127.0.0.1:1/shop" in line
+
+
+# -- what stands in the way by name
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("CREATE VIEW weekly_actuals AS SELECT * FROM stores", "a view"),
+        ("CREATE VIRTUAL TABLE weekly_actuals USING fts5(workflow_id, store_id)", "a virtual table"),
+        ("CREATE INDEX weekly_actuals ON stores (region)", "the index of stores"),
+        ("CREATE TABLE weekly_actuals (name TEXT, price REAL)", "a table of another purpose"),
+        ("CREATE TABLE Weekly_Actuals (workflow_id TEXT)", "Weekly_Actuals"),
+    ],
+)
+@pytest.mark.parametrize("mode", [[], ["--check"], ["--dry-run"]], ids=lambda mode: str(*mode))
+def test_something_else_named_weekly_actuals_is_left_alone(complain, path, script, says, mode):
+    execute(path, script)
+    before = path.read_bytes()
+    line = complain("--no-smoke-test", *mode)
+    assert says in line
+    assert "rename" in line
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("script", [
+    "CREATE VIEW weekly_actuals AS SELECT * FROM stores",
+    "CREATE TABLE weekly_actuals (name TEXT, price REAL)",
+    "CREATE VIRTUAL TABLE weekly_actuals USING fts5(workflow_id, store_id)",
+])  # fmt: skip
+def test_rollback_drops_nothing_that_is_not_ours(complain, path, script):
+    execute(path, script)
+    before = path.read_bytes()
+    assert "not ours to drop" in complain("--rollback", "--force")
+    assert path.read_bytes() == before
+
+
+def test_rollback_leaves_an_index_of_that_name_alone(cli, path):
+    execute(path, "CREATE INDEX weekly_actuals ON stores (region)")
+    before = path.read_bytes()
+    assert cli("--rollback").returncode == 0
+    assert path.read_bytes() == before
+
+
+def test_a_trigger_named_weekly_actuals_is_in_nobodys_way(cli, path):
+    execute(path, "CREATE TRIGGER weekly_actuals AFTER INSERT ON stores BEGIN SELECT 1; END")
+    assert cli().returncode == 0
+
+
+def test_a_base_table_that_lacks_a_column(complain, path):
+    execute(path, "ALTER TABLE stores DROP COLUMN median_income")
+    line = complain()
+    assert "stores.median_income: expected integer, found no such column" in line
+    assert "mend that by hand" in line
+
+
+def test_a_base_table_that_is_a_view(complain, path):
+    execute(path, "ALTER TABLE stores RENAME TO shops; CREATE VIEW stores AS SELECT * FROM shops")
+    assert "stores: expected a table, found a view" in complain()
+
+
+def test_all_missing_tables_are_named_at_once(complain, tmp_path):
+    execute(tmp_path / "other.db", "CREATE TABLE t (x)")
+    line = complain("--database", f"sqlite:///{tmp_path}/other.db")
+    assert "lacks the tables historical_sales, stores, categories, workflows" in line
+    assert f"python -m db.init_db --base-only --database sqlite:///{tmp_path}/other.db" in line
+
+
+def test_the_command_that_the_error_names_helps(complain, cli, tmp_path):
+    execute(tmp_path / "other.db", "CREATE TABLE t (x)")
+    line = complain("--database", f"sqlite:///{tmp_path}/other.db")
+    arguments = line.partition("python -m db.init_db ")[2].split()
+    assert cli(*arguments, module="db.init_db").returncode == 0
+    assert cli("--database", f"sqlite:///{tmp_path}/other.db").returncode == 0
+
+
+def test_all_that_is_unfit_is_named_at_once(complain, path):
+    execute(path, "ALTER TABLE stores DROP COLUMN median_income; ALTER TABLE historical_sales RENAME units_sold TO u")
+    line = complain()
+    assert "stores.median_income" in line
+    assert "historical_sales.units_sold" in line
+
+
+def test_text_that_is_no_utf8_is_no_traceback(cli, path):
+    execute(path, SPECIFICATION_SHAPE + "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, "
+        "week_end_date, store_id, category_id, actual_units_sold) VALUES (CAST(x'ff' AS TEXT), 1, '', '', 'S001', "
+        "'C1', 1)")  # fmt: skip
+    done = cli("-q")
+    assert "Traceback" not in done.stderr
+    assert "unexpected" not in done.stderr

@@ -1,0 +1,379 @@
+"""The command line: exit statuses, JSON, logs, terminals."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from application import ORPHAN, OTHER_ORM_SHAPE, ROOT, SPECIFICATION_SHAPE, dump, execute, fetch
+
+import migrations
+from migrations.command import main
+
+LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \| (DEBUG   |INFO    |WARNING |ERROR   ) \| .+")
+KEYS = ["status", "backend", "database", "changes", "differences", "smoke_test", "row_counts", "error", "duration_ms"]
+
+
+def messages(done):
+    return [line.partition(" | ")[2].partition(" | ")[2] for line in done.stderr.splitlines()]
+
+
+def test_a_first_run_migrates_and_exits_with_0(cli, path):
+    assert cli().returncode == 0
+    assert fetch(path, "SELECT count(*) FROM weekly_actuals") == [(0,)]
+
+
+def test_a_second_run_leaves_the_dump_byte_for_byte(cli, path):
+    cli()
+    before = dump(path)
+    assert cli().returncode == 0
+    assert dump(path) == before
+
+
+def test_the_environment_names_the_database(cli, path):
+    done = cli("--json", "--database", "", env={"DATABASE_URL": f"sqlite:///{path}"})
+    assert json.loads(done.stdout)["status"] == "migrated"
+
+
+def test_the_default_is_a_file_in_the_working_directory(tmp_path, path):
+    path.rename(tmp_path / "fashion_forecast.db")
+    command = [sys.executable, "-m", "migrations.phase_4_5", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert json.loads(done.stdout)["database"] == "sqlite:///fashion_forecast.db"
+
+
+# -- exit statuses
+
+
+def test_check_exits_with_1_before_and_0_after(cli):
+    assert cli("--check").returncode == 1
+    cli()
+    assert cli("--check").returncode == 0
+
+
+def test_dry_run_exits_with_0_where_a_run_could_go_ahead(cli):
+    assert cli("--dry-run").returncode == 0
+    cli()
+    assert cli("--dry-run").returncode == 0
+
+
+@pytest.mark.parametrize("mode", [[], ["--check"], ["--dry-run"]])
+def test_every_mode_exits_with_1_where_a_run_would_refuse(cli, path, mode):
+    execute(path, "DROP TABLE stores")
+    assert cli(*mode).returncode == 1
+
+
+def test_rollback_exits_with_0_with_and_without_a_table(cli):
+    cli()
+    assert [cli("--rollback").returncode for _ in range(2)] == [0, 0]
+
+
+def test_rollback_of_rows_needs_force(cli, path):
+    execute(path, SPECIFICATION_SHAPE + ORPHAN)
+    refused = cli("--rollback")
+    assert refused.returncode == 1
+    assert "1 row;" in refused.stderr
+    assert cli("--rollback", "--force").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--no-such-option"],
+        ["--force"],
+        ["--check", "--force"],
+        ["--check", "--dry-run"],
+        ["--check", "--rollback"],
+        ["--dry-run", "--rollback"],
+        ["--lock-timeout", "soon"],
+        ["--lock-timeout", "-1"],
+        ["--lock-timeout", "nan"],
+        ["--lock-timeout", "inf"],
+        ["--lock-timeout"],
+        ["--chec"],
+        ["a_file.db"],
+        ["--database", "oracle://host/shop"],
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_status_2(cli, path, arguments):
+    before = path.read_bytes()
+    done = cli(*arguments)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert LINE.fullmatch(done.stderr.rstrip("\n"))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("arguments", [
+    ["postgresql://app:s3cr3t@host/shop"],
+    ["--databse", "postgresql://app:s3cr3t@host/shop"],
+    ["--databse=postgresql://app:s3cr3t@host/shop"],
+    ["--lock-timeout", "mysql://app:s3cr3t@host/shop"],
+    ["--check=mysql://app:s3cr3t@host/shop"],
+])  # fmt: skip
+@pytest.mark.parametrize("module", ["migrations.phase_4_5", "db.init_db"])
+def test_a_wrong_call_does_not_repeat_a_password(cli, module, arguments):
+    done = cli(*arguments, module=module)
+    assert done.returncode == 2
+    assert "s3cr3t" not in done.stderr + done.stdout
+
+
+def test_version_and_help_exit_with_0(cli):
+    assert cli("--version").stdout.strip() == migrations.__version__
+    helped = cli("--help")
+    assert helped.returncode == 0
+    assert "exit status: 0 done" in helped.stdout
+
+
+@pytest.mark.parametrize("option", ["--database", "--check", "--dry-run", "--rollback", "--force", "--no-smoke-test",
+                                    "--no-statistics", "--lock-timeout", "--json", "--version"])  # fmt: skip
+def test_help_names_every_option(cli, option):
+    assert option in cli("--help").stdout
+
+
+# -- JSON
+
+
+def test_json_is_all_there_is_on_standard_output(cli):
+    document = json.loads(cli("--json").stdout)
+    assert list(document) == KEYS
+    assert (document["status"], document["backend"], document["error"]) == ("migrated", "sqlite", None)
+
+
+def test_json_of_a_second_run(cli):
+    cli()
+    document = json.loads(cli("--json").stdout)
+    assert (document["status"], document["changes"], document["differences"]) == ("up_to_date", [], [])
+    assert set(document["smoke_test"].values()) == {True}
+
+
+def test_json_of_a_change_has_its_sql(cli):
+    changes = json.loads(cli("--json").stdout)["changes"]
+    assert changes[0]["description"] == "create table weekly_actuals"
+    assert changes[0]["sql"].startswith('CREATE TABLE "weekly_actuals" (')
+
+
+@pytest.mark.parametrize(("mode", "status"), [("--check", "pending"), ("--dry-run", "pending"),
+                                              ("--rollback", "up_to_date")])  # fmt: skip
+def test_json_of_each_mode(cli, mode, status):
+    assert json.loads(cli(mode, "--json").stdout)["status"] == status
+
+
+def test_json_of_what_was_left_out_is_null(cli):
+    document = json.loads(cli("--json", "--no-smoke-test", "--no-statistics").stdout)
+    assert (document["smoke_test"], document["row_counts"]) == (None, None)
+
+
+def test_json_of_an_orphan(cli, path):
+    execute(path, OTHER_ORM_SHAPE + ORPHAN)
+    (difference,) = json.loads(cli("--json").stdout)["differences"]
+    assert list(difference) == ["severity", "object", "expected", "actual", "message"]
+    assert difference["severity"] == "warning"
+
+
+def test_json_of_a_failure(cli, path):
+    execute(path, "DROP TABLE stores")
+    document = json.loads(cli("--json").stdout)
+    assert list(document) == KEYS
+    assert (document["status"], document["error"]["type"]) == ("failed", "MissingTables")
+    assert "stores" in document["error"]["message"]
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--no-such-option"], ["--force"], ["--database", "oracle://host/shop"], ["--database", "sqlite:////no/such.db"],
+])  # fmt: skip
+def test_json_even_where_the_call_is_wrong(cli, arguments):
+    document = json.loads(cli("--json", *arguments).stdout)
+    assert list(document) == KEYS
+    assert document["status"] == "failed"
+    assert document["error"]["message"]
+
+
+def test_json_does_not_silence_the_log(cli):
+    assert LINE.match(cli("--json").stderr)
+
+
+# -- the dry run
+
+
+def test_dry_run_prints_sql_that_gives_the_same_schema(cli, path, tmp_path):
+    script = cli("--dry-run").stdout
+    twin = tmp_path / "twin.db"
+    twin.write_bytes(path.read_bytes())
+    execute(twin, script)
+    cli("--no-smoke-test")
+    assert dump(twin) == dump(path)
+
+
+def test_dry_run_of_nothing_to_do_prints_nothing(cli):
+    cli()
+    assert cli("--dry-run").stdout == ""
+
+
+@pytest.mark.parametrize("mode", ["--check", "--dry-run"])
+def test_looking_changes_nothing(cli, path, mode):
+    before = path.read_bytes()
+    cli(mode)
+    assert path.read_bytes() == before
+
+
+# -- the log
+
+
+def test_every_line_of_the_log_has_its_form(cli):
+    lines = cli().stderr.splitlines()
+    assert len(lines) > 10
+    assert [line for line in lines if not LINE.fullmatch(line)] == []
+
+
+def test_standard_output_is_empty_without_json(cli):
+    assert cli().stdout == ""
+
+
+def test_every_change_is_logged_with_its_sql(cli):
+    done = cli("--json")
+    for change in json.loads(done.stdout)["changes"]:
+        assert f"{change['description']}: {change['sql']}" in done.stderr
+
+
+def test_the_sections_are_in_order(cli):
+    sections = [text for text in messages(cli()) if text.startswith("──")]
+    assert sections == ["── Validate", "── Migrate", "── Smoke test", "── Statistics"]
+
+
+def test_steps_that_hold_are_ticked(cli):
+    ticked = [text for text in messages(cli()) if text.startswith("✓")]
+    assert ticked[-6:] == ["✓ insert", "✓ select", "✓ unique", "✓ foreign_keys", "✓ cascade", "✓ cleanup"]
+
+
+def test_thousands_are_separated(cli):
+    assert "historical_sales  1,234 rows" in cli().stderr
+
+
+def test_an_error_is_crossed(cli, path):
+    execute(path, "DROP TABLE stores")
+    assert messages(cli("-q"))[-1].startswith("✗ ")
+
+
+def test_quiet_says_nothing_where_all_is_well(cli):
+    assert cli("-q").stderr == ""
+    assert cli("--quiet").stderr == ""
+
+
+def test_quiet_still_warns(cli, path):
+    execute(path, OTHER_ORM_SHAPE + ORPHAN)
+    assert "| WARNING  |" in cli("-q").stderr
+
+
+def test_verbose_logs_every_query_in_the_same_form(cli):
+    lines = cli("-v").stderr.splitlines()
+    assert any("SAVEPOINT" in line for line in lines)
+    assert [line for line in lines if not LINE.fullmatch(line)] == []
+
+
+def test_a_mended_tables_sql_keeps_the_form_of_the_log(cli, path):
+    execute(path, SPECIFICATION_SHAPE.replace("week_number INTEGER NOT NULL", "week_number INTEGER"))
+    lines = cli().stderr.splitlines()
+    assert any("rebuild" in line for line in lines)
+    assert [line for line in lines if not LINE.fullmatch(line)] == []
+
+
+# -- terminals
+
+ASCII = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+
+
+def test_a_terminal_without_utf8_gets_plain_signs(cli):
+    done = cli(env=ASCII)
+    assert done.returncode == 0
+    assert "[ok] insert" in done.stderr
+    assert done.stderr.isascii()
+
+
+def test_a_terminal_without_utf8_gets_the_error(cli, path):
+    execute(path, "DROP TABLE stores")
+    done = cli(env=ASCII)
+    assert "| ERROR    | [failed] " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_latin1_is_served_too(cli):
+    done = cli(env={"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"})
+    assert "[ok] insert" in done.stderr
+
+
+@pytest.mark.parametrize("mode", [["--dry-run"], ["--dry-run", "--json"], ["--json"], []])
+def test_names_that_the_terminal_cannot_write_do_no_harm(cli, path, mode):
+    execute(path, SPECIFICATION_SHAPE.replace("week_number INTEGER NOT NULL", "week_number INTEGER, größe TEXT"))
+    done = cli(*mode, env=ASCII)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert (done.stdout + done.stderr).isascii()
+
+
+def test_a_path_that_is_no_utf8_does_no_harm(cli, path):
+    odd = path.with_name("caf\udce9.db")
+    path.rename(odd)
+    done = cli("--json", "--database", f"sqlite:///{odd}", text=False)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["status"] == "migrated"
+
+
+def test_a_reader_who_goes_away_does_no_harm(cli, path):
+    done = subprocess.run(
+        f"{sys.executable} -m migrations.phase_4_5 --database sqlite:///{path} --json | true",
+        shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+    assert fetch(path, "SELECT count(*) FROM weekly_actuals") == [(0,)]
+
+
+def test_a_full_standard_output_is_told_in_one_line(cli, path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "migrations.phase_4_5", "--database", f"sqlite:///{path}", "--json", "-q"],
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+
+
+def test_closed_standard_streams_do_no_harm(path):
+    command = f"{sys.executable} -m migrations.phase_4_5 --database sqlite:///{path} --json >&- 2>&-"
+    assert subprocess.run(command, shell=True, cwd=ROOT, timeout=60).returncode == 0
+
+
+def test_an_interrupt_is_one_line_and_leaves_nothing_half_done(path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"import sqlite3, sys; c = sqlite3.connect({str(path)!r}); "
+         "c.execute('BEGIN IMMEDIATE'); print(flush=True); sys.stdin.read()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    holder.stdout.readline()
+    run = subprocess.Popen(
+        [sys.executable, "-m", "migrations.phase_4_5", "--database", f"sqlite:///{path}", "--lock-timeout", "3"],
+        cwd=ROOT, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while "Migrate" not in run.stderr.readline():
+        pass
+    run.send_signal(signal.SIGINT)
+    text = run.communicate(timeout=60)[1]
+    holder.communicate(b"", timeout=60)
+    assert run.returncode == 1
+    assert "Traceback" not in text
+    assert fetch(path, "SELECT name FROM sqlite_master WHERE name LIKE '%weekly_actuals%'") == []
+
+
+# -- in the same process
+
+
+def test_main_returns_the_status(path, capsys):
+    assert main(["--database", f"sqlite:///{path}", "--check", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["status"] == "pending"
+
+
+def test_one_row_is_not_told_in_the_plural(cli):
+    assert re.search(r"workflows +1 row$", cli().stderr, re.MULTILINE)

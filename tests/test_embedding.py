@@ -1,0 +1,508 @@
+"""Inside somebody else's process: the caller's world is left as it was found."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+
+import peewee
+import pytest
+from application import (
+    APPLICATION_DATA,
+    APPLICATION_TABLES,
+    ORPHAN,
+    OTHER_ORM_SHAPE,
+    ROOT,
+    SPECIFICATION_SHAPE,
+    dump,
+    execute,
+    fetch,
+)
+from playhouse.pool import PooledSqliteDatabase
+
+import db
+from db.models import MODELS, WeeklyActuals
+from migrations import phase_4_5
+
+CALLS = {
+    "ensure": phase_4_5.ensure,
+    "run": phase_4_5.run,
+    "check": phase_4_5.check,
+    "rollback": phase_4_5.rollback,
+}
+EVERY_CALL = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+MENDED = SPECIFICATION_SHAPE.replace("week_number INTEGER NOT NULL", "week_number INTEGER")
+
+
+def has_table(file):
+    return bool(fetch(file, "SELECT 1 FROM sqlite_master WHERE name = 'weekly_actuals'"))
+
+
+@pytest.fixture
+def memory():
+    database = peewee.SqliteDatabase(":memory:", pragmas={"foreign_keys": 1})
+    database.connect()
+    database.connection().executescript(APPLICATION_TABLES + APPLICATION_DATA)
+    yield database
+    database.close()
+
+
+# -- connections
+
+
+@EVERY_CALL
+def test_an_open_connection_stays_open_and_the_same(memory, call):
+    connection = memory.connection()
+    call(memory)
+    assert memory.connection() is connection
+
+
+def test_an_in_memory_database_survives(memory):
+    assert phase_4_5.ensure(memory) is True
+    assert phase_4_5.ensure(memory) is False
+    assert memory.execute_sql("SELECT count(*) FROM historical_sales").fetchone() == (1234,)
+
+
+def test_a_rebuild_of_an_in_memory_database_survives(memory):
+    memory.connection().executescript(MENDED)
+    assert phase_4_5.run(memory).status == "migrated"
+
+
+@EVERY_CALL
+def test_a_closed_database_is_closed_again(database, call):
+    call(database)
+    assert database.is_closed()
+
+
+@EVERY_CALL
+def test_a_closed_database_is_closed_again_after_a_failure(path, database, call):
+    execute(path, "DROP TABLE stores; CREATE VIEW weekly_actuals AS SELECT 1 AS id")
+    with pytest.raises(phase_4_5.MigrationError):
+        call(database)
+    assert database.is_closed()
+
+
+def test_an_open_connection_stays_open_after_a_failure(path, database):
+    execute(path, "DROP TABLE stores")
+    with database.connection_context():
+        with pytest.raises(phase_4_5.MissingTables):
+            phase_4_5.run(database)
+        assert database.execute_sql("SELECT count(*) FROM categories").fetchone() == (1,)
+
+
+def test_a_database_without_autoconnect(path):
+    database = peewee.SqliteDatabase(path, autoconnect=False)
+    assert phase_4_5.run(database).status == "migrated"
+    assert database.is_closed()
+
+
+def test_a_path_object_names_the_file(path):
+    assert phase_4_5.ensure(peewee.SqliteDatabase(path)) is True
+
+
+def test_a_subclass_of_peewees_database(path):
+    class Mine(peewee.SqliteDatabase):
+        pass
+
+    assert phase_4_5.run(Mine(path)).smoke_test["cascade"] is True
+
+
+def test_inside_a_with_statement_of_the_callers(path, database):
+    with database:
+        phase_4_5.ensure(database)
+    assert has_table(path)
+
+
+# -- the caller's transaction
+
+
+@pytest.mark.parametrize("shape", ["", MENDED], ids=["created", "mended"])
+def test_what_was_done_is_rolled_back_with_peewees_transaction(path, shape):
+    execute(path, shape)
+    before = dump(path)
+    database = peewee.SqliteDatabase(path)  # foreign keys off: a rebuild is refused with them on
+    with database.atomic() as transaction:
+        assert phase_4_5.ensure(database) is True
+        transaction.rollback()
+    assert dump(path) == before
+
+
+def test_an_exception_of_the_callers_takes_it_back_too(path, database):
+    def fail():
+        with database.atomic():
+            phase_4_5.ensure(database)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert not has_table(path)
+
+
+def test_what_was_done_is_rolled_back_with_a_plain_begin(path, database):
+    before = dump(path)
+    with database.connection_context():
+        database.execute_sql("BEGIN")
+        assert phase_4_5.run(database).status == "migrated"
+        database.execute_sql("ROLLBACK")
+    assert dump(path) == before
+
+
+def test_what_was_done_is_kept_with_a_plain_commit(path, database):
+    with database.connection_context():
+        database.execute_sql("BEGIN")
+        database.execute_sql("UPDATE stores SET region = 'SOUTHEAST'")
+        phase_4_5.run(database)
+        database.execute_sql("COMMIT")
+    assert has_table(path)
+    assert fetch(path, "SELECT DISTINCT region FROM stores") == [("SOUTHEAST",)]
+
+
+@pytest.mark.parametrize("begin", ["BEGIN", "BEGIN IMMEDIATE", "SAVEPOINT mine"])
+def test_the_callers_transaction_is_still_open_afterwards(database, begin):
+    with database.connection_context():
+        database.execute_sql(begin)
+        phase_4_5.run(database)
+        assert database.connection().in_transaction
+        database.execute_sql("ROLLBACK")
+
+
+def test_nested_transactions_of_the_callers(path, database):
+    with database.atomic():
+        with database.atomic() as inner:
+            phase_4_5.run(database)
+            inner.rollback()
+        database.execute_sql("UPDATE stores SET region = 'WEST'")
+    assert not has_table(path)
+
+
+def test_a_failure_undoes_only_its_own_part(path, database):
+    execute(path, "CREATE TABLE idx_weekly_actuals_date (x)")
+    with database.atomic():
+        database.execute_sql("UPDATE stores SET region = 'WEST'")
+        with pytest.raises(phase_4_5.MigrationError):
+            phase_4_5.run(database)
+    assert fetch(path, "SELECT DISTINCT region FROM stores") == [("WEST",)]
+    assert not has_table(path)
+
+
+def test_rows_that_the_caller_has_not_committed_are_counted(database):
+    with database.atomic() as transaction:
+        database.execute_sql("DELETE FROM historical_sales")
+        assert phase_4_5.run(database).row_counts["historical_sales"] == 0
+        transaction.rollback()
+
+
+def test_a_rollback_inside_a_transaction_is_rolled_back_with_it(path, database):
+    phase_4_5.ensure(database)
+    with database.atomic() as transaction:
+        assert phase_4_5.rollback(database).status == "rolled_back"
+        transaction.rollback()
+    assert has_table(path)
+
+
+def test_a_rebuild_that_is_not_safe_inside_a_transaction_is_refused_there(path, database):
+    execute(path, MENDED)
+    with database.atomic(), pytest.raises(phase_4_5.Refused, match="not safe inside a transaction"):
+        phase_4_5.run(database)
+
+
+def test_the_smoke_test_inside_a_transaction_leaves_the_callers_rows(database):
+    with database.atomic() as transaction:
+        phase_4_5.ensure(database)
+        database.execute_sql(
+            "INSERT INTO categories SELECT 'C2', 'x', 'x', 'x', 1, archetype, 'x', 'x' FROM categories"
+        )
+        assert phase_4_5.run(database).smoke_test["cascade"] is True
+        assert database.execute_sql("SELECT count(*) FROM categories").fetchone() == (2,)
+        transaction.rollback()
+
+
+# -- proxies and pools
+
+
+def test_an_initialised_proxy(path, database):
+    proxy = peewee.DatabaseProxy()
+    proxy.initialize(database)
+    assert phase_4_5.run(proxy).status == "migrated"
+    assert database.is_closed()
+
+
+@pytest.mark.parametrize("nothing", [peewee.DatabaseProxy(), None, "sqlite:///file.db", object()])
+def test_what_is_no_database_is_told_so(nothing):
+    with pytest.raises(phase_4_5.MigrationError, match="expected an initialised Peewee database"):
+        phase_4_5.run(nothing)
+
+
+def test_a_database_that_was_never_initialised_is_told_so():
+    with pytest.raises(phase_4_5.MigrationError):
+        phase_4_5.run(peewee.SqliteDatabase(None))
+
+
+@pytest.fixture
+def pool(path):
+    pool = PooledSqliteDatabase(str(path), max_connections=1, pragmas={"foreign_keys": 1, "busy_timeout": 1234})
+    yield pool
+    pool.close_all()
+
+
+@EVERY_CALL
+def test_a_pooled_connection_goes_back_to_the_pool(pool, call):
+    for _ in range(3):
+        call(pool)
+    assert pool.is_closed()
+    assert len(pool._in_use) == 0
+
+
+def test_a_pooled_connection_keeps_its_pragmas(pool):
+    phase_4_5.run(pool)
+    with pool.connection_context():
+        assert (pool.pragma("foreign_keys"), pool.pragma("busy_timeout")) == (1, 1234)
+
+
+def test_a_pooled_connection_that_is_open_stays_open(pool):
+    with pool.connection_context():
+        phase_4_5.run(pool)
+        assert not pool.is_closed()
+
+
+# -- threads
+
+
+def all_at_once(work, items):
+    """Run `work(item)` in a thread each, all starting together, and return what they answered."""
+    barrier, answers = threading.Barrier(len(items)), {}
+
+    def start(item):
+        barrier.wait()
+        try:
+            answers[item] = work(item)
+        except Exception as error:
+            answers[item] = error
+
+    threads = [threading.Thread(target=start, args=(item,)) for item in items]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [answers[item] for item in items]
+
+
+def test_eight_threads_migrate_eight_databases_at_once(tmp_path, path):
+    files = [tmp_path / f"{number}.db" for number in range(8)]
+    for file in files:
+        file.write_bytes(path.read_bytes())
+    answers = all_at_once(lambda file: phase_4_5.run(db.connect(f"sqlite:///{file}")).to_dict(), files)
+    assert [answer["status"] for answer in answers] == ["migrated"] * 8
+    assert {dump(file) for file in files} == {dump(files[0])}
+
+
+def test_eight_threads_in_different_states_do_not_mix(tmp_path, path):
+    scripts = ["", SPECIFICATION_SHAPE, MENDED, "DROP TABLE stores"] * 2
+    files = [tmp_path / f"{number}.db" for number in range(8)]
+    for file, script in zip(files, scripts):
+        file.write_bytes(path.read_bytes())
+        execute(file, script)
+    answers = all_at_once(lambda file: phase_4_5.ensure(db.connect(f"sqlite:///{file}")), files)
+    assert answers[:3] == answers[4:7] == [True, False, True]
+    assert isinstance(answers[3], phase_4_5.MissingTables)
+
+
+def test_eight_threads_share_one_database_object(path, database):
+    answers = all_at_once(lambda _: phase_4_5.ensure(database), range(8))
+    assert sorted(answers) == [False] * 7 + [True]
+
+
+def test_eight_threads_with_eight_in_memory_databases():
+    def work(_):
+        database = peewee.SqliteDatabase(":memory:", pragmas={"foreign_keys": 1})
+        with database.connection_context():
+            database.connection().executescript(APPLICATION_TABLES)
+            return all(phase_4_5.run(database).smoke_test.values())
+
+    assert all_at_once(work, range(8)) == [True] * 8
+
+
+# -- models
+
+
+def test_models_bound_elsewhere_stay_bound_there(path, database, tmp_path):
+    elsewhere = peewee.PostgresqlDatabase("elsewhere")
+    with elsewhere.bind_ctx(MODELS):
+        phase_4_5.run(database)
+        phase_4_5.rollback(database)
+        assert {model._meta.database for model in MODELS} == {elsewhere}
+
+
+def test_what_is_made_does_not_depend_on_where_models_are_bound(path, database):
+    with peewee.PostgresqlDatabase("elsewhere").bind_ctx(MODELS):
+        bound = [each.sql for each in phase_4_5.check(database).changes]
+    assert bound == [each.sql for each in phase_4_5.check(database).changes]
+
+
+def test_models_that_are_bound_nowhere_stay_so(database):
+    phase_4_5.run(database)
+    assert WeeklyActuals._meta.database is None
+
+
+# -- settings
+
+PRAGMAS = ("foreign_keys", "busy_timeout", "legacy_alter_table", "ignore_check_constraints", "recursive_triggers",
+           "defer_foreign_keys", "writable_schema", "synchronous", "query_only")  # fmt: skip
+
+
+@EVERY_CALL
+@pytest.mark.parametrize("shape", ["", MENDED, SPECIFICATION_SHAPE], ids=["missing", "to mend", "complete"])
+@pytest.mark.parametrize("value", [0, 1])
+def test_pragmas_are_as_they_were(path, call, shape, value):
+    execute(path, shape)
+    database = peewee.SqliteDatabase(path)
+    with database.connection_context():
+        for name in PRAGMAS[:5]:
+            database.pragma(name, value)
+        before = [database.pragma(name) for name in PRAGMAS]
+        call(database)
+        assert [database.pragma(name) for name in PRAGMAS] == before
+
+
+@EVERY_CALL
+def test_pragmas_are_as_they_were_after_a_failure(path, call):
+    execute(path, "DROP TABLE stores; CREATE VIEW weekly_actuals AS SELECT 1 AS id")
+    database = peewee.SqliteDatabase(path, pragmas={"busy_timeout": 77, "legacy_alter_table": 1})
+    with database.connection_context():
+        before = [database.pragma(name) for name in PRAGMAS]
+        with pytest.raises(phase_4_5.MigrationError):
+            call(database)
+        assert [database.pragma(name) for name in PRAGMAS] == before
+
+
+def test_pragmas_are_as_they_were_after_a_lock_timeout(path):
+    database = peewee.SqliteDatabase(path, pragmas={"busy_timeout": 77, "foreign_keys": 1})
+    other = peewee.SqliteDatabase(path)
+    with database.connection_context(), other.atomic("IMMEDIATE"):
+        before = [database.pragma(name) for name in PRAGMAS]
+        with pytest.raises(phase_4_5.LockTimeout):
+            phase_4_5.run(database, lock_timeout=0.1)
+        assert [database.pragma(name) for name in PRAGMAS] == before
+
+
+def test_an_attached_database_is_not_taken_for_ours(path, empty_path, database):
+    phase_4_5.ensure(db.connect(f"sqlite:///{empty_path}"))
+    with database.connection_context():
+        database.attach(str(empty_path), "other")
+        assert phase_4_5.run(database).status == "migrated"
+    assert has_table(path)
+
+
+def test_a_temporary_table_of_the_name_is_not_taken_for_ours(path, database):
+    with database.connection_context():
+        database.execute_sql("CREATE TEMPORARY TABLE weekly_actuals (x)")
+        try:
+            phase_4_5.run(database)
+        except phase_4_5.MigrationError:
+            return
+    assert has_table(path)
+
+
+# -- errors
+
+
+def test_missing_tables_raise_and_do_not_exit(path, database):
+    execute(path, "DROP TABLE stores")
+    with pytest.raises(phase_4_5.MissingTables):
+        phase_4_5.ensure(database)
+
+
+def test_a_driver_error_is_told_without_its_chain(tmp_path):
+    (tmp_path / "no.db").write_text("x" * 5000)
+    with pytest.raises(phase_4_5.DatabaseUnavailable) as caught:
+        phase_4_5.run(db.connect(f"sqlite:///{tmp_path}/no.db"))
+    assert caught.value.__suppress_context__
+
+
+# -- logging, files, imports
+
+
+@EVERY_CALL
+def test_no_logging_is_configured(database, call):
+    def state():
+        loggers = [logging.getLogger(), *map(logging.getLogger, ("migrations", "migrations.phase_4_5", "peewee", "db"))]
+        return [(each.level, list(each.handlers), each.propagate, each.disabled) for each in loggers]
+
+    before = state()
+    call(database)
+    assert state() == before
+
+
+def test_the_callers_handlers_get_the_log(database, caplog):
+    with caplog.at_level(logging.INFO, "migrations.phase_4_5"):
+        phase_4_5.ensure(database)
+    assert any("CREATE TABLE" in message for message in caplog.messages)
+
+
+def test_nothing_is_written_beside_the_database(path, database, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    for call in CALLS.values():
+        call(database)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@EVERY_CALL
+def test_nothing_is_printed(path, call):
+    execute(path, OTHER_ORM_SHAPE + ORPHAN)
+    name = call.__name__
+    extra = ", force=True" if name == "rollback" else ""
+    script = f"import db; from migrations import phase_4_5; phase_4_5.{name}(db.connect('sqlite:///{path}'){extra})"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+IMPORTS = """
+import sys, logging
+opened = []
+def hook(event, args):
+    if event in ("sqlite3.connect", "socket.connect", "socket.bind", "subprocess.Popen"):
+        opened.append((event, args))
+    if event == "open" and set(args[1] or "") & set("wax+") and "__pycache__" not in str(args[0]):
+        opened.append((event, args))
+sys.addaudithook(hook)
+import db, db.models, db.init_db, db.url
+import migrations, migrations.phase_4_5, migrations.command
+import migrations.engines.sqlite, migrations.smoke_test, migrations.statistics, migrations.obstacles
+loggers = [logging.getLogger(), logging.getLogger("migrations"), logging.getLogger("migrations.phase_4_5")]
+assert not any(isinstance(h, logging.StreamHandler) for each in loggers for h in each.handlers), loggers
+assert [each.level for each in loggers] == [logging.WARNING, 0, 0]
+assert not opened, opened
+"""
+
+
+def test_importing_configures_nothing_and_opens_nothing(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DATABASE_URL": f"sqlite:///{tmp_path}/new.db"}
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- as the interface has it
+
+
+def test_a_report_has_the_parts_that_the_interface_names(database):
+    report = phase_4_5.run(database, smoke_test=True, statistics=True, lock_timeout=10.0)
+    for part in ("status", "changes", "differences", "smoke_test", "row_counts"):
+        assert hasattr(report, part)
+    assert report.to_dict()["status"] == "migrated"
+
+
+def test_a_report_cannot_be_changed(database):
+    report = phase_4_5.check(database)
+    with pytest.raises(AttributeError):
+        report.status = "migrated"
+
+
+def test_a_dictionary_of_a_report_is_fit_for_json(database):
+    document = phase_4_5.run(database).to_dict()
+    assert json.loads(json.dumps(document)) == document
