@@ -1,0 +1,226 @@
+"""What a mend leaves as it was: values, ids, and what a user has added to a column."""
+
+import pytest
+from states import INDEXES, MENDED, TABLE, WORDS, State, row
+
+import db
+from db.init_db import init_db
+from migrations import phase_4_5
+
+COMPLETE = State("complete", MENDED, items={})
+NO_KEYS = {"workflow": None, "store": None, "category": None, "unique": None}
+
+
+@pytest.fixture
+def changed(world):
+    """Return a function that makes a complete table with rows, changes it, and gives its database."""
+
+    def make(engine, *statements, state=COMPLETE, rows=True):
+        made = world(engine).make(state, rows)
+        made.execute(*statements)
+        return made, db.connect(made.url)
+
+    return make
+
+
+@pytest.mark.parametrize("type_", ["DATETIME(6) NULL", "DATETIME(6) DEFAULT CURRENT_TIMESTAMP(6)", "TIMESTAMP(6) NULL"])
+def test_fractions_of_a_second_stay(changed, type_):
+    made, database = changed("mysql", f"ALTER TABLE weekly_actuals MODIFY uploaded_at {type_}")
+    made.execute("SET time_zone = '+00:00'", "UPDATE weekly_actuals SET uploaded_at = '2025-01-01 00:00:00.123456'")
+    phase_4_5.run(database)
+    assert {str(value) for (value,) in made.query("SELECT uploaded_at FROM weekly_actuals")} == {
+        "2025-01-01 00:00:00.123456"
+    }
+
+
+def test_an_id_of_0_stays(changed):
+    made, database = changed(
+        "mysql", "ALTER TABLE weekly_actuals MODIFY id INT NOT NULL", "UPDATE weekly_actuals SET id = 0 WHERE id = 5"
+    )
+    phase_4_5.run(database)
+    assert sorted(made.rows()) == [0, 1, 2]
+
+
+def test_a_columns_own_type_default_comment_and_check_stay(changed):
+    made, database = changed(
+        "mysql", "ALTER TABLE weekly_actuals MODIFY forecast_units_sold BIGINT NOT NULL DEFAULT 4 "
+        "COMMENT 'mine, not null' CHECK (forecast_units_sold >= 0)", rows=False,
+    )  # fmt: skip
+    phase_4_5.run(database)
+    (line,) = [
+        line for line in made.query("SHOW CREATE TABLE weekly_actuals")[0][1].splitlines() if "`forecast_units" in line
+    ]
+    assert line.strip().startswith("`forecast_units_sold` bigint(20) DEFAULT 4 COMMENT 'mine, not null' CHECK")
+
+
+@pytest.mark.parametrize("type_", ["INT UNSIGNED", "BIGINT"])
+def test_an_unsigned_or_wide_id_is_complete(changed, type_):
+    _, database = changed("mysql", f"ALTER TABLE weekly_actuals MODIFY id {type_} NOT NULL AUTO_INCREMENT")
+    assert phase_4_5.run(database).status == "up_to_date"
+
+
+@pytest.mark.parametrize("type_", ["SMALLINT NOT NULL AUTO_INCREMENT", "VARCHAR(20) NOT NULL"])
+def test_an_id_of_another_type_is_mended(changed, type_):
+    made, database = changed("mysql", f"ALTER TABLE weekly_actuals MODIFY id {type_}")
+    assert phase_4_5.run(database).status == "migrated"
+    made.assert_specified()
+
+
+def test_another_collation_than_the_parents_is_mended_where_the_key_is_missing(changed):
+    made, database = changed(
+        "mysql", "ALTER TABLE weekly_actuals DROP FOREIGN KEY weekly_actuals_ibfk_2",
+        "ALTER TABLE weekly_actuals MODIFY store_id VARCHAR(50) NOT NULL COLLATE utf8mb4_unicode_ci",
+    )  # fmt: skip
+    assert phase_4_5.run(database).status == "migrated"
+    made.assert_specified()
+
+
+def test_a_long_key_that_allows_null_keeps_its_length(changed):
+    long = WORDS["mysql"]["string"].replace("50", "255")
+    state = State("long", MENDED, items={"store_id": f"store_id {long} NULL"})
+    made, database = changed("mysql", state=state)
+    assert phase_4_5.run(database).status == "migrated"
+    assert made.query(
+        "SELECT character_maximum_length FROM information_schema.columns WHERE table_schema = DATABASE() "
+        "AND table_name = 'weekly_actuals' AND column_name = 'store_id'"
+    ) == [(255,)]
+
+
+def test_a_table_whose_engine_keeps_no_foreign_keys_is_refused(changed):
+    _, database = changed("mysql", "DROP TABLE weekly_actuals", "CREATE TABLE weekly_actuals (id INT PRIMARY KEY, "
+                          "workflow_id VARCHAR(50)) ENGINE=MyISAM", rows=False)  # fmt: skip
+    with pytest.raises(phase_4_5.Refused, match="MyISAM"):
+        phase_4_5.check(database)
+
+
+@pytest.mark.parametrize(
+    ("engine", "type_", "value"),
+    [
+        ("postgresql", "VARCHAR(40)", "2025-01-01 00:00:00+02"),
+        ("mysql", "VARCHAR(40)", "2025-01-01 00:00:00+02"),
+    ],
+)
+def test_a_text_with_an_offset_is_no_time_in_utc(changed, engine, type_, value):
+    alter = f"ALTER COLUMN uploaded_at TYPE {type_}" if engine == "postgresql" else f"MODIFY uploaded_at {type_}"
+    default = ("ALTER TABLE weekly_actuals ALTER COLUMN uploaded_at DROP DEFAULT",)
+    _, database = changed(
+        engine, *default, f"ALTER TABLE weekly_actuals {alter}", f"UPDATE weekly_actuals SET uploaded_at = '{value}'"
+    )
+    with pytest.raises(phase_4_5.Refused, match="uploaded_at"):
+        phase_4_5.run(database)
+
+
+@pytest.mark.parametrize("value", ["007", "12.0"])
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql", "mysql"])
+def test_a_text_that_would_read_otherwise_as_a_number_is_refused(changed, engine, value):
+    state = State("text", MENDED, items={"week_number": TABLE["week_number"].replace("INTEGER", "VARCHAR(20)")})
+    _, database = changed(engine, f"UPDATE weekly_actuals SET week_number = '{value}' WHERE id = 1", state=state)
+    with pytest.raises(phase_4_5.Refused, match="week_number"):
+        phase_4_5.check(database)
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"])
+def test_digits_that_a_float_cannot_hold_are_refused(changed, engine):
+    alter = "ALTER COLUMN variance_pct TYPE" if engine == "postgresql" else "MODIFY variance_pct"
+    _, database = changed(
+        engine, f"ALTER TABLE weekly_actuals {alter} DECIMAL(40,25)",
+        "UPDATE weekly_actuals SET variance_pct = 123456789012.1234567890123456789 WHERE id = 1",
+    )  # fmt: skip
+    with pytest.raises(phase_4_5.Refused, match="variance_pct"):
+        phase_4_5.check(database)
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"])
+def test_a_decimal_that_a_float_can_hold_is_converted(changed, engine):
+    alter = "ALTER COLUMN variance_pct TYPE" if engine == "postgresql" else "MODIFY variance_pct"
+    made, database = changed(engine, f"ALTER TABLE weekly_actuals {alter} DECIMAL(40,25)")
+    before = made.rows()
+    assert phase_4_5.run(database).status == "migrated"
+    assert made.rows() == before
+
+
+def test_a_collation_stays_where_a_string_grows(changed):
+    made, database = changed(
+        "postgresql", 'ALTER TABLE weekly_actuals ALTER COLUMN workflow_id TYPE VARCHAR(20) COLLATE "C"'
+    )
+    assert phase_4_5.run(database).status == "migrated"
+    assert made.query(
+        "SELECT collation_name FROM information_schema.columns WHERE table_name = 'weekly_actuals' "
+        "AND column_name = 'workflow_id'"
+    ) == [("C",)]
+
+
+def test_a_smallserial_counts_on_beyond_its_old_end(changed):
+    state = State("smallserial", MENDED, items={"id": "id SMALLSERIAL PRIMARY KEY"})
+    made, database = changed("postgresql", state=state, rows=False)
+    assert phase_4_5.run(database).status == "migrated"
+    made.execute("SELECT setval(pg_get_serial_sequence('weekly_actuals', 'id'), 40000)")
+    assert made.insert_without_id() == 40001
+
+
+def test_a_renamed_backup_that_kept_the_names_is_named_at_once(changed):
+    _, database = changed("postgresql", "ALTER TABLE weekly_actuals RENAME TO weekly_actuals_backup")
+    with pytest.raises(phase_4_5.Refused, match="unique_workflow_week_store"):
+        phase_4_5.check(database)
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql", "mysql"])
+def test_another_primary_key_gives_way_to_a_missing_id(changed, engine):
+    state = State("keyed by columns", MENDED, items={
+        "id": None, "unique": None, "key": "PRIMARY KEY (workflow_id, week_number, store_id)"})  # fmt: skip
+    made, database = changed(engine, state=state, rows=False)
+    assert phase_4_5.run(database).status == "migrated"
+    made.assert_specified()
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql", "mysql"])
+def test_a_temporary_table_that_hides_ours_is_refused(world, engine):
+    made = world(engine).make(COMPLETE, True)
+    database = db.connect(made.url)
+    with database.connection_context():
+        database.execute_sql("CREATE TEMPORARY TABLE weekly_actuals (id INTEGER, workflow_id VARCHAR(50))")
+        with pytest.raises(phase_4_5.Refused, match="temporary"):
+            phase_4_5.rollback(database)
+    assert sorted(made.rows()) == [1, 2, 5]
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql", "mysql"])
+def test_init_db_leaves_an_open_connection_open(world, engine):
+    database = db.connect(world(engine).make(COMPLETE).url)
+    database.connect()
+    init_db(database)
+    assert not database.is_closed()
+    database.close()
+
+
+def test_rows_that_a_users_own_conflict_clause_would_replace_stop_the_rebuild(changed):
+    state = State("replacing", MENDED, items={
+        **NO_KEYS, "week_start_date": "week_start_date DATE", "mine": "UNIQUE (actual_units_sold) ON CONFLICT REPLACE",
+    }, without=tuple(INDEXES))  # fmt: skip
+    made, database = changed("sqlite", state=state)
+    assert phase_4_5.run(database, smoke_test=False).status == "migrated"
+    assert sorted(made.rows()) == [1, 2, 5]
+
+
+def test_values_that_become_equal_for_a_users_own_key_stop_the_rebuild(changed):
+    state = State("replacing", MENDED, items={
+        **NO_KEYS, "week_number": "week_number BLOB",
+        "mine": "UNIQUE (week_number, week_start_date) ON CONFLICT REPLACE",
+    })  # fmt: skip
+    made, database = changed("sqlite", state=state, rows=False)
+    made.insert(row(1, week=3), row(2, week="3", store="S002"))
+    with pytest.raises(phase_4_5.Refused):
+        phase_4_5.run(database)
+    assert made.query("SELECT count(*) FROM weekly_actuals") == [(2,)]
+
+
+def test_a_second_foreign_key_of_a_column_stays_in_a_rebuild(changed):
+    state = State("two keys", MENDED, items={
+        "store_id": "store_id VARCHAR(50) NOT NULL REFERENCES notes(store_id)",
+        "store": "FOREIGN KEY (store_id) REFERENCES stores(store_id)",
+    })  # fmt: skip
+    made, database = changed("sqlite", "CREATE TABLE notes (store_id VARCHAR(50) PRIMARY KEY)", state=state, rows=False)
+    phase_4_5.ensure(database)
+    assert {row[2] for row in made.query("PRAGMA foreign_key_list(weekly_actuals)")} == {
+        "workflows", "stores", "categories", "notes"
+    }  # fmt: skip

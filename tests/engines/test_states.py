@@ -1,0 +1,83 @@
+"""Whatever state the table is in: untouched, mended with every row, or refused and as it was."""
+
+import importlib.util
+
+import pytest
+from states import MENDED, REFUSED, UNTOUCHED, cases
+
+import db
+from migrations import phase_4_5
+
+ENGINES = [
+    engine for engine in ("sqlite", "postgresql", "mysql") if importlib.util.find_spec(f"migrations.engines.{engine}")
+]
+
+
+def every(*verdicts):
+    """Parametrise over each engine, each of its states with one of the verdicts, with rows and without."""
+    return pytest.mark.parametrize(("engine", "state", "filled"), [
+        pytest.param(engine, state, filled, id=f"{engine}-{state.name}{'-with rows' * filled}".replace(" ", "_"))
+        for engine in ENGINES for state, filled in cases(engine, *verdicts)
+    ])  # fmt: skip
+
+
+@pytest.fixture
+def made(world, engine, state, filled):
+    return world(engine).make(state, filled)
+
+
+@every(UNTOUCHED)
+def test_a_complete_table_is_left_as_it_is(made, state):
+    before = made.dump()
+    report = phase_4_5.run(db.connect(made.url))
+    assert (report.status, report.changes) == ("up_to_date", ())
+    assert made.dump() == before
+    assert _hold([each.message for each in report.differences], state.says)
+
+
+@every(MENDED)
+def test_a_table_that_differs_is_mended_with_every_row(made):
+    before = made.rows()
+    assert phase_4_5.run(db.connect(made.url)).status == "migrated"
+    made.assert_specified()
+    after = made.rows()
+    assert {id: {name: after[id][name] for name in kept} for id, kept in before.items()} == before
+    assert len(after) == len(before)
+
+
+@every(MENDED)
+def test_a_mended_table_needs_no_second_run_and_takes_uploads(made):
+    phase_4_5.run(db.connect(made.url))
+    before, used = made.dump(), max([*made.rows(), 0])
+    assert phase_4_5.run(db.connect(made.url)).status == "up_to_date"
+    assert made.dump() == before
+    assert made.insert_without_id() > used
+
+
+@every(REFUSED)
+def test_what_cannot_be_mended_is_refused_by_name_and_nothing_changes(made, state):
+    before = made.dump()
+    with pytest.raises(phase_4_5.MigrationError) as refusal:
+        phase_4_5.run(db.connect(made.url))
+    assert _hold([str(refusal.value)], state.says)
+    assert made.dump() == before
+
+
+@every(UNTOUCHED, MENDED, REFUSED)
+def test_looking_changes_nothing_and_says_what_a_run_will_do(made):
+    before = made.dump()
+    foreseen = _outcome(phase_4_5.check, made)
+    assert made.dump() == before
+    assert _outcome(phase_4_5.run, made) == foreseen
+
+
+def _outcome(function, world):
+    try:
+        report = function(db.connect(world.url))
+    except phase_4_5.MigrationError as error:
+        return str(error)
+    return [change.sql for change in report.changes]
+
+
+def _hold(messages, fragments):
+    return not fragments or any(all(part in message for part in fragments) for message in messages)

@@ -1,0 +1,314 @@
+"""A database of its own on each engine, and what its catalogue says, read without the project's code."""
+
+import contextlib
+import os
+import sqlite3
+import uuid
+from urllib.parse import unquote, urlsplit
+
+from states import BASE, COLUMNS, FOREIGN_KEYS, INDEXES, ROWS, UNIQUE, WORDS, row
+
+FAMILIES = {
+    "int": "integer", "integer": "integer", "bigint": "integer", "varchar": "string", "text": "string",
+    "character varying": "string",
+    "date": "date", "float": "float", "double": "float", "double precision": "float",
+}  # fmt: skip
+
+
+class World:
+    """A database with the application's tables; `url` names it, `connection` is the test's own."""
+
+    engine: str
+
+    def make(self, state, filled=False):
+        self.execute(*(statement.format(**WORDS[self.engine]) for statement in BASE), *state.statements(self.engine))
+        if filled or state.bad:
+            self.insert(*(ROWS if filled else ()), *state.bad)
+        return self
+
+    def execute(self, *statements):
+        for statement in statements:
+            self.cursor().execute(statement)
+
+    def query(self, sql):
+        cursor = self.cursor()
+        cursor.execute(sql)
+        return [tuple(row) for row in cursor.fetchall()]
+
+    def cursor(self):
+        return self.connection.cursor()
+
+    def insert(self, *rows):
+        columns = self.columns()
+        for each in rows:
+            given = {name: _literal(value) for name, value in each.items() if name in columns}
+            self.execute(f"INSERT INTO weekly_actuals ({', '.join(given)}) VALUES ({', '.join(given.values())})")
+
+    def insert_without_id(self):
+        """Insert a row as an upload does, and return the id that it was given."""
+        given = row(0, workflow="wf_2", week=50)
+        del given["id"]
+        self.insert(given)
+        return self.query("SELECT id FROM weekly_actuals WHERE week_number = 50")[0][0]
+
+    def rows(self):
+        """Return every row by its id, without the columns that are not of the specification."""
+        names = [name for name in self.columns() if name in {**COLUMNS, "uploaded_at": ()}]
+        return {
+            record[0]: dict(zip(names[1:], map(_plain, record[1:])))
+            for record in self.query(f"SELECT {', '.join(names)} FROM weekly_actuals ORDER BY id")
+        }
+
+    def assert_specified(self, by_name=True):
+        """The catalogue has every column, key and index of the specification.
+
+        :param by_name: not so for an index of another name that does the work.
+        """
+        columns, primary_key, unique, foreign_keys, indexes = self.catalogue()
+        assert {name: columns.get(name) for name in COLUMNS} == COLUMNS
+        assert columns["uploaded_at"] == ("datetime", True) and self.default() or columns["uploaded_at"][1] is False
+        assert primary_key == ["id"]
+        assert UNIQUE in unique
+        assert {key for key in foreign_keys if key[0] in COLUMNS} == FOREIGN_KEYS
+        if by_name:
+            assert {name: indexes.get(name) for name in INDEXES} == INDEXES
+        else:
+            assert {*indexes.values(), *map(", ".join, unique)} >= {*INDEXES.values()}
+
+
+class SQLite(World):
+    engine = "sqlite"
+
+    def __init__(self, path):
+        self.path, self.url = path, f"sqlite:///{path}"
+        self.connection = sqlite3.connect(path, isolation_level=None)
+
+    def columns(self):
+        return [name for (name,) in self.query("SELECT name FROM pragma_table_info('weekly_actuals')")]
+
+    def catalogue(self):
+        table = self.query("SELECT name, type, \"notnull\", pk FROM pragma_table_info('weekly_actuals')")
+        columns = {name: (self._family(type_), not (notnull or pk)) for name, type_, notnull, pk in table}
+        keys = self.query(
+            'SELECT "from", "table", coalesce("to", (SELECT name FROM pragma_table_info("table") WHERE pk)), on_delete '
+            "FROM pragma_foreign_key_list('weekly_actuals')"
+        )
+        unique, indexes = set(), {}
+        for name, is_unique, origin, partial in self.query(
+            "SELECT name, \"unique\", origin, partial FROM pragma_index_list('weekly_actuals')"
+        ):
+            covered = self.query(f"SELECT name, \"desc\" FROM pragma_index_xinfo('{name}') WHERE key ORDER BY seqno")
+            plain = not partial and all(column and not descending for column, descending in covered)
+            if is_unique and plain:
+                unique.add(tuple(column for column, _ in covered))
+            elif origin == "c" and plain:
+                indexes[name] = ", ".join(column for column, _ in covered)
+        return columns, [name for name, _, _, pk in table if pk], unique, set(keys), indexes
+
+    def _family(self, type_):
+        type_ = type_.lower().partition("(")[0]
+        own = {"timestamp": "datetime", "real": "float"}  # of eight bytes here
+        return FAMILIES.get(type_, own.get(type_, type_))
+
+    def default(self):
+        found = self.query("SELECT dflt_value FROM pragma_table_info('weekly_actuals') WHERE name = 'uploaded_at'")
+        return found == [("CURRENT_TIMESTAMP",)]
+
+    def dump(self):
+        """Return everything that the database holds."""
+        return [*self.connection.iterdump(), *self.query("SELECT type, name, tbl_name, sql FROM sqlite_master")]
+
+    def clear(self):
+        pass
+
+    def drop(self):
+        self.connection.close()
+
+
+class PostgreSQL(World):
+    engine = "postgresql"
+
+    def __init__(self):
+        import psycopg
+
+        server = os.environ.get("POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
+        self.server = psycopg.connect(server, autocommit=True, connect_timeout=5)
+        self.name = f"states_{uuid.uuid4().hex}"
+        self.server.execute(f"CREATE DATABASE {self.name}")
+        self.server.execute(f"ALTER DATABASE {self.name} SET synchronous_commit = off")  # the tests' own speed
+        self.url = urlsplit(server)._replace(path=f"/{self.name}").geturl()
+        self.connection = psycopg.connect(self.url, autocommit=True, prepare_threshold=None)
+
+    def clear(self):
+        self.execute("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+
+    def insert(self, *rows):
+        super().insert(*rows)
+        if self.query("SELECT pg_get_serial_sequence('weekly_actuals', 'id')") != [(None,)]:
+            self.query(
+                "SELECT setval(pg_get_serial_sequence('weekly_actuals', 'id'), (SELECT max(id) FROM weekly_actuals))"
+            )
+
+    def columns(self):
+        return [name for (name,) in self.query(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = 'weekly_actuals' "
+            "ORDER BY column_name <> 'id', ordinal_position"
+        )]  # fmt: skip
+
+    def catalogue(self):
+        columns = {
+            name: ("datetime" if type_.startswith("timestamp without") else FAMILIES.get(type_, type_), null == "YES")
+            for name, type_, null in self.query(
+                "SELECT column_name, data_type, is_nullable FROM information_schema.columns "
+                "WHERE table_name = 'weekly_actuals'"
+            )
+        }
+        constraints = self.query(
+            "SELECT contype::text, pg_get_constraintdef(oid), convalidated FROM pg_constraint "
+            "WHERE conrelid = 'weekly_actuals'::regclass"
+        )
+        key = [text.partition("(")[2][:-1] for kind, text, _ in constraints if kind == "p"]
+        foreign_keys = {_reference(text) for kind, text, valid in constraints if kind == "f" and valid}
+        unique, indexes = set(), {}
+        for name, definition, is_unique in self.query(
+            "SELECT c.relname, pg_get_indexdef(i.indexrelid), i.indisunique FROM pg_index i "
+            "JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = 'weekly_actuals'::regclass AND i.indisvalid"
+        ):
+            covered = definition.partition(" USING btree (")[2]
+            if covered.endswith(")") and is_unique:
+                unique.add(tuple(covered[:-1].split(", ")))
+            elif covered.endswith(")"):
+                indexes[name] = covered[:-1]
+        return columns, key, unique, foreign_keys, indexes
+
+    def default(self):
+        ((text,),) = self.query(
+            "SELECT column_default FROM information_schema.columns "
+            "WHERE table_name = 'weekly_actuals' AND column_name = 'uploaded_at'"
+        )
+        return text is not None and "now()" in text and "utc" in text.lower()
+
+    def dump(self):
+        catalogue = self.query(
+            "SELECT table_name, column_name, data_type, is_nullable, column_default, ordinal_position "
+            "FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"
+        )
+        catalogue += self.query("SELECT conname, pg_get_constraintdef(oid), convalidated FROM pg_constraint ORDER BY 1")
+        catalogue += self.query(
+            "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid), indisvalid FROM pg_index "
+            "WHERE indrelid >= 16384 ORDER BY 1"
+        )
+        catalogue += self.query("SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1")
+        tables = self.query("SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+        return [catalogue, *((table, sorted(map(str, self.query(f"TABLE {table}")))) for (table,) in tables)]
+
+    def drop(self):
+        self.connection.close()
+        self.server.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
+        self.server.close()
+
+
+class MariaDB(World):
+    engine = "mysql"
+
+    def __init__(self):
+        import pymysql
+
+        server = os.environ.get("MARIADB_URL", "mysql://root@127.0.0.1:3306/")
+        parts = urlsplit(server)
+        self.server = pymysql.connect(
+            host=parts.hostname, port=parts.port or 3306, user=unquote(parts.username or "root"),
+            password=unquote(parts.password or ""), autocommit=True, connect_timeout=5,
+        )  # fmt: skip
+        self.connection = self.server
+        self.name = f"states_{uuid.uuid4().hex}"
+        self.clear()
+        self.url = parts._replace(path=f"/{self.name}").geturl()
+
+    def clear(self):
+        self.execute(
+            f"DROP DATABASE IF EXISTS {self.name}",
+            f"CREATE DATABASE {self.name} CHARACTER SET utf8mb4",
+            f"USE {self.name}",
+        )
+
+    def columns(self):
+        return [name for (name,) in self.query(
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = database() "
+            "AND table_name = 'weekly_actuals' ORDER BY column_name <> 'id', ordinal_position"
+        )]  # fmt: skip
+
+    def catalogue(self):
+        columns = {
+            name: (FAMILIES.get(type_, type_), null == "YES") for name, type_, null in self.query(
+                "SELECT column_name, data_type, is_nullable FROM information_schema.columns "
+                "WHERE table_schema = database() AND table_name = 'weekly_actuals'"
+            )
+        }  # fmt: skip
+        covered = {}
+        for name, column, is_unique, part in self.query(
+            "SELECT index_name, column_name, 1 - non_unique, sub_part FROM information_schema.statistics "
+            "WHERE table_schema = database() AND table_name = 'weekly_actuals' ORDER BY index_name, seq_in_index"
+        ):
+            covered.setdefault((name, is_unique), []).append(column if part is None else f"{column}({part})")
+        key = covered.pop(("PRIMARY", 1), [])
+        indexes = {name: ", ".join(parts) for (name, is_unique), parts in covered.items() if not is_unique}
+        for name, parts in INDEXES.items():  # the index of a foreign key's own does the work
+            if name not in indexes and parts in indexes.values():
+                indexes[name] = parts
+        foreign_keys = set(self.query(
+            "SELECT k.column_name, k.referenced_table_name, k.referenced_column_name, r.delete_rule "
+            "FROM information_schema.key_column_usage k JOIN information_schema.referential_constraints r "
+            "ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name "
+            "AND r.table_name = k.table_name WHERE k.table_schema = database() AND k.table_name = 'weekly_actuals'"
+        ))  # fmt: skip
+        unique = {tuple(parts) for (_, is_unique), parts in covered.items() if is_unique}
+        return columns, key, unique, foreign_keys, indexes
+
+    def default(self):
+        ((text,),) = self.query(
+            "SELECT column_default FROM information_schema.columns WHERE table_schema = database() "
+            "AND table_name = 'weekly_actuals' AND column_name = 'uploaded_at'"
+        )
+        return text is not None and text.lower().strip("()") == "utc_timestamp"
+
+    def dump(self):
+        dumped = []
+        for name, kind in self.query("SHOW FULL TABLES"):
+            (shown,) = self.query(f"SHOW CREATE TABLE `{name}`")
+            dumped.append(shown[1])
+            if kind == "BASE TABLE":
+                dumped.append(sorted(map(str, self.query(f"SELECT * FROM `{name}`"))))
+        return dumped + self.query(
+            "SELECT trigger_name, action_statement FROM information_schema.triggers "
+            "WHERE trigger_schema = database() ORDER BY 1"
+        )
+
+    def drop(self):
+        with contextlib.closing(self.server):
+            self.execute(f"DROP DATABASE {self.name}")
+
+
+WORLDS = {"sqlite": SQLite, "postgresql": PostgreSQL, "mysql": MariaDB}
+
+
+def _reference(text):
+    """Return the parts of a foreign key as PostgreSQL writes it."""
+    column, rest = text.removeprefix("FOREIGN KEY (").split(") REFERENCES ")
+    target, _, action = rest.partition(")")
+    return (column, *target.split("("), action.removeprefix(" ON DELETE "))
+
+
+def _literal(value):
+    if value is None:
+        return "NULL"
+    return str(value) if isinstance(value, (int, float)) else "'" + value.replace("'", "''") + "'"
+
+
+def _plain(value):
+    """A value by what it means, as far as engines and types write it differently."""
+    if isinstance(value, (int, float)):
+        return float(value)
+    with contextlib.suppress(TypeError, ValueError):
+        return float(value)
+    return None if value is None else str(value)

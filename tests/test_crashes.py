@@ -1,0 +1,264 @@
+"""Killed at any moment, the file is as before or as after, and the next run completes."""
+
+import contextlib
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from engines.worlds import SQLite
+from states import MENDED, State, row
+
+import db
+from migrations import phase_4_5
+
+ROOT = Path(__file__).parents[1]
+ROWS = 60_000
+KILLS = 120
+DRIFTED = State(
+    "to be rebuilt", MENDED, items={"week_number": "week_number INTEGER"}, without=("idx_weekly_actuals_date",),
+    sql=(
+        "CREATE INDEX mine ON weekly_actuals (actual_units_sold) WHERE variance_pct > 0",
+        "CREATE TABLE notes (actual_id INTEGER REFERENCES weekly_actuals(id) ON DELETE CASCADE)",
+        "CREATE VIEW totals AS SELECT sum(actual_units_sold) AS units FROM weekly_actuals",
+    ),
+)  # fmt: skip
+FRESH = State("fresh", MENDED)
+MANY_ROWS = f"""
+WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS + 96})
+INSERT INTO weekly_actuals SELECT i, 'wf_1', i, '2025-01-06', '2025-01-12', 'S001', 'dresses', i, i, 0.5, '2025-01-13'
+FROM n"""
+# For each delay a copy, a process that works on it, and SIGKILL; the first delay is none: it is measured.
+KILLER = """
+import os, shutil, signal, sys, time
+import db
+from migrations import phase_4_5
+from migrations.engines import sqlite, sqlite_rebuild
+import migrations.obstacles, playhouse.migrate
+folder = sys.argv[1]
+
+def work(number):
+    path = shutil.copy(f"{folder}/prepared.db", f"{folder}/killed{number}.db")
+    child = os.fork()
+    if not child:
+        phase_4_5.run(db.connect(f"sqlite:///{path}"), smoke_test=False, statistics=False)
+        os._exit(0)
+    return child
+
+started = time.monotonic()
+os.waitpid(work("never"), 0)
+duration = time.monotonic() - started
+for line in sys.stdin:
+    number, share = line.split()
+    child = work(number)
+    time.sleep(float(share) * duration)
+    os.kill(child, signal.SIGKILL)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+# A process for each of its statements: it kills itself after that one, on a file of its own.
+SUICIDES = """
+import os, shutil, signal, sys
+import db
+from migrations import phase_4_5
+folder, statements = sys.argv[1], int(sys.argv[2])
+for number in range(1, statements + 1):
+    path = shutil.copy(f"{folder}/prepared.db", f"{folder}/killed{number}.db")
+    if not os.fork():
+        database, left = db.connect(f"sqlite:///{path}"), number
+
+        def hook(event):
+            global left
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        database.query_hooks.append(hook)
+        phase_4_5.run(database)
+        os._exit(0)
+    print(os.wait()[1])
+"""
+
+
+@pytest.fixture(params=[FRESH, DRIFTED], ids=lambda state: state.name)
+def prepared(request, tmp_path):
+    """A file to copy, and to compare with."""
+    world = SQLite(tmp_path / "prepared.db").make(request.param)
+    if request.param is DRIFTED:
+        world.insert(*(row(id, week=id) for id in range(1, 8)))
+        world.execute("INSERT INTO notes VALUES (1), (7)", "DELETE FROM weekly_actuals WHERE id = 6")
+    yield world
+    world.drop()
+
+
+def copy(world, name):
+    path = Path(world.path).with_name(name)
+    shutil.copy(world.path, path)
+    return path
+
+
+def contents(path):
+    """Return the schema and every row, as another process finds them: a hot journal is rolled back."""
+    connection = sqlite3.connect(path)
+    try:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        schema = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2").fetchall()
+        return schema, list(connection.iterdump())
+    finally:
+        connection.close()
+
+
+def after(world):
+    """Return what a run that nobody disturbs makes of the file."""
+    path = copy(world, "after.db")
+    phase_4_5.run(db.connect(f"sqlite:///{path}"))
+    return contents(path)
+
+
+def rerun(path):
+    return phase_4_5.run(db.connect(f"sqlite:///{path}"))
+
+
+SETTINGS = ("foreign_keys", "busy_timeout", "legacy_alter_table", "ignore_check_constraints")
+
+
+class Fault(Exception):
+    """What a test makes happen in the middle; the smoke test may take it for a refused row and go on."""
+
+
+def watched(path, fault_after=0):
+    """Return a database that fails after its n-th statement, and the list of those it executed."""
+    database, seen = db.connect(f"sqlite:///{path}"), []
+
+    def hook(event):
+        seen.append(event.sql)
+        if len(seen) == fault_after:
+            raise Fault
+
+    database.query_hooks.append(hook)
+    return database, seen
+
+
+@pytest.fixture
+def statements(prepared):
+    """The number of statements that a run on the file executes, but for one or two that depend on the clock."""
+    database, seen = watched(copy(prepared, "counted.db"))
+    phase_4_5.run(database)
+    return len(seen) - 10
+
+
+def test_a_fault_after_any_statement_leaves_the_file_as_before_or_as_after(prepared, statements):
+    ends = {"before": contents(prepared.path), "after": after(prepared)}
+    met = set()
+    for number in range(1, statements + 1):
+        path = copy(prepared, f"fault{number}.db")
+        with contextlib.suppress(Fault, phase_4_5.MigrationError):
+            phase_4_5.run(watched(path, number)[0])
+        (end,) = [end for end, expected in ends.items() if contents(path) == expected]
+        assert rerun(path).status == ("migrated" if end == "before" else "up_to_date")
+        assert contents(path) == ends["after"]
+        met.add(end)
+    assert met == {"before", "after"}
+
+
+def test_a_fault_leaves_the_connection_of_the_caller_as_it_was(prepared, statements):
+    for number in range(1, statements + 1):
+        database, _ = watched(copy(prepared, f"fault{number}.db"), len(SETTINGS) + number)
+        with database.connection_context():
+            before = [database.pragma(name) for name in SETTINGS]
+            with contextlib.suppress(Fault, phase_4_5.MigrationError):
+                phase_4_5.run(database)
+            database.query_hooks.clear()
+            assert [database.pragma(name) for name in SETTINGS] == before
+            assert not database.connection().in_transaction
+
+
+@pytest.mark.slow
+def test_killed_after_any_statement_the_file_is_as_before_or_as_after(prepared, statements):
+    ends = {"before": contents(prepared.path), "after": after(prepared)}
+    folder = Path(prepared.path).parent
+    command = [sys.executable, "-c", SUICIDES, str(folder), str(statements)]
+    killed = subprocess.run(command, cwd=ROOT, timeout=300, capture_output=True, text=True).stdout.split()
+    assert killed == [str(signal.SIGKILL.value)] * statements
+    met = set()
+    for number in range(1, statements + 1):
+        path = folder / f"killed{number}.db"
+        (end,) = [end for end, expected in ends.items() if contents(path) == expected]
+        assert rerun(path).status == ("migrated" if end == "before" else "up_to_date")
+        met.add(end)
+    assert met == {"before", "after"}
+
+
+# -- a kill at any moment
+
+
+@pytest.fixture
+def large(tmp_path):
+    """A file to copy, with many rows in a table that has to be rebuilt."""
+    world = SQLite(tmp_path / "prepared.db").make(DRIFTED)
+    world.insert(row(1, week=1), row(2, week=2), row(3, week=3), row(97, week=97))
+    world.execute("BEGIN", MANY_ROWS, "DELETE FROM weekly_actuals WHERE id = 97")
+    world.execute("INSERT INTO notes SELECT id FROM weekly_actuals LIMIT 1000", "COMMIT")
+    yield world
+    world.drop()
+
+
+def state_of(path):
+    """Return whether NOT NULL is mended, the rows by number and sum, the highest id, and what refers to them."""
+    connection = sqlite3.connect(path)
+    try:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        rows = (
+            "SELECT count(*), sum(id), sum(week_number), sum(actual_units_sold), sum(variance_pct) FROM weekly_actuals"
+        )
+        kept = [
+            connection.execute(sql).fetchall()
+            for sql in (rows, "SELECT count(*), sum(actual_id) FROM notes", "SELECT * FROM sqlite_sequence")
+        ]
+        schema = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2").fetchall()
+        return schema, kept
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def killer(large):
+    """A process that kills others at work on copies of the file, at shares of what the work takes."""
+    command = [sys.executable, "-c", KILLER, str(Path(large.path).parent)]
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+
+        def kill(number, share):
+            process.stdin.write(f"{number} {share}\n")
+            process.stdin.flush()
+            process.stdout.readline()
+            return Path(large.path).with_name(f"killed{number}.db")
+
+        yield kill
+        process.stdin.close()
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_of_a_rebuild_the_file_is_as_before_or_as_after(large, killer, capsys):
+    before, counts = state_of(large.path), {"as before": 0, "as after": 0, "with a hot journal": 0}
+    shares = [1.3 * number / KILLS for number in range(KILLS)]
+    random.Random(45).shuffle(shares)  # that no slow spell of the machine falls on one part of the work
+    for number, share in enumerate(shares):
+        path = killer(number, share)
+        counts["with a hot journal"] += Path(f"{path}-journal").exists()
+        after = state_of(path.with_name("killednever.db"))
+        assert after[1] == before[1]
+        found = state_of(path)
+        assert found in (before, after)
+        counts["as before" if found == before else "as after"] += 1
+        if number % 10 == 0:
+            assert rerun(path).status == ("migrated" if found == before else "up_to_date")
+            assert state_of(path) == after
+        path.unlink()
+    with capsys.disabled():
+        print(f"\n{KILLS} kills in a rebuild of {ROWS:,} rows: {counts}")
+    assert all(counts.values())

@@ -1,0 +1,111 @@
+"""Many processes at once on one SQLite file: all succeed, exactly one of them migrates."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from engines.worlds import SQLite
+from states import MENDED, State, row
+
+ROOT = Path(__file__).parents[1]
+PROCESSES = 16
+STATES = {
+    "fresh": State("fresh", MENDED),
+    "to be rebuilt": State("to be rebuilt", MENDED, items={"week_number": "week_number INTEGER", "unique": None}),
+    "an index missing": State("an index missing", MENDED, items={}, without=("idx_weekly_actuals_date",)),
+}
+# Each process imports everything first, says so, and waits for the word to start.
+WORKER = """
+import json, sys
+import db
+from migrations import command, phase_4_5
+from migrations.engines import sqlite, sqlite_rebuild
+print("ready", flush=True)
+sys.stdin.readline()
+raise SystemExit(command.main(sys.argv[1:]))
+"""
+WRITER = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)
+connection.execute("PRAGMA foreign_keys = ON")
+print("ready", flush=True)
+written = 0
+while not os.path.exists(sys.argv[1] + ".stop"):
+    written += 1
+    connection.execute("INSERT INTO historical_sales (sale_id, week_start_date, category_id, store_id, units_sold) "
+                       "VALUES (?, '2025-01-06', 'dresses', 'S001', 1)", (str(written),))
+    connection.execute("UPDATE stores SET store_size_sqft = ? WHERE store_id = 'S002'", (written,))
+print(written)
+"""
+
+
+@pytest.fixture(params=STATES)
+def world(request, tmp_path):
+    world = SQLite(tmp_path / "app.db").make(STATES[request.param])
+    if STATES[request.param].items is not None:
+        world.insert(*(row(id, week=id) for id in range(1, 201)))
+    yield world
+    world.drop()
+
+
+def start(script, *arguments):
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)], cwd=ROOT, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def race(world, *options):
+    """Let the processes go together, and return what each of them reports."""
+    processes = [start(WORKER, "--database", world.url, "--json", *options) for _ in range(PROCESSES)]
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * PROCESSES, outputs
+    return [json.loads(output) for output, _ in outputs]
+
+
+def test_of_sixteen_processes_at_once_exactly_one_migrates(world):
+    before = world.rows() if world.columns() else {}
+    statuses = sorted(report["status"] for report in race(world))
+    assert statuses == ["migrated"] + ["up_to_date"] * (PROCESSES - 1)
+    world.assert_specified()
+    assert world.rows() == before
+    assert world.query("PRAGMA integrity_check") == [("ok",)]
+
+
+def test_in_a_file_with_a_write_ahead_log_exactly_one_migrates(world):
+    world.query("PRAGMA journal_mode = wal")
+    statuses = sorted(report["status"] for report in race(world, "--no-smoke-test"))
+    assert statuses == ["migrated"] + ["up_to_date"] * (PROCESSES - 1)
+    world.assert_specified()
+
+
+@pytest.mark.slow
+def test_a_writer_at_work_on_other_tables_loses_nothing(world):
+    writer = start(WRITER, world.path)
+    race(world, "--lock-timeout", "60")
+    Path(f"{world.path}.stop").touch()
+    output, errors = writer.communicate(timeout=60)
+    assert (writer.returncode, errors) == (0, "")
+    written = int(output)
+    assert world.query("SELECT count(*) FROM historical_sales") == [(written,)]
+    assert world.query("SELECT store_size_sqft FROM stores WHERE store_id = 'S002'") == [(written,)]
+
+
+def test_a_run_waits_for_a_writer_that_is_done_in_time(world):
+    world.execute("BEGIN IMMEDIATE", "UPDATE stores SET median_income = 1")
+    process = start(WORKER, "--database", world.url, "--json")
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    with pytest.raises(subprocess.TimeoutExpired):  # it stands behind the lock
+        process.wait(timeout=0.5)
+    world.execute("COMMIT")
+    output, _ = process.communicate(timeout=60)
+    assert json.loads(output)["status"] == "migrated"
+    assert world.query("SELECT DISTINCT median_income FROM stores") == [(1,)]
