@@ -1,0 +1,298 @@
+"""The command in processes of its own, and others who are at work on the same server meanwhile."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from states import MENDED, UNTOUCHED, State
+
+ROOT = Path(__file__).parents[2]
+NOTHING = State("no table", MENDED)
+COMPLETE = State("complete", UNTOUCHED, items={})
+HALF = State(
+    "half of it is missing", MENDED, items={"unique": None, "store": None},
+    without=("idx_weekly_actuals_store", "idx_weekly_actuals_date"),
+)  # fmt: skip
+STORE = (
+    "INSERT INTO stores (store_id, store_name, cluster_id, store_size_sqft, location_tier, median_income, "
+    "store_format, region, avg_weekly_sales_12mo) "
+    "VALUES ('{}', 'New', 'value', 10000, 'A', 80000, 'MALL', 'WEST', 500.5)"
+)
+
+
+def another(url, autocommit=True):
+    """Return one more connection, by the driver itself."""
+    parts = urlsplit(url)
+    if parts.scheme.startswith("postgres"):
+        import psycopg
+
+        return psycopg.connect(url, autocommit=autocommit)
+    import pymysql
+
+    return pymysql.connect(
+        host=parts.hostname, port=parts.port or 3306, user=unquote(parts.username or "root"), connect_timeout=10,
+        password=unquote(parts.password or ""), database=unquote(parts.path[1:]) or None, autocommit=autocommit,
+    )  # fmt: skip
+
+
+def url_of(world, **parts):
+    """Return the URL of a world's database with another user, password, host, port, name or query."""
+    old = urlsplit(world.url)
+    user, password = parts.get("user", old.username), parts.get("password", old.password)
+    login = f"{user}{':' * bool(password)}{password or ''}@"
+    port = parts.get("port", old.port)
+    netloc = f"{login}{parts.get('host', old.hostname)}{f':{port}' if port else ''}"
+    return old._replace(
+        netloc=netloc, path=f"/{parts.get('name', old.path[1:])}", query=parts.get("query", old.query)
+    ).geturl()
+
+
+class Outcome(NamedTuple):
+    """What a run of the command left: its exit status, its JSON document, its lines on standard error."""
+
+    code: int
+    report: dict
+    lines: list
+
+    @property
+    def answer(self):
+        """The status, or why there is none."""
+        return self.message if self.report["error"] else self.report["status"]
+
+    @property
+    def message(self):
+        return self.report["error"]["message"]
+
+
+def start(url, *arguments):
+    """Start the command; it logs warnings and errors only, so that a failure is just its one line."""
+    command = [sys.executable, "-m", "migrations.phase_4_5", "--database", url, "--json", "-q", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process, timeout=120):
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return Outcome(process.returncode, json.loads(out), err.splitlines())
+
+
+def command(url, *arguments):
+    return finish(start(url, *arguments))
+
+
+def together(urls, *arguments):
+    """Run the command on all at once; return the outcomes and the seconds until the last one's end."""
+    started = time.monotonic()
+    processes = [start(url, *arguments) for url in urls]
+    outcomes = [finish(process) for process in processes]
+    return outcomes, time.monotonic() - started
+
+
+def statuses(outcomes):
+    return sorted(outcome.answer for outcome in outcomes)
+
+
+def one_line(outcome):
+    """The failure is one line that the JSON document has too; return it."""
+    (line,) = outcome.lines
+    assert outcome.code in (1, 2)
+    assert outcome.report["status"] == "failed"
+    assert line.endswith(outcome.message)
+    assert "unexpected" not in line
+    return line
+
+
+def kill_after(seconds, url, *arguments):
+    """SIGKILL a run; the clock starts when it is past importing and reports its first step."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "migrations.phase_4_5", "--database", url, *arguments],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    process.stderr.readline()
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
+
+
+class Writer(threading.Thread):
+    """Inserts row after row through a connection of its own; `longest` is its longest stall in seconds."""
+
+    def __init__(self, world, statement=STORE):
+        super().__init__(daemon=True)
+        self.world, self.statement = world, statement
+        self.longest, self.rows, self.error, self.ended = 0.0, 0, None, threading.Event()
+
+    def __enter__(self):
+        self.connection = another(self.world.url)
+        self.start()
+        while not self.rows and self.is_alive():
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *exception):
+        self.ended.set()
+        self.join()
+        self.connection.close()
+
+    def run(self):
+        cursor = self.connection.cursor()
+        while not self.ended.is_set():
+            started = time.monotonic()
+            try:
+                cursor.execute(self.statement.format(f"new_{self.rows}"))
+            except Exception as error:
+                self.error = error
+                return
+            self.longest = max(self.longest, time.monotonic() - started)
+            self.rows += 1
+            time.sleep(0.005)
+
+
+@contextlib.contextmanager
+def later(seconds, action):
+    """Do something from another thread after a while; leaving waits for it."""
+    timer = threading.Timer(seconds, action)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+
+
+@contextlib.contextmanager
+def listener(answer=lambda client: None):
+    """Yield the port of a server that accepts; `answer` is what it does then, and without it stays silent."""
+    server = socket.create_server(("127.0.0.1", 0))
+    clients = []
+
+    def serve():
+        with contextlib.suppress(OSError):  # closed: the test is over
+            while True:
+                clients.append(server.accept()[0])
+                answer(clients[-1])
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield server.getsockname()[1]
+    finally:
+        server.close()
+        for client in clients:
+            client.close()
+
+
+def closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+class Relay:
+    """Stands between client and server and counts the round trips: what is sent after an answer."""
+
+    def __init__(self, host, port):
+        self.target, self.trips = (host, port), 0
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.port = self.server.getsockname()[1]
+
+    def __enter__(self):
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *exception):
+        self.server.close()
+
+    def _serve(self):
+        client = self.server.accept()[0]
+        answered = True
+        with client, socket.create_connection(self.target) as target:
+            while True:
+                for source in select.select([client, target], [], [])[0]:
+                    if not (data := source.recv(65536)):
+                        return
+                    self.trips += source is client and answered
+                    answered = source is target
+                    (target if source is client else client).sendall(data)
+
+
+class Pooler:
+    """A PostgreSQL pooler in transaction mode: each transaction goes to another of its two sessions."""
+
+    def __init__(self, *sessions):
+        self.sessions = sessions
+        self.sockets = [socket.socket(fileno=os.dup(session.fileno())) for session in sessions]
+        for each in self.sockets:
+            each.setblocking(True)
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.port = self.server.getsockname()[1]
+        self.transactions = 0
+
+    def __enter__(self):
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *exception):
+        for each in (self.server, *self.sockets):
+            each.close()
+
+    def _serve(self):
+        with contextlib.suppress(OSError, EOFError), self.server.accept()[0] as client:
+            while self._startup(client):
+                client.sendall(b"N")  # no encryption
+            self._greet(client)
+            backend, status = 0, b"I"
+            while True:
+                request = b""
+                while request[-5:] != b"S\x00\x00\x00\x04":
+                    kind, message = self._message(client)
+                    request += message
+                    if kind == b"X":
+                        return
+                    if kind == b"Q":
+                        break
+                if status == b"I":  # a new transaction: the next session's turn
+                    backend = 1 - backend
+                    self.transactions += 1
+                self.sockets[backend].sendall(request)
+                kind = b""
+                while kind != b"Z":
+                    kind, message = self._message(self.sockets[backend])
+                    client.sendall(message)
+                status = message[-1:]
+
+    def _startup(self, client):
+        """Read the first message; True where it only asks for encryption."""
+        (length,) = struct.unpack("!i", self._exactly(client, 4))
+        return struct.unpack("!i", self._exactly(client, length - 4)[:4])[0] in (80877103, 80877104)
+
+    def _greet(self, client):
+        client.sendall(b"R" + struct.pack("!ii", 8, 0))
+        for name in ("server_version", "client_encoding", "standard_conforming_strings", "TimeZone", "DateStyle"):
+            value = f"{name}\0{self.sessions[0].info.parameter_status(name)}\0".encode()
+            client.sendall(b"S" + struct.pack("!i", 4 + len(value)) + value)
+        client.sendall(b"K" + struct.pack("!iii", 12, 0, 0) + b"Z" + struct.pack("!i", 5) + b"I")
+
+    def _message(self, source):
+        head = self._exactly(source, 5)
+        return head[:1], head + self._exactly(source, struct.unpack("!i", head[1:])[0] - 4)
+
+    def _exactly(self, source, count):
+        data = b""
+        while len(data) < count:
+            if not (more := source.recv(count - len(data))):
+                raise EOFError
+            data += more
+        return data
