@@ -1,0 +1,155 @@
+"""A Galera cluster: workers on all nodes, where a lock holds on one node only and DDL aborts transactions."""
+
+import contextlib
+import os
+import threading
+import time
+import uuid
+
+import pytest
+from engines import galera
+from engines.servers import COMPLETE, HALF, NOTHING, STORE, another, command, finish, start, statuses, together
+from engines.worlds import MariaDB
+from states import MENDED, State
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    if lacking := galera.missing():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"a Galera cluster takes {', '.join(lacking)}")
+    made = galera.Cluster()
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+
+
+class OnCluster(MariaDB):
+    """A database on all nodes; the test's own connection is to the first, or to the one that is told."""
+
+    def __init__(self, cluster, name=None, node=0):
+        self.cluster, self.name = cluster, name or f"states_{uuid.uuid4().hex}"
+        self.connection = another(cluster.url(node, ""))
+        if name is None:
+            self.execute(f"CREATE DATABASE {self.name} CHARACTER SET utf8mb4")
+        self.execute(f"USE {self.name}", "SET wsrep_sync_wait = 1")
+        self.urls = [cluster.url(each, self.name) for each in galera.NODES]
+        self.url = self.urls[node]
+
+    def on(self, node):
+        return contextlib.closing(OnCluster(self.cluster, self.name, node))
+
+    def close(self):
+        self.connection.close()
+
+
+NO_KEY = State("a key is missing", MENDED, items={"store": None})
+STATES = {"fresh": (NOTHING, False), "half": (HALF, True), "no key": (NO_KEY, True)}
+
+
+@pytest.fixture(params=STATES)
+def made(request, cluster):
+    cluster.revive()
+    world = OnCluster(cluster).make(*STATES[request.param])
+    yield world
+    world.execute(f"DROP DATABASE {world.name}")
+    world.close()
+
+
+@pytest.fixture
+def complete(cluster):
+    cluster.revive()
+    world = OnCluster(cluster).make(COMPLETE, filled=True)
+    yield world
+    world.execute(f"DROP DATABASE {world.name}")
+    world.close()
+
+
+def assert_agreed(world, nodes=galera.NODES):
+    """Every node has the specified table, and the same one."""
+    definitions = set()
+    for node in nodes:
+        with world.on(node) as there:
+            there.assert_specified()
+            definitions.add(str((there.query("SHOW CREATE TABLE weekly_actuals"), there.rows())))
+    assert len(definitions) == 1
+
+
+def test_workers_on_all_nodes_at_once_all_succeed_and_the_nodes_agree(made, record_property):
+    before = made.rows() if made.columns() else {}
+    outcomes, seconds = together(made.urls * 4)
+    record_property("seconds", round(seconds, 2))
+    assert [outcome.message for outcome in outcomes if outcome.code] == []
+    assert "migrated" in statuses(outcomes)
+    assert_agreed(made)
+    assert made.rows() == before
+
+
+def test_who_comes_later_on_another_node_has_nothing_to_do(made):
+    assert command(made.urls[0]).answer == "migrated"
+    assert [command(url).answer for url in made.urls[1:]] == ["up_to_date"] * 2
+
+
+def test_rollbacks_on_all_nodes_at_once_all_succeed(made):
+    command(made.url)
+    outcomes, _ = together(made.urls * 2, "--rollback", "--force")
+    assert [outcome.message for outcome in outcomes if outcome.code] == []
+    assert made.columns() == []
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.8])
+def test_a_node_that_is_killed_takes_down_only_its_own_runs(made, cluster, seconds):
+    processes = [(node, start(made.urls[node], "--lock-timeout", "30")) for node in galera.NODES * 2]
+    time.sleep(seconds)
+    cluster.kill(2)
+    outcomes = [(node, finish(process)) for node, process in processes]
+    assert [outcome.message for node, outcome in outcomes if outcome.code and node != 2] == []
+    assert not any("Traceback" in line for _, outcome in outcomes for line in outcome.lines)
+    assert_agreed(made, (0, 1))
+
+
+def test_a_killed_run_is_completed_from_another_node(made):
+    process = start(made.urls[0])
+    time.sleep(0.5)
+    process.kill()
+    process.communicate()
+    assert command(made.urls[1]).code == 0
+    assert_agreed(made)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--check",)])
+def test_a_users_open_transaction_elsewhere_survives_a_run_with_nothing_to_do(complete, arguments):
+    with contextlib.closing(another(complete.urls[1], autocommit=False)) as user:
+        user.cursor().execute(STORE.format("mine"))
+        user.cursor().execute("UPDATE weekly_actuals SET actual_units_sold = 7")
+        assert [command(url, *arguments).answer for url in complete.urls[::2]] == ["up_to_date"] * 2
+        user.commit()
+    assert complete.query("SELECT count(*) FROM stores WHERE store_id = 'mine'") == [(1,)]
+
+
+def test_writers_on_every_node_lose_nothing_by_workers_that_start(complete):
+    ended, lost, written = threading.Event(), [], []
+
+    def write(node):
+        with contextlib.closing(another(complete.urls[node])) as connection:
+            number = 0
+            while not ended.is_set():
+                name = f"node{node}_{(number := number + 1)}"
+                try:
+                    connection.cursor().execute(STORE.format(name))
+                    written.append(name)
+                except Exception as error:
+                    lost.append(error)
+
+    threads = [threading.Thread(target=write, args=(node,)) for node in galera.NODES]
+    for thread in threads:
+        thread.start()
+    outcomes, _ = together(complete.urls)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert [outcome.code for outcome in outcomes] == [0, 0, 0]
+    assert lost == []
+    assert complete.query("SELECT count(*) FROM stores WHERE store_name = 'New'") == [(len(written),)]
