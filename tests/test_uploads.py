@@ -1,0 +1,430 @@
+"""Uploads into SQLite, read back through plain sqlite3."""
+
+import contextlib
+import csv
+import datetime
+import fcntl
+import gc
+import os
+import pty
+import shutil
+import sqlite3
+import struct
+import subprocess
+import sys
+import termios
+import tracemalloc
+from pathlib import Path
+
+import peewee
+import pytest
+
+import db
+from db.init_db import init_db
+from db.models import MODELS, Store, WeeklyActuals, Workflow
+from db.uploads import UploadRefused, progress
+
+ROOT = Path(__file__).parents[1]
+MONDAY = datetime.date(2025, 3, 3)
+FIELDS = ["workflow", "week_number", "week_start_date", "week_end_date", "store", "category", "actual_units_sold"]
+
+
+def row(store="S001", week=9, **more):
+    return {
+        "workflow": "wf_spring_2025", "week_number": week, "week_start_date": MONDAY,
+        "week_end_date": MONDAY + datetime.timedelta(days=6), "store": store, "category": "womens_dresses",
+        "actual_units_sold": 120, "forecast_units_sold": 100, **more,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def season(tmp_path_factory):
+    path = tmp_path_factory.mktemp("season") / "app.db"
+    init_db(db.connect(f"sqlite:///{path}"), sample_data=True)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as plain:
+        plain.execute("DELETE FROM weekly_actuals WHERE week_number <> 1 OR store_id <> 'S001'")
+    return path
+
+
+@pytest.fixture
+def path(season, tmp_path):
+    """An application database with one row of weekly actuals: week 1, store S001."""
+    return shutil.copy(season, tmp_path)
+
+
+@pytest.fixture
+def database(path):
+    database = db.connect(f"sqlite:///{path}")
+    yield database
+    if not database.is_closed():
+        database.close()
+
+
+@pytest.fixture
+def upload(database):
+    def upload(rows, **options):
+        return WeeklyActuals.bulk_insert(rows, database=database, **options)
+
+    return upload
+
+
+@pytest.fixture
+def read(path):
+    """The answer of plain sqlite3, a single value as itself."""
+
+    def read(sql="SELECT count(*) FROM weekly_actuals"):
+        with contextlib.closing(sqlite3.connect(path)) as plain:
+            rows = plain.execute(sql).fetchall()
+        return rows[0][0] if len(rows) == 1 and len(rows[0]) == 1 else rows
+
+    return read
+
+
+NEW = "SELECT {} FROM weekly_actuals WHERE week_number = 9 ORDER BY id"
+
+
+# -- what goes in
+
+
+def test_a_generator_of_dicts_is_stored_as_it_is(upload, read):
+    assert upload(row(f"S{store:03}") for store in range(1, 51)) == 50
+    assert read(NEW.format("count(DISTINCT store_id)")) == 50
+    stored = read(NEW.format("workflow_id, week_start_date, week_end_date, category_id, actual_units_sold"))
+    assert set(stored) == {("wf_spring_2025", "2025-03-03", "2025-03-09", "womens_dresses", 120)}
+
+
+def test_column_names_do_as_well_as_field_names(upload, read):
+    renamed = {f"{key}_id" if key in ("workflow", "store", "category") else key: v for key, v in row().items()}
+    upload([renamed])
+    assert read(NEW.format("store_id")) == "S001"
+
+
+def test_fields_themselves_may_be_keys(upload, read):
+    upload([{getattr(WeeklyActuals, key): value for key, value in row().items()}])
+    assert read(NEW.format("store_id")) == "S001"
+
+
+def test_tuples_go_by_the_order_of_fields(upload, read):
+    assert upload((tuple(row(f"S{n:03}").values())[:7] for n in (1, 2)), fields=FIELDS) == 2
+    assert read(NEW.format("store_id, actual_units_sold, forecast_units_sold")) == [
+        ("S001", 120, None), ("S002", 120, None),
+    ]  # fmt: skip
+
+
+def test_rows_may_differ_in_what_they_leave_out(upload, read):
+    upload([row("S001"), {**dict(list(row("S002").items())[:7])}, row("S003", uploaded_at=None)])
+    assert read(NEW.format("forecast_units_sold")) == [(100,), (None,), (100,)]
+
+
+def test_no_rows_are_none(upload, read):
+    assert upload(iter(())) == 0
+    assert read() == 1
+
+
+def test_many_batches_are_one_upload(upload, read):
+    assert upload((row(f"S{n:03}") for n in range(1, 51)), batch_size=7) == 50
+    assert read() == 51
+
+
+def test_instances_stand_for_their_keys(upload, read):
+    upload([row(Store(store_id="S007"), workflow=Workflow(workflow_id="wf_autumn_2024"))])
+    assert read(NEW.format("workflow_id, store_id")) == [("wf_autumn_2024", "S007")]
+
+
+def test_texts_are_converted_by_the_fields(upload, read):
+    upload([{key: str(value) for key, value in row().items()}])
+    types = read(NEW.format("typeof(week_number), typeof(actual_units_sold), typeof(variance_pct), week_start_date"))
+    assert types == [("integer", "integer", "real", "2025-03-03")]
+
+
+def test_dates_are_stored_as_peewee_stores_them(upload, database, read):
+    upload([row("S001")])
+    WeeklyActuals.insert_many([row("S002", variance_pct=0.2)]).execute(database)
+    types = read(NEW.format("typeof(week_start_date), length(week_end_date), length(uploaded_at)"))
+    assert types[0] == types[1]
+
+
+# -- what is filled in
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ({}, 0.2),
+        ({"forecast_units_sold": None}, None),
+        ({"forecast_units_sold": 0}, None),
+        ({"actual_units_sold": 50}, -0.5),
+        ({"variance_pct": 0.75}, 0.75),
+        ({"variance_pct": 0.0}, 0.0),
+    ],
+)
+def test_variance_is_computed_where_it_is_not_given(upload, read, given, stored):
+    upload([row(**given)])
+    assert read(NEW.format("variance_pct")) == stored
+
+
+def test_an_upload_has_one_time_of_its_own_in_utc(upload, read):
+    before = read("SELECT datetime('now')")
+    upload((row(f"S{n:03}") for n in range(1, 51)), batch_size=10)
+    (times,) = read(NEW.format("min(uploaded_at), max(uploaded_at), datetime('now')"))
+    assert before <= times[0] == times[1] <= times[2]
+
+
+def test_a_given_time_is_kept(upload, read):
+    upload([row(uploaded_at=datetime.datetime(2024, 1, 2, 3, 4, 5))])
+    assert read(NEW.format("uploaded_at")) == "2024-01-02 03:04:05"
+
+
+# -- conflicts
+
+THERE = row("S001", week=1)
+
+
+def test_a_row_that_is_there_refuses_all_by_name(upload, read):
+    with pytest.raises(UploadRefused, match="row 2: workflow wf_spring_2025, week 1, store S001"):
+        upload([row("S005"), THERE, row("S006")])
+    assert read() == 1
+
+
+def test_a_row_given_twice_refuses_all_by_name(upload, read):
+    with pytest.raises(UploadRefused, match="row 3: workflow wf_spring_2025, week 9, store S005"):
+        upload([row("S005"), row("S006"), row("S005")])
+    assert read() == 1
+
+
+def test_a_row_given_twice_is_found_across_batches(upload, read):
+    with pytest.raises(UploadRefused, match="row 4: workflow wf_spring_2025, week 9, store S001"):
+        upload([row("S001"), row("S002"), row("S003"), row("S001")], batch_size=3)
+    assert read() == 1
+
+
+def test_only_the_first_five_are_named(upload):
+    upload(row(f"S{n:03}") for n in range(1, 51))
+    with pytest.raises(UploadRefused) as refused:
+        upload(row(f"S{n:03}") for n in range(1, 51))
+    assert [f"S{n:03}" in str(refused.value) for n in (1, 2, 3, 4, 5, 6)] == [True] * 5 + [False]
+
+
+def test_update_replaces_what_is_there_and_keeps_its_id(upload, read):
+    before = read("SELECT id, uploaded_at FROM weekly_actuals")
+    given = datetime.datetime(2030, 1, 1)
+    upload([{**THERE, "actual_units_sold": 7, "forecast_units_sold": None, "uploaded_at": given}], on_conflict="update")
+    after = read("SELECT id, actual_units_sold, forecast_units_sold, variance_pct, uploaded_at FROM weekly_actuals")
+    assert after == [(before[0][0], 7, None, None, "2030-01-01 00:00:00")]
+
+
+def test_update_renews_the_time(upload, read):
+    upload([{**THERE, "uploaded_at": datetime.datetime(2020, 1, 1)}], on_conflict="update")
+    upload([THERE], on_conflict="update")
+    assert read("SELECT uploaded_at FROM weekly_actuals") > "2025"
+
+
+def test_update_inserts_what_is_not_there(upload, read):
+    assert upload([THERE, row("S002")], on_conflict="update") == 2
+    assert read() == 2
+
+
+def test_of_equal_rows_update_keeps_the_last(upload, read):
+    upload([row(actual_units_sold=n) for n in (1, 2, 3)], on_conflict="update")
+    assert read(NEW.format("actual_units_sold")) == 3
+
+
+def test_another_word_for_a_conflict_is_an_error(upload):
+    with pytest.raises(ValueError, match="'ignore'"):
+        upload([row()], on_conflict="ignore")
+
+
+# -- rows that cannot go in
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (row("S999"), "row 2: there is no store 'S999'"),
+        (row(workflow="nowhere"), "row 2: there is no workflow 'nowhere'"),
+        (row(week=None), "row 2: week_number is missing"),
+        ({key: value for key, value in row().items() if key != "store"}, "row 2: store_id is missing"),
+        (row(actual_units_sold="many"), "row 2: actual_units_sold is 'many', expected int"),
+        (row(week=float("inf")), "row 2: week_number is inf, expected int"),
+        (row(week_start_date="3rd of March"), "row 2: week_start_date is '3rd of March', expected date"),
+        (row(variance_pct=[]), "row 2: variance_pct is .., expected float"),
+        (row(colour="red"), "unknown column 'colour'; known are workflow_id, week_number"),
+        (row(id=7), "unknown column 'id'"),
+        (row(store_id="S002"), "store_id is given twice"),
+        (("S001", 9), "row 2: expected a dict"),
+        (None, "row 2: expected a dict"),
+    ],
+)
+def test_a_bad_row_is_named_and_nothing_goes_in(upload, read, bad, message):
+    with pytest.raises(UploadRefused, match=message) as refused:
+        upload([row("S010"), bad])
+    assert "\n" not in str(refused.value)
+    assert read() == 1
+
+
+def test_tuples_need_fields(upload):
+    with pytest.raises(UploadRefused, match="row 1: expected a dict, or fields="):
+        upload([tuple(row().values())])
+
+
+def test_a_tuple_of_another_length_is_named(upload):
+    with pytest.raises(UploadRefused, match="row 2: expected 7 values, as fields has"):
+        upload([tuple(row().values())[:7], ("wf",)], fields=FIELDS)
+
+
+def test_positions_count_through_batches(upload, read):
+    with pytest.raises(UploadRefused, match="row 8: there is no store 'S999'"):
+        upload([*(row(f"S{n:03}") for n in range(1, 8)), row("S999")], batch_size=3)
+    assert read() == 1
+
+
+def test_a_number_too_large_for_the_database_is_refused(upload, read):
+    with pytest.raises(UploadRefused, match="nothing was uploaded"):
+        upload([row("S002"), row(week=2**70)])
+    assert read() == 1
+
+
+def test_a_refusal_is_caught_as_peewee_or_python_calls_it():
+    assert issubclass(UploadRefused, peewee.IntegrityError)
+    assert issubclass(UploadRefused, ValueError)
+
+
+# -- transactions and connections
+
+
+def test_a_failing_generator_leaves_nothing(upload, read):
+    def rows():
+        yield from (row(f"S{n:03}") for n in range(1, 31))
+        raise RuntimeError("the file ends here")
+
+    with pytest.raises(RuntimeError, match="ends here"):
+        upload(rows(), batch_size=10)
+    assert read() == 1
+
+
+def test_it_goes_with_the_callers_transaction(upload, database, read):
+    with database.atomic() as transaction:
+        upload([row()])
+        transaction.rollback()
+    assert read() == 1
+
+
+def test_a_refusal_leaves_the_callers_transaction_usable(upload, database, read):
+    with database.atomic():
+        upload([row("S002")])
+        with pytest.raises(UploadRefused):
+            upload([row("S003"), row("S999")])
+        upload([row("S004")])
+    assert read(NEW.format("store_id")) == [("S002",), ("S004",)]
+
+
+def test_an_open_connection_stays_open(upload, database):
+    database.connect()
+    connection = database.connection()
+    upload([row()])
+    assert database.connection() is connection
+
+
+def test_without_autoconnect_a_closed_database_is_an_error(path):
+    database = peewee.SqliteDatabase(path, autoconnect=False)
+    with pytest.raises(peewee.InterfaceError):
+        WeeklyActuals.bulk_insert([row()], database=database)
+
+
+def test_the_bound_database_is_the_default(database, read):
+    with database.bind_ctx(MODELS):
+        WeeklyActuals.bulk_insert([row()])
+    assert read() == 2
+
+
+def test_a_proxy_stands_for_its_database(database, read):
+    proxy = peewee.DatabaseProxy()
+    proxy.initialize(database)
+    WeeklyActuals.bulk_insert([row()], database=proxy)
+    assert read() == 2
+
+
+def test_without_a_database_it_says_so():
+    with pytest.raises(peewee.InterfaceError, match="bound to no database"):
+        WeeklyActuals.bulk_insert([row()])
+
+
+def test_rows_may_be_read_from_the_same_database(upload, database, read):
+    stores = Store.select(Store.store_id).order_by(Store.store_id).tuples().iterator(database)
+    assert upload((row(store) for (store,) in stores), batch_size=10) == 50
+    assert read() == 51
+
+
+def test_another_writer_does_not_disturb_it(upload, database, path):
+    """A deferred transaction that has read cannot write once another has written."""
+    other = sqlite3.connect(path, timeout=0)
+
+    def rows():
+        database.execute_sql("SELECT count(*) FROM stores").fetchall()
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("DELETE FROM weekly_actuals")
+        yield row()
+
+    assert upload(rows()) == 1
+    other.close()
+
+
+def test_memory_does_not_grow_with_the_rows(upload):
+    def peak(count):
+        gc.collect()
+        tracemalloc.start()
+        upload((row(f"S{n % 50 + 1:03}", week=week + n // 50) for n in range(count)), batch_size=500)
+        try:
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    week = 100
+    small = peak(1_000)
+    week = 200
+    assert peak(10_000) < small * 1.5
+
+
+# -- the recipe
+
+
+def test_a_csv_file_goes_in(database, tmp_path, read, capsys):
+    path = tmp_path / "week_09.csv"
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(row()))
+        writer.writeheader()
+        writer.writerows(row(f"S{n:03}", forecast_units_sold=None if n == 50 else 100) for n in range(1, 51))
+
+    with open(path, newline="") as file:
+        rows = ({key: value or None for key, value in row.items()} for row in csv.DictReader(file))
+        count = WeeklyActuals.bulk_insert(progress(rows), database=database)
+
+    assert count == 50
+    assert read(NEW.format("count(forecast_units_sold)")) == 49
+    assert capsys.readouterr().err == ""  # no bar where standard error is no terminal
+
+
+SHOWN = "import sys; {}from db.uploads import progress; print(list(progress(iter(range(3)))))"
+
+
+def in_a_terminal(code):
+    """Return what a process writes on standard output, and on a terminal that is its standard error."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, timeout=60)
+    os.write(theirs, b"end")
+    shown = b""
+    while not shown.endswith(b"end"):
+        shown += os.read(ours, 10_000)
+    return done.stdout, shown
+
+
+def test_a_terminal_gets_a_progress_bar():
+    pytest.importorskip("tqdm")
+    out, shown = in_a_terminal(SHOWN.format(""))
+    assert out == b"[0, 1, 2]\n"
+    assert b"3 rows" in shown
+
+
+def test_without_tqdm_there_is_no_bar():
+    assert in_a_terminal(SHOWN.format("sys.modules['tqdm'] = None; ")) == (b"[0, 1, 2]\n", b"end")
