@@ -1,0 +1,185 @@
+"""PostgreSQL and MariaDB: round trips, uploads, and how long a writer stalls while an index is built."""
+
+import contextlib
+import multiprocessing
+import os
+import time
+import uuid
+from urllib.parse import urlsplit
+
+import peewee
+
+import db
+from db.init_db import init_db
+from db.models import WeeklyActuals
+from migrations import phase_4_5
+
+from .common import FIELDS, actuals, compare, medians, parents, readable, show, upload
+
+SERVERS = {
+    "postgresql": os.environ.get("POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/postgres"),
+    "mysql": os.environ.get("MARIADB_URL", "mysql://root@127.0.0.1:3306/mysql"),
+}
+
+
+def measure(engine, sizes):
+    try:
+        with database_on(SERVERS[engine]) as database:
+            round_trips(engine, database)
+            uploads(engine, database, sizes.upload, sizes.rounds)
+            if engine == "postgresql":
+                stalls(database, sizes.stall)
+    except (peewee.OperationalError, db.UnusableURL) as error:
+        show(f"{engine}: left out, {' '.join(str(error).split())}"[:74], "", "", "")
+
+
+@contextlib.contextmanager
+def database_on(server):
+    """A database of its own on a server, with the sample season."""
+    name = f"benchmark_{uuid.uuid4().hex}"
+    admin = db.connect(server)
+    admin.execute_sql(f"CREATE DATABASE {name}")
+    try:
+        database = db.connect(urlsplit(server)._replace(path=f"/{name}").geturl())
+        init_db(database, sample_data=True)
+        with database.connection_context():
+            database.execute_sql("DELETE FROM weekly_actuals")
+        yield database
+        if not database.is_closed():
+            database.close()
+    finally:
+        admin.execute_sql(f"DROP DATABASE {name}")
+        admin.close()
+
+
+@contextlib.contextmanager
+def counted(engine):
+    """Count the exchanges with the server where the driver makes them."""
+    if engine == "postgresql":
+        from psycopg import Connection as connection
+
+        method = "wait"
+    else:
+        from pymysql.connections import Connection as connection
+
+        method = "_execute_command"
+    original, calls = getattr(connection, method), []
+
+    def counting(*arguments, **options):
+        calls.append(arguments)
+        return original(*arguments, **options)
+
+    setattr(connection, method, counting)
+    try:
+        yield calls
+    finally:
+        setattr(connection, method, original)
+
+
+def round_trips(engine, database):
+    for what, context in (("open", database.connection_context()), ("closed before", contextlib.nullcontext())):
+        with context, counted(engine) as calls:
+            phase_4_5.ensure(database)
+        show(f"{engine}: round trips of ensure(), nothing to do, connection {what}", len(calls), "", "", "<= 4")
+    with database.connection_context():
+        compare(f"{engine}: ensure(), connection open", medians(100, {
+            "ours": lambda: phase_4_5.ensure(database), "SELECT 1": lambda: database.execute_sql("SELECT 1").fetchall(),
+        }))  # fmt: skip
+
+
+def uploads(engine, database, count, rounds):
+    parents(database, count)
+    rows = list(actuals(count))
+    names = ", ".join(FIELDS)
+
+    def copy():
+        with database.atomic(), database.cursor().copy(f"COPY weekly_actuals ({names}) FROM STDIN") as writer:
+            for row in rows:
+                writer.write_row(row)
+
+    def many():
+        statement = f"INSERT INTO weekly_actuals ({names}) VALUES ({', '.join(['%s'] * len(FIELDS))})"
+        with database.atomic():
+            database.cursor().executemany(statement, rows)
+
+    def insert_many():
+        with database.atomic():
+            for batch in peewee.chunked(rows, 1_000):
+                WeeklyActuals.insert_many(batch, FIELDS).execute(database)
+
+    known = {"COPY": copy} if engine == "postgresql" else {"executemany of PyMySQL": many}
+    database.connect()
+    for what, options in (("", {}), (', on_conflict="update"', {"on_conflict": "update"})):
+        times = medians(
+            rounds,
+            {"ours": lambda options=options: WeeklyActuals.bulk_insert(rows, FIELDS, database=database, **options),
+             **known, "insert_many of 1,000": insert_many},
+            before=lambda: database.execute_sql("TRUNCATE TABLE weekly_actuals"),
+        )  # fmt: skip
+        compare(f"{engine}: speed of an upload, {count:,} tuples{what}", times, speed=True, COPY=">= 0.7")
+    database.execute_sql("TRUNCATE TABLE weekly_actuals")
+    database.close()
+
+
+def _writer(url, first, ready, stop, result):
+    """Insert row after row, each in a transaction of its own; put the longest and the number."""
+    database = db.connect(url)
+    database.connect()
+    statement = f"INSERT INTO weekly_actuals ({', '.join(FIELDS)}) VALUES ({', '.join(['%s'] * len(FIELDS))})"
+    longest, number = 0.0, 0
+    for number, row in enumerate(actuals(10**9, first)):  # noqa: B007
+        started = time.perf_counter()
+        database.execute_sql(statement, row)
+        if number > 100:
+            ready.set()
+            longest = max(longest, time.perf_counter() - started)
+        if stop.is_set():
+            break
+    result.put((longest, number))
+
+
+def stalls(database, rows):
+    """The longest that one INSERT takes while an index is added."""
+    upload(database, rows)
+    parameters = database.connect_params
+    host = f"{parameters.get('user')}@{parameters.get('host')}:{parameters.get('port', 5432)}"
+    url = f"postgresql://{host}/{database.database}"
+    context, first = multiprocessing.get_context("spawn"), rows
+
+    def stalled(work):
+        nonlocal first
+        ready, stop, result = context.Event(), context.Event(), context.Queue()
+        writer = context.Process(target=_writer, args=(url, first, ready, stop, result))
+        writer.start()
+        ready.wait(60)
+        started = time.perf_counter()
+        try:
+            work()
+        finally:
+            taken = time.perf_counter() - started
+            stop.set()
+            longest, number = result.get(timeout=60)
+            writer.join()
+        first += number + 1
+        return longest, taken
+
+    def execute(sql):
+        with database.connection_context():
+            database.execute_sql(sql)
+
+    drop = "DROP INDEX IF EXISTS idx_weekly_actuals_date"
+    works = {
+        "ensure()": lambda: phase_4_5.ensure(database),
+        "CREATE INDEX": lambda: execute("CREATE INDEX idx_weekly_actuals_date ON weekly_actuals (week_start_date)"),
+        "nothing": lambda: time.sleep(2),
+    }
+    found = {}
+    for name, work in works.items():
+        execute(drop)
+        found[name] = stalled(work)
+    for name in ("CREATE INDEX", "nothing"):
+        ratio = f"{found['ensure()'][0] / found[name][0]:.2f}"
+        show(f"postgresql: a writer's longest stall, {rows:,} rows, ensure() / {name}",
+             readable(found["ensure()"][0]), readable(found[name][0]), ratio, "< 100 ms")  # fmt: skip
+    show("postgresql: the index itself, ensure() / CREATE INDEX", readable(found["ensure()"][1]),
+         readable(found["CREATE INDEX"][1]), f"{found['ensure()'][1] / found['CREATE INDEX'][1]:.2f}")  # fmt: skip

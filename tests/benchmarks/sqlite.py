@@ -1,0 +1,217 @@
+"""SQLite: a run without work, the command, rebuilds, statistics, uploads; each beside something known."""
+
+import contextlib
+import itertools
+import os
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+
+import peewee
+
+import db
+from db.init_db import init_db
+from db.models import WeeklyActuals
+from migrations import phase_4_5
+from migrations.engines import engine_for
+from migrations.statistics import row_counts
+
+from .common import FIELDS, actuals, compare, history, medians, parents, show, upload
+
+SPECIFICATION = """
+CREATE TABLE IF NOT EXISTS weekly_actuals (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, workflow_id VARCHAR(50) NOT NULL, week_number INTEGER NOT NULL,
+    week_start_date DATE NOT NULL, week_end_date DATE NOT NULL, store_id VARCHAR(50) NOT NULL,
+    category_id VARCHAR(50) NOT NULL, actual_units_sold INTEGER NOT NULL, forecast_units_sold INTEGER,
+    variance_pct FLOAT, uploaded_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP,
+    FOREIGN KEY (workflow_id) REFERENCES workflows(workflow_id) ON DELETE CASCADE,
+    FOREIGN KEY (store_id) REFERENCES stores(store_id) ON DELETE CASCADE,
+    FOREIGN KEY (category_id) REFERENCES categories(category_id) ON DELETE CASCADE,
+    CONSTRAINT unique_workflow_week_store UNIQUE (workflow_id, week_number, store_id));
+CREATE INDEX IF NOT EXISTS idx_weekly_actuals_workflow ON weekly_actuals(workflow_id, week_number);
+CREATE INDEX IF NOT EXISTS idx_weekly_actuals_store ON weekly_actuals(store_id);
+CREATE INDEX IF NOT EXISTS idx_weekly_actuals_date ON weekly_actuals(week_start_date)"""
+# A child's peak memory is never less than that of who starts it; this one is small.
+LAUNCHER = """
+import os, sys, time
+started = time.perf_counter()
+child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(child, 0)
+print(status, time.perf_counter() - started, usage.ru_maxrss)
+"""
+RUNNERS_MIGRATION = "def up(migrator, db):\n    pass\n"
+
+
+@contextlib.contextmanager
+def plain(path):
+    """A connection of plain sqlite3 in autocommit mode, foreign keys enforced as ours has them."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA foreign_keys = 1")
+        yield connection
+
+
+def application(folder, name="application.db"):
+    path = os.path.join(folder, name)
+    init_db(db.connect(f"sqlite:///{path}"), sample_data=True)
+    with plain(path) as connection:
+        connection.execute("DELETE FROM weekly_actuals")
+    return path
+
+
+def nothing_to_do(folder, sizes):
+    from playhouse.migrations import Runner
+
+    migrations = os.path.join(folder, "migrations")
+    os.mkdir(migrations)
+    with open(os.path.join(migrations, "0001_nothing.py"), "w") as file:
+        file.write(RUNNERS_MIGRATION)
+    small, wide, long = application(folder), application(folder, "wide.db"), application(folder, "long.db")
+    with plain(wide) as connection:
+        connection.execute("BEGIN")
+        for number in range(1_000):
+            connection.execute(f"CREATE TABLE other_{number} (id INTEGER PRIMARY KEY, a TEXT UNIQUE, b TEXT)")
+        connection.execute("COMMIT")
+    upload(db.connect(f"sqlite:///{long}"), sizes.rows)
+    history(db.connect(f"sqlite:///{long}"), sizes.history)
+
+    def ours(path):
+        database = db.connect(f"sqlite:///{path}")
+        phase_4_5.ensure(database)
+
+    def runner(path):
+        database = db.connect(f"sqlite:///{path}")
+        with database.connection_context():
+            Runner(database, migrations).up()
+
+    def specification(path):
+        with plain(path) as connection:
+            for statement in SPECIFICATION.split(";\n"):
+                connection.execute(statement)
+
+    what = f"{sizes.rows:,} weekly and {sizes.history:,} historical rows"
+    for name, path in (("", small), (", 1,000 other tables", wide), (f", {what}", long)):
+        times = medians(
+            200,
+            {
+                "ours": lambda path=path: ours(path),
+                "Runner.up()": lambda path=path: runner(path),
+                "CREATE IF NOT EXISTS": lambda path=path: specification(path),
+            },
+        )
+        compare(f"ensure(){name}", times, **{"Runner.up()": "<= 0.7", "CREATE": "<= 2.5"})
+    return small, long
+
+
+def command(path, rounds):
+    """Whole processes: seconds, and the peak of their memory."""
+    run = ["-m", "migrations.phase_4_5", "-q", "--database", f"sqlite:///{path}"]
+    commands = {
+        "the command": run,
+        "the command, --check": [*run, "--check"],
+        "the command without smoke test, statistics": [*run, "--no-smoke-test", "--no-statistics"],
+        "import peewee": ["-c", "import peewee"],
+    }
+    taken = {name: [] for name in commands}
+    for _ in range(rounds + 1):
+        for name, arguments in commands.items():
+            launched = [sys.executable, "-ISc", LAUNCHER, sys.executable, *arguments]
+            status, *figures = subprocess.run(launched, stdout=subprocess.PIPE, text=True).stdout.split()
+            assert status == "0", name
+            taken[name].append((float(figures[0]), int(figures[1]) / 1024))
+    seconds, memory = ({name: statistics.median(column) for name, column in zip(taken, columns)} for columns in zip(
+        *(list(zip(*values[1:])) for values in taken.values())
+    ))  # fmt: skip
+    reference = "import peewee"
+    for name in list(commands)[:-1]:
+        compare(name, {name: seconds[name], reference: seconds[reference]}, **{"import": "<= 1.25"})
+        more = memory[name] - memory[reference]
+        show(f"{name} / {reference}, peak memory", f"{memory[name]:.1f} MiB", f"{memory[reference]:.1f} MiB",
+             f"{memory[name] / memory[reference]:.2f}", f"{more:+.1f} MiB, <= 5")  # fmt: skip
+
+
+def changes(folder, source, rows, rounds):
+    """A rebuild and an index; the reference is the run's own statements by hand, on a copy of the file,
+    with the foreign_key_check that SQLite's procedure for a rebuild ends with."""
+    for what, statement in (
+        ("add a missing index", "DROP INDEX idx_weekly_actuals_date"),
+        ("rebuild", None),
+    ):
+        damaged, path = os.path.join(folder, "damaged.db"), os.path.join(folder, "copy.db")
+        shutil.copy(source, damaged)
+        with plain(damaged) as connection:
+            if statement:
+                connection.execute(statement)
+            else:  # a foreign key lost its CASCADE
+                connection.execute("PRAGMA writable_schema = 1")
+                connection.execute(
+                    "UPDATE sqlite_master SET sql = replace(sql, ' ON DELETE CASCADE', '') "
+                    "WHERE name = 'weekly_actuals'"
+                )
+        statements = [change.sql for change in phase_4_5.check(db.connect(f"sqlite:///{damaged}")).changes]
+
+        def by_hand(path=path, statements=statements):
+            around = {sql for sql in statements if sql.startswith("PRAGMA")}
+            with plain(path) as connection:
+                for outside, group in itertools.groupby(statements, around.__contains__):
+                    group = group if outside else ["BEGIN IMMEDIATE", *group, "COMMIT"]
+                    for sql in group:
+                        connection.execute(sql)
+                if around:
+                    connection.execute("PRAGMA foreign_key_check(weekly_actuals)").fetchall()
+
+        times = medians(
+            rounds,
+            {"ours": lambda path=path: phase_4_5.ensure(db.connect(f"sqlite:///{path}")), "by hand": by_hand},
+            before=lambda damaged=damaged, path=path: shutil.copy(damaged, path),
+        )
+        compare(f"{what}, {rows:,} rows", times, by="<= 1.2")
+
+
+def statistics_of(path, rows, rounds):
+    database = db.connect(f"sqlite:///{path}")
+
+    def ours():
+        with database.connection_context():
+            row_counts(engine_for(database, 10), exact=False)
+
+    def count():
+        with plain(path) as connection:
+            connection.execute("SELECT count(*) FROM historical_sales").fetchone()
+
+    compare(f"statistics, {rows:,} historical rows", medians(rounds, {"ours": ours, "count(*)": count}),
+            **{"count(*)": "<= 1.1"})  # fmt: skip
+
+
+def uploads(folder, count, rounds):
+    path = application(folder, "uploads.db")
+    database = db.connect(f"sqlite:///{path}")
+    parents(database, count)
+    marks = ", ".join("?" * len(FIELDS))
+    statement = f"INSERT INTO weekly_actuals ({', '.join(FIELDS)}) VALUES ({marks})"
+    database.connect()
+
+    def executemany(rows):
+        with database.atomic():
+            database.cursor().executemany(statement, rows)
+
+    def insert_many(rows):
+        with database.atomic():
+            for batch in peewee.chunked(rows, 1_000):
+                WeeklyActuals.insert_many(batch, FIELDS).execute(database)
+
+    for size, turns in ((50, 50), (count, rounds)):
+        rows = list(actuals(size))
+        named = [dict(zip(FIELDS, row)) for row in rows]
+        texts = [tuple(value if isinstance(value, (int, float)) else str(value) for value in row) for row in rows]
+        references = {"executemany": lambda rows=rows: executemany(rows),
+                      "executemany of dates as text": lambda texts=texts: executemany(texts),
+                      "insert_many of 1,000": lambda rows=rows: insert_many(rows)}  # fmt: skip
+        for what, given, fields in (("tuples", rows, FIELDS), ("dicts", named, ())):
+            ours = {
+                "ours": lambda given=given, fields=fields: WeeklyActuals.bulk_insert(given, fields, database=database)
+            }
+            times = medians(turns, ours | references, before=lambda: database.execute_sql("DELETE FROM weekly_actuals"))
+            compare(f"speed of an upload, {size:,} {what}", times, speed=True, executemany=">= 0.8")
+    database.close()
