@@ -135,10 +135,14 @@ class _Upload:
         if self.update:  # of equal keys the last one counts; PostgreSQL takes but one in a statement
             rows = dict(zip(zip(*map(columns.get, self.key)), rows)).values()
         cursor, fields = self.database.cursor(), list(self.columns.values())
-        if not hasattr(cursor, "copy"):  # PyMySQL makes statements of many rows of it
-            cursor.executemany(self._sql(self.model.insert_many([[None] * len(fields)], fields)), rows)
-            return
         table, names = self.model._meta.table_name, ", ".join(columns)
+        if not hasattr(cursor, "copy"):  # PyMySQL makes statements of many rows of it
+            marks = ", ".join([self.database.param] * len(fields))
+            statement = f"INSERT INTO {table} ({names}) VALUES ({marks})"
+            if self.update:
+                statement = self._sql(self.model.insert_many([[None] * len(fields)], fields))
+            cursor.executemany(statement, rows)
+            return
         if self.update:
             cursor.execute(f"CREATE TEMP TABLE {_STAGE} AS SELECT {names} FROM {table} WITH NO DATA")
         with cursor.copy(f"COPY {_STAGE if self.update else table} ({names}) FROM STDIN") as copy:
@@ -149,9 +153,9 @@ class _Upload:
             cursor.execute(f"DROP TABLE {_STAGE}")
 
     def _sql(self, query: peewee.Insert) -> str:
-        if self.update:
-            target = {} if isinstance(self.database, peewee.MySQLDatabase) else {"conflict_target": self.key}
-            query = query.on_conflict(preserve=[name for name in self.columns if name not in self.key], **target)
+        """Return the statement of an insert that replaces what was there."""
+        target = {} if isinstance(self.database, peewee.MySQLDatabase) else {"conflict_target": self.key}
+        query = query.on_conflict(preserve=[name for name in self.columns if name not in self.key], **target)
         return self.database.get_sql_context().sql(query.returning()).query()[0]
 
     def _blame(self, columns: Columns) -> Iterator[str]:

@@ -23,6 +23,8 @@ def obstacles(table: Table, differences: Iterable[Difference], engine: Engine) -
     differences = list(differences)
     retyped = {each.name for each in differences if each.kind == "type"}
     for each in differences:
+        if each.kind == "missing_column" and each.name == "id":
+            continue  # the database numbers the rows
         if each.kind == "missing_column" and not declared(WeeklyActuals).columns[each.name].null:
             yield from _missing_column(each.name, engine)
         elif condition := _condition(each, table, retyped, engine):
@@ -67,7 +69,7 @@ def _condition(each: Difference, table: Table, retyped: set[str], engine: Engine
         family, source = declared(WeeklyActuals).columns[each.name].family, table.columns[each.name].family
         return engine.unconvertible(column, family, source)
     if each.kind == "primary_key":
-        return f"({column} IS NULL OR {_repeated(['id'], retyped, engine)})"
+        return f"({engine.no_id(column)} OR {_repeated(['id'], retyped, engine)})"
     if each.kind == "unique":
         columns = WeeklyActuals._meta.unique_key[1]
         return _repeated(columns, retyped, engine) if table.columns.keys() >= set(columns) else None

@@ -263,6 +263,24 @@ _INDEXES = [
              ENGINES),
         )
     ),
+    *(
+        State(f"an index of another {what}", MENDED, items={}, without=("idx_weekly_actuals_store",), engines=(engine,),
+              sql=(f"CREATE INDEX idx_weekly_actuals_store ON weekly_actuals (store_id {how})",))
+        for what, engine, how in (
+            ("collation", "sqlite", "COLLATE NOCASE"), ("collation, on PostgreSQL", "postgresql", 'COLLATE "C"'),
+            ("operator class", "postgresql", "varchar_pattern_ops"),
+        )
+    ),
+    State("a unique index that is blind to case", MENDED, items={"unique": None}, engines=("sqlite",), sql=(
+        "CREATE UNIQUE INDEX unique_workflow_week_store ON weekly_actuals "
+        "(workflow_id COLLATE NOCASE, week_number, store_id)",)),
+    State("UNIQUE under which a duplicate replaces the row", MENDED, engines=("sqlite",), items={
+        "unique": TABLE["unique"] + " ON CONFLICT REPLACE"}),
+    State("UNIQUE without a name, under which a duplicate is dropped", MENDED, engines=("sqlite",), items={
+        "unique": "UNIQUE (workflow_id, week_number, store_id) ON CONFLICT IGNORE"}),
+    State("keys and NOT NULL under which a row is replaced or dropped", MENDED, engines=("sqlite",), items={
+        **ORM, "key": "PRIMARY KEY (id) ON CONFLICT REPLACE",
+        "week_number": "week_number INTEGER NOT NULL ON CONFLICT IGNORE"}),
     State("an index that is unique and empty of rows", MENDED, items={}, without=("idx_weekly_actuals_date",), sql=(
         "CREATE UNIQUE INDEX idx_weekly_actuals_date ON weekly_actuals (week_start_date)",), filled=(False,)),
     State("an index in capitals on another column", MENDED, items={}, without=("idx_weekly_actuals_date",), sql=(
@@ -313,6 +331,8 @@ _MENDED = [
     State("a wrong type, empty or convertible", MENDED, items={"week_number": "week_number {string} NOT NULL"}),
     State("a date as text, empty or convertible", MENDED, items={
         "week_start_date": "week_start_date {string} NOT NULL"}),
+    State("units as a float beside a view", MENDED, sql=(_VIEW,), engines=("sqlite", "mysql"), items={
+        "actual_units_sold": "actual_units_sold {float} NOT NULL"}),
     State("a number as text, empty or convertible", MENDED, items={"variance_pct": "variance_pct {string}"}),
     State("units as a float, empty or convertible", MENDED, items={
         "actual_units_sold": "actual_units_sold {float} NOT NULL"}),
@@ -386,6 +406,16 @@ _REFUSED = [
               "INSERT INTO weekly_actuals (id, title) VALUES (1, 'theirs')")),
         )
     ),
+    State("an id that is no key, with words and fractions", REFUSED,
+          ("weekly_actuals.id", "2 rows", "id 1.5", "id one"), {"id": "id INT PRIMARY KEY"},
+          bad=({**row(20, week=7), "id": 1.5}, {**row(21, week=8), "id": "one"}),
+          engines=("sqlite",)),
+    State("a wrong type, and a view on it", REFUSED, ("actual_units_sold", "weekly_totals", "drop the view"),
+          {"actual_units_sold": "actual_units_sold {float} NOT NULL"}, sql=(_VIEW,), engines=("postgresql",)),
+    State("a partitioned table", REFUSED, ("partitioned table",), None, filled=(False,), sql={
+        "postgresql": ("CREATE TABLE weekly_actuals (id INTEGER, store_id VARCHAR) PARTITION BY HASH (id)",),
+        "mysql": ("CREATE TABLE weekly_actuals (id INTEGER, store_id VARCHAR(50)) PARTITION BY HASH (id)",),
+    }, engines=("postgresql", "mysql")),
     State("an index's name is another table's", REFUSED, ("idx_weekly_actuals_date", "rename or drop it first"), {},
           without=("idx_weekly_actuals_date",), engines=("sqlite", "postgresql"),
           sql=("CREATE INDEX idx_weekly_actuals_date ON historical_sales (week_start_date)",)),

@@ -1,5 +1,7 @@
 """What counts as a difference: the tables are plain DDL, the answer is `check`'s."""
 
+import sqlite3
+
 import pytest
 from application import OTHER_ORM_SHAPE, SPECIFICATION_SHAPE, execute
 
@@ -70,6 +72,13 @@ def test_both_shapes_in_the_field_are_complete(compared, shape):
          "weekly_actuals.idx_weekly_actuals_date"),
         ("weekly_actuals(week_start_date);", "weekly_actuals(date(week_start_date));",
          "weekly_actuals.idx_weekly_actuals_date"),
+        ("weekly_actuals(store_id);", "weekly_actuals(store_id COLLATE NOCASE);",
+         "weekly_actuals.idx_weekly_actuals_store"),
+        ("week_number, store_id)\n", "week_number, store_id) ON CONFLICT IGNORE\n",
+         "weekly_actuals.unique_workflow_week_store"),
+        ("week_number INTEGER NOT NULL", "week_number INTEGER NOT NULL ON CONFLICT REPLACE",
+         "weekly_actuals.week_number"),
+        ("PRIMARY KEY AUTOINCREMENT", "PRIMARY KEY ON CONFLICT REPLACE AUTOINCREMENT", "weekly_actuals.id"),
         ("weekly_actuals(store_id);", "weekly_actuals(store_id) WHERE week_number > 1;",
          "weekly_actuals.idx_weekly_actuals_store"),
         ("CREATE INDEX idx_weekly_actuals_store", "CREATE UNIQUE INDEX idx_weekly_actuals_store",
@@ -100,6 +109,11 @@ def test_a_difference_is_an_error_that_names_its_object(compared, old, new, wher
     ("CREATE INDEX idx_weekly_actuals_store", "CREATE INDEX IDX_Weekly_Actuals_Store"),
     ("CONSTRAINT unique_workflow_week_store UNIQUE", "UNIQUE"),
     ("variance_pct FLOAT", "variance_pct FLOAT DEFAULT NULL"),
+    ("variance_pct FLOAT", "variance_pct FLOAT, note TEXT NOT NULL ON CONFLICT IGNORE DEFAULT 'x' UNIQUE"),
+    ("variance_pct FLOAT", "variance_pct FLOAT CHECK (actual_units_sold > '/* ON CONFLICT')"),
+    ("week_number INTEGER NOT NULL", "week_number INTEGER NOT NULL ON CONFLICT ABORT"),
+    ("store_id VARCHAR(50) NOT NULL", "store_id VARCHAR(50) COLLATE nocase NOT NULL"),
+    ("week_number, store_id)\n", "week_number, store_id), CHECK (week_number > 0) ON CONFLICT IGNORE\n"),
 ])  # fmt: skip
 def test_the_same_thing_in_other_words_is_no_difference(compared, old, new):
     assert compared(old, new).to_dict()["differences"] == []
@@ -185,6 +199,8 @@ def test_all_differences_are_found_at_once(compared):
          "categories.category_id"),
         ("DROP TABLE categories; CREATE TABLE categories (category_id VARCHAR);"
          "CREATE UNIQUE INDEX u ON categories (category_id) WHERE category_id > 'C'", "categories.category_id"),
+        ("DROP TABLE categories; CREATE TABLE categories (category_id VARCHAR);"
+         "CREATE UNIQUE INDEX u ON categories (category_id COLLATE NOCASE)", "categories.category_id"),
     ],
 )  # fmt: skip
 def test_a_base_table_that_is_not_fit_is_named_with_its_column(path, database, script, where):
@@ -203,6 +219,18 @@ def test_a_base_table_that_is_not_fit_is_named_with_its_column(path, database, s
 def test_what_else_differs_in_a_base_table_stops_nothing(path, database, script):
     execute(path, script)
     assert phase_4_5.run(database, smoke_test=False).status == "migrated"
+
+
+def test_sqlite_itself_takes_no_parent_by_a_unique_index_of_another_collation():
+    connection = sqlite3.connect(":memory:")
+    connection.executescript("""
+        PRAGMA foreign_keys = ON;
+        CREATE TABLE parents (name TEXT);
+        CREATE UNIQUE INDEX u ON parents (name COLLATE NOCASE);
+        CREATE TABLE children (name TEXT REFERENCES parents (name));
+    """)
+    with pytest.raises(sqlite3.OperationalError, match="foreign key mismatch"):
+        connection.execute("INSERT INTO children VALUES ('a')")
 
 
 def test_a_column_that_no_one_needs_is_worth_a_warning(path, database):

@@ -89,7 +89,7 @@ def test_in_a_file_with_a_write_ahead_log_exactly_one_migrates(world):
 @pytest.mark.slow
 def test_a_writer_at_work_on_other_tables_loses_nothing(world):
     writer = start(WRITER, world.path)
-    race(world, "--lock-timeout", "60")
+    race(world)
     Path(f"{world.path}.stop").touch()
     output, errors = writer.communicate(timeout=60)
     assert (writer.returncode, errors) == (0, "")

@@ -6,9 +6,10 @@ import peewee
 import playhouse.migrate
 import pytest
 from engines.worlds import SQLite
-from states import State, row
+from states import TABLE, State, row
 
 import db
+from db.models import WeeklyActuals
 from migrations import phase_4_5
 
 NULLABLE = {"week_number": "week_number INTEGER"}  # what only a rebuild can mend
@@ -187,6 +188,29 @@ def test_triggers_work_after_a_rebuild(make):
     assert world.query("SELECT * FROM log") == [("insert",), ("delete; END",)]
 
 
+def test_temporary_triggers_of_the_callers_connection_survive(make):
+    database = db.connect(make(sql=("CREATE TABLE log (event TEXT)",), ids=()).url)
+    with database.connection_context():
+        for target in ("weekly_actuals", "main.weekly_actuals"):
+            database.execute_sql(
+                f"CREATE TEMP TRIGGER \"on {target}\" AFTER INSERT ON {target} BEGIN INSERT INTO log VALUES ('x'); END"
+            )
+        before = database.execute_sql("SELECT name, sql FROM sqlite_temp_master").fetchall()
+        assert phase_4_5.run(database).status == "migrated"
+        assert database.execute_sql("SELECT name, sql FROM sqlite_temp_master").fetchall() == before
+        given = {name: value for name, value in row(1).items() if name != "id"}
+        WeeklyActuals.bulk_insert([given], database=database)
+        assert database.execute_sql("SELECT count(*) FROM log").fetchone() == (2,)
+
+
+def test_sqlite_drops_temporary_triggers_with_their_table():
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(
+        "CREATE TABLE t (a); CREATE TEMP TRIGGER x AFTER INSERT ON t BEGIN SELECT 1; END; DROP TABLE t"
+    )
+    assert connection.execute("SELECT * FROM sqlite_temp_master").fetchall() == []
+
+
 def test_peewee_loses_triggers(make):
     world = make(sql=TRIGGERS[:2])
     _peewee_rebuild(world)
@@ -327,6 +351,8 @@ ID = "id INTEGER PRIMARY KEY AUTOINCREMENT"
     f"NOT DEFERRABLE NOT NULL, week_number INTEGER, {REST})",
     f"CREATE TABLE weekly_actuals ({ID}, workflow_id VARCHAR(50) NOT NULL CONSTRAINT fk REFERENCES workflows "
     f"ON UPDATE SET DEFAULT MATCH FULL ON DELETE RESTRICT DEFERRABLE INITIALLY DEFERRED, week_number INTEGER, {REST})",
+    f"CREATE TABLE weekly_actuals ({ID}, {WORKFLOW}, week_number INTEGER, {REST}, "
+    'CHECK (weekly_actuals.week_number > 0 AND "Weekly_Actuals"."store_id" <> \'weekly_actuals.\'))',
     f"CREATE TABLE weekly_actuals ({ID}, {WORKFLOW}, week_number UNSIGNED BIG INT, {REST})",
     f"CREATE TABLE weekly_actuals ({ID}, {WORKFLOW}, week_number, {REST})",
     f"CREATE TABLE weekly_actuals ({ID}, {WORKFLOW}, week_number NOT NULL ON CONFLICT IGNORE, {REST})",
@@ -343,6 +369,19 @@ ID = "id INTEGER PRIMARY KEY AUTOINCREMENT"
 ])  # fmt: skip
 def test_a_definition_is_mended_however_it_is_written(written, create):
     written(create)
+
+
+@pytest.mark.parametrize("change", ["id = 1", "week_number = NULL", "week_number = 1"])
+def test_what_was_replaced_or_dropped_in_silence_is_refused_after_a_rebuild(make, change):
+    world = make({
+        "id": "id INTEGER PRIMARY KEY ON CONFLICT REPLACE AUTOINCREMENT",
+        "week_number": "week_number INTEGER NOT NULL ON CONFLICT IGNORE",
+        "unique": TABLE["unique"] + " ON CONFLICT FAIL",
+    })  # fmt: skip
+    phase_4_5.run(db.connect(world.url))
+    with pytest.raises(sqlite3.IntegrityError):
+        world.execute(f"UPDATE weekly_actuals SET {change} WHERE id = 3")
+    assert world.query("SELECT id, week_number FROM weekly_actuals") == [(1, 1), (2, 2), (3, 3)]
 
 
 def test_a_table_that_was_altered_is_mended(written):

@@ -139,6 +139,10 @@ class Engine:
         """Return an expression that is the text of another."""
         return f"CAST({expression} AS TEXT)"
 
+    def no_id(self, column: str) -> str:
+        """Return a condition that holds for the values that cannot be a row's id."""
+        return f"{column} IS NULL"
+
     def no_parent(self, value: str, key: ForeignKey, table: Table) -> str:
         """Return a condition that holds for the rows `w` of the table whose value is no key of the parent."""
         parent, column = self.quote(key.table), self.quote(key.target[0])

@@ -24,7 +24,8 @@ _SIZES = {"tinyint": 1, "smallint": 2, "mediumint": 3, "int": 4, "bigint": 8, "f
 _ONLINE = ", ALGORITHM=INPLACE, LOCK=NONE"
 # One SELECT a table: the catalogue opens a table directly only by a constant name.
 _COLUMNS = """
-SELECT table_name, 0, table_type, NULL, engine, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+SELECT table_name, 0, IF(create_options LIKE '%%partitioned%%', 'partitioned table', table_type), NULL,
+       engine, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = {0} UNION ALL
 SELECT table_name, ordinal_position, NULL, column_name, data_type, column_type,
        character_maximum_length, is_nullable, column_default, extra, collation_name, column_key

@@ -43,9 +43,13 @@ SELECT c.relname, i.relname, x.indisunique, x.indisprimary, x.indpred IS NOT NUL
        EXISTS (SELECT FROM pg_constraint k
                WHERE k.conindid = x.indexrelid AND k.conrelid = c.oid AND k.contype <> 'f'),
        ARRAY(SELECT coalesce(a.attname::text, '(expression)')
+                    || CASE WHEN x.indcollation[k] <> a.attcollation THEN ' COLLATE ' || x.indcollation[k]::regcollation
+                            ELSE '' END
+                    || CASE WHEN o.opcdefault THEN '' ELSE ' ' || o.opcname END
                     || CASE WHEN x.indoption[k] & 1 = 1 THEN ' DESC' ELSE '' END
                     || CASE WHEN m.amname <> 'btree' THEN ' USING ' || m.amname ELSE '' END
              FROM generate_series(0, x.indnkeyatts - 1) AS k
+             JOIN pg_opclass o ON o.oid = x.indclass[k]
              LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.indkey[k] AND a.attnum > 0 ORDER BY k)
 FROM unnest(%s::text[]) AS t (name)
 JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))
@@ -63,6 +67,11 @@ FROM unnest(%s::text[]) AS t (name)
 JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))
 JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype = 'f' JOIN pg_class p ON p.oid = k.confrelid
 ORDER BY k.conname"""
+_VIEWS = """
+SELECT DISTINCT r.ev_class::regclass::text
+FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_attribute a ON a.attnum = d.refobjsubid
+WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
+  AND d.refobjid = to_regclass(%s) AND a.attrelid = d.refobjid AND a.attname = %s ORDER BY 1"""
 _HOLDERS = """
 SELECT DISTINCT coalesce(c.relname, 'the lock of another run') || ' is held by process ' || l.pid
 FROM pg_locks l LEFT JOIN pg_class c ON c.oid = l.relation
@@ -234,6 +243,11 @@ class PostgreSQL(Engine):
 
     def _retype(self, column: Column, alter: str) -> Iterator[Change]:
         field = WeeklyActuals._meta.columns[column.name]
+        if views := [name for (name,) in self.query(_VIEWS, (TABLE, column.name))]:
+            raise Refused(
+                f"weekly_actuals.{column.name} has to be converted, and the view {' and '.join(views)} uses it; "
+                "drop the view, run again, and make it anew"
+            )
         target = self.database.get_sql_context().sql(field.ddl_datatype(self.database.get_sql_context())).query()[0]
         if column.name == "id":
             target = "INTEGER"  # SERIAL is no type, it is an INTEGER with a sequence

@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cached_property
 
@@ -28,6 +28,7 @@ _PAUSE = 0.003  # seconds
 _TEXTS = "SELECT type, rootpage > 0, name, sql FROM main.sqlite_master WHERE " + " OR ".join(
     f"tbl_name = {literal(name)} COLLATE NOCASE" for name in READ
 )
+_IS_TABLE = "type = 'table' AND name = ? COLLATE NOCASE"
 _MEANING: dict[tuple, Schema] = {}
 _position = operator.itemgetter(5)
 _REBUILT_FOR = {"type", "null", "not_null", "default", "primary_key", "unique", "foreign_key"}
@@ -65,13 +66,9 @@ class SQLite(Engine):
             for (name,) in self.query("SELECT name FROM sqlite_temp_master WHERE type IN ('table', 'view')"):
                 if name.lower() in READ:
                     raise Refused(f"the temporary table {name} hides the real one on this connection; drop it first")
-        with self.pragmas(busy_timeout=int(self.patience.left * 1000)):
+        # Waiting is ours: SQLite's own starts anew with each statement, sleeps 100 ms and starves beside a writer.
+        with self.pragmas(busy_timeout=int(self.patience.left * 1000) * self.in_transaction()):
             yield
-
-    def pragma(self, name: str, value: int) -> None:
-        """Set a pragma that has another value."""
-        if self.database.pragma(name) != value:
-            self.database.pragma(name, value)
 
     @contextmanager
     def pragmas(self, **values: int) -> Iterator[None]:
@@ -98,54 +95,67 @@ class SQLite(Engine):
                 yield
             return
         try:
-            self._begin()
-            yield
-            self.database.execute_sql("COMMIT")
+            self._unlocked(lambda: self.database.execute_sql("BEGIN IMMEDIATE"))
+            with self.pragmas(busy_timeout=int(self.patience.left * 1000)):  # for the readers, at COMMIT
+                yield
+                self.database.execute_sql("COMMIT")
         except BaseException:
             # On a full disk SQLite rolls back by itself; Peewee's atomic() would then fail in its place.
-            with suppress(peewee.OperationalError):
-                self.database.execute_sql("ROLLBACK")
+            self._rollback()
             raise
 
-    def _begin(self) -> None:
-        """Take the lock in many short tries: SQLite's own waiting sleeps 100 ms and starves beside a busy writer."""
-        deadline = time.monotonic() + self.patience.left
-        with self.patience.spent(), self.pragmas(busy_timeout=0):
-            while True:
-                try:
-                    self.database.execute_sql("BEGIN IMMEDIATE")
-                    break
-                except peewee.OperationalError as error:
-                    if not self.is_lock_timeout(error) or time.monotonic() >= deadline:
-                        raise
+    def _rollback(self) -> None:
+        with suppress(peewee.OperationalError):
+            self.database.execute_sql("ROLLBACK")
+
+    def _unlocked(self, attempt: Callable[[], object]) -> object:
+        """Return what an attempt to take a lock returns, made again every few milliseconds while patience lasts."""
+        while True:
+            try:
+                return attempt()
+            except peewee.OperationalError as error:
+                if not self.is_lock_timeout(error) or self.patience.left <= 0 or self.in_transaction():
+                    raise
+            with self.patience.spent():
                 time.sleep(_PAUSE)
-        self.pragma("busy_timeout", int(self.patience.left * 1000))
+
+    def query(self, sql: str, params: Sequence | None = None) -> list[tuple]:
+        ask = super().query
+        return self._unlocked(lambda: ask(sql, params))
 
     # -- reading
 
     def read(self) -> Schema:
         # The texts are all there is to an SQLite schema: what they mean is worked out once a process.
-        texts = tuple(self.query(_TEXTS))
-        if (schema := _MEANING.get(texts)) is None:
-            tables = [row[:3] for row in texts if row[0] in ("table", "view")]
+        schema = _MEANING.get(tuple(self.query(_TEXTS)))
+        return self._unlocked(self._meaning) if schema is None else schema
+
+    def _meaning(self) -> Schema:
+        """Read the tables in one snapshot, or a peer's change would come between a text and what it means."""
+        with ExitStack() as snapshot:
+            if not self.in_transaction():
+                self.database.execute_sql("BEGIN")
+                snapshot.callback(self._rollback)
+            texts = tuple(self.query(_TEXTS))
+            tables = [row for row in texts if row[0] in ("table", "view")]
             schema = {row[2].lower(): self._table(*row, row[2].lower() == TABLE) for row in tables}
-            if len(_MEANING) >= 64:
-                _MEANING.clear()
-            _MEANING[texts] = schema
+        if len(_MEANING) >= 64:
+            _MEANING.clear()
+        _MEANING[texts] = schema
         return schema
 
     def table(self, name: str) -> Table | None:
-        sql = "SELECT type, rootpage, name FROM main.sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE"
-        return next((self._table(*row) for row in self.query(sql, (name,))), None)
+        rows = self.query(f"SELECT type, rootpage, name, sql FROM main.sqlite_master WHERE {_IS_TABLE}", (name,))
+        return next((self._table(*row) for row in rows), None)
 
-    def _table(self, kind: str, rootpage: int, name: str, keys: bool = True) -> Table:
+    def _table(self, kind: str, rootpage: int, name: str, sql: str, keys: bool = True) -> Table:
         if kind == "view" or not rootpage:
             return Table(name, "view" if kind == "view" else "virtual table")
         rows = self.query(f"PRAGMA main.table_xinfo({self.quote(name)})")
         key = tuple(row[1].lower() for row in sorted(rows, key=_position) if row[5])
         if not keys and key == _KEYS[name.lower()]:  # that, and its columns' types, are all that is asked of it
             return Table(name, kind, {row[1].lower(): Column(row[1], row[2], family_of(row[2])) for row in rows}, key)
-        indexes, own_index = self._indexes(name)
+        indexes, own_index = self._indexes(name, sql)
         counts = len(key) == 1 and not own_index  # the rowid under another name: no index of its own
         columns = {
             column.lower(): Column(
@@ -154,18 +164,22 @@ class SQLite(Engine):
             )
             for _, column, type_, notnull, default, position, hidden in rows
         }  # fmt: skip
+        if "conflict" in sql.lower():
+            columns, indexes = _with_conflicts(columns, indexes, sql)
         return Table(name, kind, columns, key, indexes, self._foreign_keys(name))
 
-    def _indexes(self, name: str) -> tuple[tuple[Index, ...], bool]:
+    def _indexes(self, name: str, sql: str) -> tuple[tuple[Index, ...], bool]:
         """Return the indexes but that of the primary key, and whether that one exists."""
         indexes, own_index = [], False
         for _, index, unique, origin, partial in self.query(f"PRAGMA main.index_list({self.quote(name)})"):
             own_index |= origin == "pk"
             columns = tuple(
-                "(expression)" if column is None else column.lower() + " DESC" * descending
-                for _, _, column, descending, _, key in self.query(f"PRAGMA main.index_xinfo({self.quote(index)})")
+                "(expression)" if column is None
+                else column.lower() + _other_collation(column, collation, sql) + " DESC" * descending
+                for _, _, column, descending, collation, key in self.query(
+                    f"PRAGMA main.index_xinfo({self.quote(index)})")
                 if key
-            )
+            )  # fmt: skip
             if origin != "pk":  # a constraint's index has a name of SQLite's own
                 constraint = origin == "u"
                 indexes.append(
@@ -209,6 +223,10 @@ class SQLite(Engine):
             "datetime": f"{kind} = 'text' AND datetime({column}, {check}) = replace(substr({column}, 1, 19), 'T', ' ')",
         }[family]
         return f"{column} IS NOT NULL AND coalesce(NOT ({fits}), 1)"
+
+    def no_id(self, column: str) -> str:
+        # Any type holds any value here, but an INTEGER PRIMARY KEY holds whole numbers only.
+        return f"{super().no_id(column)} OR {self.unconvertible(column, 'integer', '')}"
 
     def no_parent(self, value: str, key: ForeignKey, table: Table) -> str:
         # Once over the column's index, where NOT EXISTS takes a look-up a row: less than half the time.
@@ -310,7 +328,7 @@ class SQLite(Engine):
         return self.pragmas(ignore_check_constraints=1)
 
     def check_literals(self, table: str) -> dict[str, list]:
-        from migrations.engines.sqlite_rebuild import check_literals
+        from migrations.engines.sqlite_text import check_literals
 
         ((sql,),) = self.query("SELECT sql FROM main.sqlite_master WHERE type = 'table' AND name = ?", (table,))
         return check_literals(sql)
@@ -336,6 +354,32 @@ class SQLite(Engine):
             if part in text:
                 return advice
         return ""
+
+
+def _other_collation(column: str, collation: str, sql: str) -> str:
+    """Return a mark for a column of an index that is sorted in another way than the column itself."""
+    if collation.upper() == "BINARY" and "collate" not in sql.lower():
+        return ""
+    from migrations.engines.sqlite_text import collations
+
+    own = collations(sql).get(column.upper(), "BINARY")
+    return "" if collation.upper() == own else f" COLLATE {collation}"
+
+
+def _with_conflicts(columns: dict[str, Column], indexes: tuple[Index, ...], sql: str) -> tuple:
+    """Mark what does not refuse a row as it should: the PRAGMAs are silent on ON CONFLICT."""
+    from migrations.engines.sqlite_text import conflict_clauses
+
+    found = conflict_clauses(sql)
+    marked = tuple(
+        index._replace(columns=(*index.columns[:-1], f"{index.columns[-1]} {found[index.columns]}"))
+        if index.constraint and index.columns in found else index
+        for index in indexes
+    )  # fmt: skip
+    return {
+        name: column._replace(type=f"{column.type} {found[name]}", family=found[name]) if name in found else column
+        for name, column in columns.items()
+    }, marked
 
 
 _ADVICE: dict[str, str] = {

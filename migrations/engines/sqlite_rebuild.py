@@ -10,34 +10,24 @@ See https://sqlite.org/lang_altertable.html#otheralter.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from db.models import WeeklyActuals
-from migrations.engines.base import TABLE, Engine, column_ddl, literal, literals
+from migrations.engines.base import TABLE, Engine, column_ddl, literal
+from migrations.engines.sqlite_text import (
+    CONSTRAINTS,
+    Tokens,
+    clauses_of,
+    columns_of,
+    split,
+    text_of,
+    unquoted,
+    words_of,
+)
 from migrations.report import Change, Difference, Refused
 from migrations.schema import Table, declared, declared_key
 
 NEW = "weekly_actuals__new"
-_TOKEN = re.compile(
-    r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]|\w+|\s+|.", re.DOTALL
-)
-_CLAUSES = {
-    "CONSTRAINT",
-    "PRIMARY",
-    "NOT",
-    "NULL",
-    "UNIQUE",
-    "CHECK",
-    "DEFAULT",
-    "COLLATE",
-    "REFERENCES",
-    "GENERATED",
-    "AS",
-}
-_CONSTRAINTS = {"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"}
-
-Tokens = list[str]
 
 
 def rebuild(engine: Engine, table: Table, errors: Sequence[Difference], rows: int, enforced: bool) -> list[Change]:
@@ -58,8 +48,10 @@ def rebuild(engine: Engine, table: Table, errors: Sequence[Difference], rows: in
     kept = [
         (kind, name, sql)
         for kind, name, sql in engine.query(
-            "SELECT type, name, sql FROM main.sqlite_master WHERE tbl_name = ? COLLATE NOCASE "
-            "AND type IN ('index', 'trigger') AND sql IS NOT NULL ORDER BY rowid", (TABLE,)
+            "SELECT type, name, sql FROM (SELECT * FROM main.sqlite_master UNION ALL "  # which does not say TEMP
+            "SELECT type, name, tbl_name, rootpage, replace(substr(sql, 1, 6), 'CREATE', 'CREATE TEMP') || "
+            "substr(sql, 7) FROM sqlite_temp_master) "
+            "WHERE tbl_name = ? COLLATE NOCASE AND type IN ('index', 'trigger') AND sql IS NOT NULL", (TABLE,)
         )
         if name.lower() not in mended
     ]  # fmt: skip
@@ -103,19 +95,21 @@ def definition(engine: Engine, table: Table, errors: Sequence[Difference]) -> st
     """Return the body of the new `CREATE TABLE`: the old text with the differences mended."""
     expected = declared(WeeklyActuals)
     unique = {each.name for each in errors if each.kind == "unique"}
-    keyless = "id" not in table.columns or any(each.kind == "primary_key" for each in errors)
+    keyless = "id" not in table.columns or any(
+        each.kind == "primary_key" or (each.kind, each.name) == ("type", "id") for each in errors
+    )
     missing = [each.name for each in errors if each.kind == "foreign_key"]
     wrong = {name: {key.table for key in table.wrong_keys(declared_key(name)) or ()} for name in missing}
     changed = {each.name: set() for each in errors}
     for each in errors:
         changed[each.name].add(each.kind)
     sql = engine.query("SELECT sql FROM main.sqlite_master WHERE name = ? AND type = 'table'", (table.name,))[0][0]
-    items, options = _split(sql)
+    items, options = split(sql)
     columns, constraints = [], []
     for item in items:
-        if _words(item)[0].upper() in _CONSTRAINTS:
+        if words_of(item)[0].upper() in CONSTRAINTS:
             if not _superseded(item, unique, keyless, wrong):
-                constraints.append(_text(item))
+                constraints.append(text_of(item))
         else:
             columns.append(_column(engine, table, item, changed, keyless, wrong))
     columns += [column_ddl(engine, name) for name in expected.columns if name not in table.columns]
@@ -132,114 +126,41 @@ def definition(engine: Engine, table: Table, errors: Sequence[Difference]) -> st
     return f"({', '.join([*columns, *constraints])}){options}"
 
 
-def check_literals(sql: str) -> dict[str, list]:
-    """Return by column the values that the CHECKs of a `CREATE TABLE` name together with it."""
-    found: dict[str, list] = {}
-    for item in _split(sql)[0]:
-        words = _words(item)
-        if "CHECK" in map(str.upper, words):
-            values = [value for word in words for value in literals(word)]
-            for word in words:
-                found.setdefault(_unquoted(word).lower(), []).extend(values)
-    return found
-
-
 def _column(
     engine: Engine, table: Table, item: Tokens, changed: dict[str, set[str]], keyless: bool, wrong: dict[str, set[str]]
 ) -> str:
     """Return a column's definition: its own text, or ours with the clauses of a user's kept."""
-    name = _unquoted(_words(item)[0]).lower()
+    name = unquoted(words_of(item)[0]).lower()
     kinds = changed.get(name, set()) - {"index", "unique", "foreign_key"}
-    head, clauses = _clauses(item)
+    head, clauses = clauses_of(item)
     clauses = [
         (kind, clause)
         for kind, clause in clauses
         if not (kind == "PRIMARY" and keyless or kind == "REFERENCES" and _referenced(clause) in wrong.get(name, ()))
     ]
     if not kinds:
-        return _text(head) + "".join(" " + _text(clause) for _, clause in clauses)
+        return text_of(head) + "".join(" " + text_of(clause) for _, clause in clauses)
     keep = {"CHECK", "COLLATE", "UNIQUE", "REFERENCES"}
     if name != "uploaded_at":
         keep.add("DEFAULT")
     null = None if kinds & {"null", "not_null"} or name == "id" else table.columns[name].null
     ours = column_ddl(engine, name, null)
-    return ours + "".join(" " + _text(clause) for kind, clause in clauses if kind in keep)
+    return ours + "".join(" " + text_of(clause) for kind, clause in clauses if kind in keep)
 
 
 def _referenced(tokens: Tokens) -> str:
-    words = _words(tokens)
-    return _unquoted(words[[word.upper() for word in words].index("REFERENCES") + 1]).lower()
+    words = words_of(tokens)
+    return unquoted(words[[word.upper() for word in words].index("REFERENCES") + 1]).lower()
 
 
 def _superseded(item: Tokens, unique: set[str], keyless: bool, wrong: dict[str, set[str]]) -> bool:
     """Whether a table constraint gives way to one of ours."""
-    words = _words(item)
-    named = _unquoted(words[1]).lower() if words[0].upper() == "CONSTRAINT" else ""
-    kind = next(word.upper() for word in words if word.upper() in _CONSTRAINTS - {"CONSTRAINT"})
+    words = words_of(item)
+    named = unquoted(words[1]).lower() if words[0].upper() == "CONSTRAINT" else ""
+    kind = next(word.upper() for word in words if word.upper() in CONSTRAINTS - {"CONSTRAINT"})
+    columns = columns_of(item)
     if kind == "FOREIGN":
-        inner = item[item.index("(") + 1 : item.index(")")]
-        columns = [_unquoted(word).lower() for word in _words(inner) if word != ","]
         return len(columns) == 1 and _referenced(item) in wrong.get(columns[0], ())
+    if kind == "UNIQUE" and unique and columns == WeeklyActuals._meta.unique_key[1]:
+        return True
     return kind == "PRIMARY" and keyless or named in unique
-
-
-def _split(sql: str) -> tuple[list[Tokens], str]:
-    """Return the items of a `CREATE TABLE`, each as its tokens, and what follows them."""
-    depth, items = 0, [[]]
-    tokens = _TOKEN.findall(sql)
-    for position, token in enumerate(tokens):
-        depth += (token == "(") - (token == ")")
-        if token == ")" and depth == 0:
-            return [item for item in items if _words(item)], "".join(tokens[position + 1 :])
-        if token == "," and depth == 1:
-            items.append([])
-        elif depth and not (token == "(" and depth == 1):
-            items[-1].append(token)
-    raise Refused("the definition of weekly_actuals cannot be read; mend it by hand")
-
-
-def _clauses(item: Tokens) -> tuple[Tokens, list[tuple[str, Tokens]]]:
-    """Return a column's name and type, and its constraint clauses with the kind of each."""
-    head: Tokens = []
-    clauses: list[tuple[str, Tokens]] = []
-    depth, previous = 0, ""
-    for position, token in enumerate(item):
-        word = token.upper()
-        depth += (token == "(") - (token == ")")
-        if depth == 0 and head and word in _CLAUSES and not _continues(word, previous, item[position + 1 :], clauses):
-            clauses.append((word, []))
-        (clauses[-1][1] if clauses else head).append(token)
-        if not token.isspace() and token[:2] not in ("--", "/*"):
-            previous = word
-            if clauses and clauses[-1][0] == "CONSTRAINT" and word in _CLAUSES - {"CONSTRAINT"}:
-                clauses[-1] = (word, clauses[-1][1])
-    return head, clauses
-
-
-def _continues(word: str, previous: str, rest: Tokens, clauses: list[tuple[str, Tokens]]) -> bool:
-    """Whether a word that could begin a clause belongs to the one before it."""
-    following = _words(rest)[:1]
-    return (
-        (word == "NULL" and previous in ("NOT", "DEFAULT", "SET"))
-        or (word == "DEFAULT" and previous == "SET")
-        or (word == "NOT" and following and following[0].upper() == "DEFERRABLE")
-        or (word == "AS" and previous == "ALWAYS")
-        or bool(clauses and clauses[-1][0] == "CONSTRAINT")
-    )
-
-
-def _words(tokens: Tokens) -> list[str]:
-    return [token for token in tokens if not token.isspace() and token[:2] not in ("--", "/*")]
-
-
-def _text(tokens: Tokens) -> str:
-    """The text again; a comment to the end of its line would swallow what is put behind it."""
-    return "".join("" if token.startswith("--") else token for token in tokens).strip()
-
-
-def _unquoted(name: str) -> str:
-    quotes = {'"': '"', "`": "`", "[": "]", "'": "'"}
-    if name[0] in quotes:
-        end = quotes[name[0]]
-        return name[1:-1].replace(end + end, end)
-    return name

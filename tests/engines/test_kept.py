@@ -1,7 +1,8 @@
 """What a mend leaves as it was: values, ids, and what a user has added to a column."""
 
 import pytest
-from states import INDEXES, MENDED, TABLE, WORDS, State, row
+from engines.worlds import World
+from states import ENGINES, INDEXES, MENDED, ROWS, TABLE, WORDS, State, row
 
 import db
 from db.init_db import init_db
@@ -224,3 +225,15 @@ def test_a_second_foreign_key_of_a_column_stays_in_a_rebuild(changed):
     assert {row[2] for row in made.query("PRAGMA foreign_key_list(weekly_actuals)")} == {
         "workflows", "stores", "categories", "notes"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rows_without_an_id_are_all_kept_and_numbered(world, engine):
+    made = world(engine).make(State("no id", MENDED, items={"id": None}))
+    World.insert(made, *ROWS)
+    query = "SELECT store_id, week_number, actual_units_sold FROM weekly_actuals ORDER BY 1, 2"
+    before = made.query(query)
+    assert phase_4_5.run(db.connect(made.url)).status == "migrated"
+    assert made.query(query) == before
+    World.insert(made, {name: value for name, value in row(9, week=9).items() if name != "id"})
+    assert made.query("SELECT id FROM weekly_actuals ORDER BY id") == [(1,), (2,), (3,), (4,)]

@@ -52,6 +52,7 @@ def test_a_mended_table_needs_no_second_run_and_takes_uploads(made):
     assert phase_4_5.run(db.connect(made.url)).status == "up_to_date"
     assert made.dump() == before
     assert made.insert_without_id() > used
+    assert made.refuses_what_is_there()
 
 
 @every(REFUSED)
