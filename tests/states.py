@@ -274,6 +274,8 @@ _INDEXES = [
     State("a unique index that is blind to case", MENDED, items={"unique": None}, engines=("sqlite",), sql=(
         "CREATE UNIQUE INDEX unique_workflow_week_store ON weekly_actuals "
         "(workflow_id COLLATE NOCASE, week_number, store_id)",)),
+    State("UNIQUE that is checked at COMMIT", MENDED, engines=("postgresql",), items={
+        "unique": TABLE["unique"] + " DEFERRABLE INITIALLY DEFERRED"}),
     State("UNIQUE under which a duplicate replaces the row", MENDED, engines=("sqlite",), items={
         "unique": TABLE["unique"] + " ON CONFLICT REPLACE"}),
     State("UNIQUE without a name, under which a duplicate is dropped", MENDED, engines=("sqlite",), items={

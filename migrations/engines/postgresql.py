@@ -46,6 +46,7 @@ SELECT c.relname, i.relname, x.indisunique, x.indisprimary, x.indpred IS NOT NUL
                     || CASE WHEN x.indcollation[k] <> a.attcollation THEN ' COLLATE ' || x.indcollation[k]::regcollation
                             ELSE '' END
                     || CASE WHEN o.opcdefault THEN '' ELSE ' ' || o.opcname END
+                    || CASE WHEN x.indimmediate THEN '' ELSE ' DEFERRABLE' END
                     || CASE WHEN x.indoption[k] & 1 = 1 THEN ' DESC' ELSE '' END
                     || CASE WHEN m.amname <> 'btree' THEN ' USING ' || m.amname ELSE '' END
              FROM generate_series(0, x.indnkeyatts - 1) AS k
