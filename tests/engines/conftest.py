@@ -1,8 +1,10 @@
 """A database on whatever engine a test names, empty at its beginning."""
 
+import contextlib
 import os
 
 import pytest
+from engines.servers import COMPLETE, HALF, NO_DATE_INDEX, NOTHING, another
 from engines.worlds import WORLDS, SQLite
 
 
@@ -32,3 +34,45 @@ def servers():
 def world(servers, tmp_path):
     """Return a function that gives an empty database of an engine."""
     return lambda engine: SQLite(tmp_path / "app.db") if engine == "sqlite" else servers(engine)
+
+
+# -- for modules that say which `engine` they are about
+
+
+@pytest.fixture
+def fresh(world, engine):
+    return world(engine).make(NOTHING)
+
+
+@pytest.fixture
+def half(world, engine):
+    return world(engine).make(HALF, filled=True)
+
+
+@pytest.fixture
+def complete(world, engine):
+    return world(engine).make(COMPLETE, filled=True)
+
+
+@pytest.fixture
+def no_date_index(world, engine):
+    return world(engine).make(NO_DATE_INDEX, filled=True)
+
+
+@pytest.fixture(params=["fresh", "half"])
+def unfinished(request, engine):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def hold():
+    """Return a function that opens a transaction on a world, executes in it, and leaves it open."""
+    with contextlib.ExitStack() as opened:
+
+        def transaction(world, *statements):
+            connection = opened.enter_context(contextlib.closing(another(world.url, autocommit=False)))
+            for statement in statements:
+                connection.cursor().execute(statement)
+            return connection
+
+        yield transaction

@@ -1,6 +1,7 @@
 """The command in processes of its own, and others who are at work on the same server meanwhile."""
 
 import contextlib
+import datetime
 import json
 import os
 import select
@@ -24,6 +25,7 @@ HALF = State(
     "half of it is missing", MENDED, items={"unique": None, "store": None},
     without=("idx_weekly_actuals_store", "idx_weekly_actuals_date"),
 )  # fmt: skip
+NO_DATE_INDEX = State("no index on the date", MENDED, items={}, without=("idx_weekly_actuals_date",))
 STORE = (
     "INSERT INTO stores (store_id, store_name, cluster_id, store_size_sqft, location_tier, median_income, "
     "store_format, region, avg_weekly_sales_12mo) "
@@ -104,6 +106,19 @@ def together(urls, *arguments):
 
 def statuses(outcomes):
     return sorted(outcome.answer for outcome in outcomes)
+
+
+def granted(world, outcome):
+    """Run the statement that the failure asks an administrator for."""
+    line = one_line(outcome)
+    assert "hunter2" not in line
+    world.execute(line.partition("an administrator has to run: ")[2])
+
+
+def near(stored):
+    """Whether a time in the database is the time now in UTC."""
+    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+    return abs(now - stored) < datetime.timedelta(minutes=5)
 
 
 def one_line(outcome):

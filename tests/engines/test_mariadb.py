@@ -1,7 +1,6 @@
 """MariaDB: every statement commits by itself, a foreign key is fussy, and a session has settings to restore."""
 
 import contextlib
-import datetime
 import uuid
 from urllib.parse import quote, unquote, urlsplit
 
@@ -16,12 +15,11 @@ from engines.servers import (
     another,
     closed_port,
     command,
-    kill_after,
+    granted,
     later,
     listener,
+    near,
     one_line,
-    statuses,
-    together,
     url_of,
 )
 from states import MENDED, ROWS, State
@@ -31,47 +29,12 @@ from db.init_db import init_db
 from db.models import WeeklyActuals
 from migrations import phase_4_5
 
-NO_DATE_INDEX = State("no index on the date", MENDED, items={}, without=("idx_weekly_actuals_date",))
 STEPS = dict.fromkeys(("insert", "select", "unique", "foreign_keys", "cascade", "cleanup"), True)
 
 
 @pytest.fixture
-def fresh(world):
-    return world("mysql").make(NOTHING)
-
-
-@pytest.fixture
-def half(world):
-    return world("mysql").make(HALF, filled=True)
-
-
-@pytest.fixture
-def complete(world):
-    return world("mysql").make(COMPLETE, filled=True)
-
-
-@pytest.fixture
-def no_date_index(world):
-    return world("mysql").make(NO_DATE_INDEX, filled=True)
-
-
-@pytest.fixture(params=["fresh", "half"])
-def unfinished(request):
-    return request.getfixturevalue(request.param)
-
-
-@pytest.fixture
-def hold():
-    """Return a function that opens a transaction on a world, executes in it, and leaves it open."""
-    with contextlib.ExitStack() as opened:
-
-        def transaction(world, *statements):
-            connection = opened.enter_context(contextlib.closing(another(world.url, autocommit=False)))
-            for statement in statements:
-                connection.cursor().execute(statement)
-            return connection
-
-        yield transaction
+def engine():
+    return "mysql"
 
 
 @pytest.fixture
@@ -101,14 +64,6 @@ def test_the_command_creates_and_proves_the_table(fresh):
     fresh.assert_specified()
 
 
-def test_a_second_run_changes_nothing(fresh):
-    command(fresh.url)
-    before = fresh.dump()
-    outcome = command(fresh.url)
-    assert (outcome.code, outcome.answer, outcome.report["changes"]) == (0, "up_to_date", [])
-    assert fresh.dump() == before
-
-
 @pytest.mark.parametrize("state", [NOTHING, HALF])
 def test_the_dry_run_by_hand_gives_what_a_run_gives(world, state):
     made = world("mysql").make(state, filled=state is HALF)
@@ -118,13 +73,6 @@ def test_the_dry_run_by_hand_gives_what_a_run_gives(world, state):
     made = world("mysql").make(state, filled=state is HALF)
     phase_4_5.run(db.connect(made.url))
     assert (made.query("SHOW CREATE TABLE weekly_actuals"), made.rows()) == by_hand
-
-
-def test_rolling_back_leaves_what_was_there_before(fresh):
-    before = fresh.dump()
-    command(fresh.url)
-    assert command(fresh.url, "--rollback").answer == "rolled_back"
-    assert fresh.dump() == before
 
 
 @pytest.mark.parametrize("name", ["it's", 'a "b" `c`', "Täglich 50%", "semi;colon", "sl/ash", "Select"])
@@ -176,19 +124,6 @@ def test_a_key_whose_name_holds_a_percent_sign_is_replaced(world):
 # -- races and crashes
 
 
-def test_twelve_processes_at_once_and_one_of_them_migrates(unfinished, record_property):
-    outcomes, seconds = together([unfinished.url] * 12)
-    record_property("seconds", round(seconds, 2))
-    assert statuses(outcomes) == ["migrated"] + ["up_to_date"] * 11
-    unfinished.assert_specified()
-
-
-def test_a_race_loses_no_rows(half):
-    before = half.rows()
-    together([half.url] * 4)
-    assert half.rows() == before
-
-
 NO_KEY = State("a key is missing", MENDED, items={"store": None})
 WRONG_KEY = State(
     "a key of another rule", MENDED, items={"store": "FOREIGN KEY (store_id) REFERENCES stores(store_id)"}
@@ -210,21 +145,6 @@ def test_a_peer_that_makes_each_change_first_is_no_error(world, state):
     phase_4_5.run(database, lock_timeout=5)
     assert changes == []
     made.assert_specified()
-
-
-@pytest.mark.parametrize("moment", range(16))
-def test_a_killed_run_leaves_no_lock_and_a_rerun_completes(unfinished, moment):
-    kill_after(moment * 0.012, unfinished.url)
-    outcome = command(unfinished.url, "--lock-timeout", "5")
-    assert outcome.answer in ("migrated", "up_to_date")
-    unfinished.assert_specified()
-
-
-def test_a_killed_run_loses_no_rows(half):
-    before = half.rows()
-    for moment in range(6):
-        kill_after(moment * 0.02, half.url)
-    assert half.rows() == before
 
 
 # -- others who hold locks
@@ -310,13 +230,6 @@ def test_another_run_at_work_is_waited_for_and_named(half, hold):
 # -- rights
 
 PARENTS = "SELECT, INSERT, DELETE, REFERENCES ON {}.*"
-
-
-def granted(world, outcome):
-    """Run the statement that the failure asks an administrator for."""
-    line = one_line(outcome)
-    assert "hunter2" not in line
-    world.execute(line.partition("an administrator has to run: ")[2])
 
 
 @pytest.mark.parametrize("grants", [(PARENTS,), ("SELECT ON {}.*",)])
@@ -535,11 +448,6 @@ def test_a_run_with_nothing_to_do_in_the_callers_transaction_leaves_it_open(comp
 
 
 # -- time
-
-
-def near(stored):
-    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
-    return abs(now - stored) < datetime.timedelta(minutes=5)
 
 
 GIVEN = {key: value for key, value in ROWS[0].items() if key not in ("id", "uploaded_at")}

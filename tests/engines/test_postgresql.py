@@ -1,7 +1,6 @@
 """PostgreSQL: its ways to wait, to build beside writers, to deny, and to go away."""
 
 import contextlib
-import datetime
 import re
 import threading
 import time
@@ -13,6 +12,7 @@ import pytest
 from engines.servers import (
     COMPLETE,
     HALF,
+    NO_DATE_INDEX,
     NOTHING,
     Pooler,
     Relay,
@@ -21,13 +21,12 @@ from engines.servers import (
     closed_port,
     command,
     finish,
-    kill_after,
+    granted,
     later,
     listener,
+    near,
     one_line,
     start,
-    statuses,
-    together,
     url_of,
 )
 from engines.worlds import PostgreSQL
@@ -39,7 +38,6 @@ from db.models import WeeklyActuals
 from migrations import phase_4_5
 from migrations.engines import engine_for
 
-NO_DATE_INDEX = State("no index on the date", MENDED, items={}, without=("idx_weekly_actuals_date",))
 STORE = (
     "INSERT INTO stores (store_id, store_name, cluster_id, store_size_sqft, location_tier, median_income, "
     "store_format, region, avg_weekly_sales_12mo) VALUES ('busy', 'Busy', 'value', 1, 'A', 1, 'MALL', 'WEST', 1)"
@@ -47,18 +45,8 @@ STORE = (
 
 
 @pytest.fixture
-def fresh(world):
-    return world("postgresql").make(NOTHING)
-
-
-@pytest.fixture
-def half(world):
-    return world("postgresql").make(HALF, filled=True)
-
-
-@pytest.fixture
-def complete(world):
-    return world("postgresql").make(COMPLETE, filled=True)
+def engine():
+    return "postgresql"
 
 
 @pytest.fixture
@@ -67,30 +55,6 @@ def alone(fresh):
     made = PostgreSQL()
     yield made
     made.drop()
-
-
-@pytest.fixture(params=["fresh", "half"])
-def unfinished(request):
-    return request.getfixturevalue(request.param)
-
-
-@pytest.fixture
-def no_date_index(world):
-    return world("postgresql").make(NO_DATE_INDEX, filled=True)
-
-
-@pytest.fixture
-def hold():
-    """Return a function that opens a transaction on a world, executes in it, and leaves it open."""
-    with contextlib.ExitStack() as opened:
-
-        def transaction(world, *statements):
-            connection = opened.enter_context(contextlib.closing(another(world.url, autocommit=False)))
-            for statement in statements:
-                connection.execute(statement)
-            return connection
-
-        yield transaction
 
 
 @pytest.fixture
@@ -127,14 +91,6 @@ def test_the_command_creates_and_proves_the_table_on_strings_without_a_length(fr
     fresh.assert_specified()
 
 
-def test_a_second_run_changes_nothing(fresh):
-    command(fresh.url)
-    before = fresh.dump()
-    outcome = command(fresh.url)
-    assert (outcome.code, outcome.answer, outcome.report["changes"]) == (0, "up_to_date", [])
-    assert fresh.dump() == before
-
-
 def catalogue(world):
     """Return what the catalogue has of every object, without the numbers in PostgreSQL's own names."""
     return sorted(re.sub(r"\d{4,}", "", str(each)) for each in world.dump()[0])
@@ -147,13 +103,6 @@ def test_the_dry_run_by_hand_gives_what_a_run_gives(world, alone, state):
         by_hand.execute(change.sql)
     phase_4_5.run(db.connect(by_run.url))
     assert catalogue(by_hand) == catalogue(by_run)
-
-
-def test_rolling_back_leaves_what_was_there_before(fresh):
-    before = fresh.dump()
-    command(fresh.url)
-    assert command(fresh.url, "--rollback").answer == "rolled_back"
-    assert fresh.dump() == before
 
 
 @pytest.mark.parametrize("name", ["it's", 'a "b" c', "Täglich 50%", "semi;colon", "sl/ash", "Select"])
@@ -219,38 +168,10 @@ def test_a_key_whose_name_holds_a_percent_sign_is_replaced(world):
 # -- races and crashes
 
 
-def test_twelve_processes_at_once_and_one_of_them_migrates(unfinished, record_property):
-    outcomes, seconds = together([unfinished.url] * 12)
-    record_property("seconds", round(seconds, 2))
-    assert statuses(outcomes) == ["migrated"] + ["up_to_date"] * 11
-    unfinished.assert_specified()
-
-
 def test_a_table_that_a_peer_made_since_the_look_is_no_lookalike(complete):
     database = db.connect(complete.url)
     with database.connection_context():
         assert engine_for(database, 1.0).lookalikes() == []
-
-
-def test_a_race_loses_no_rows(half):
-    before = half.rows()
-    together([half.url] * 4)
-    assert half.rows() == before
-
-
-@pytest.mark.parametrize("moment", range(16))
-def test_a_killed_run_leaves_no_lock_and_a_rerun_completes(unfinished, moment):
-    kill_after(moment * 0.008, unfinished.url)
-    outcome = command(unfinished.url, "--lock-timeout", "5")
-    assert outcome.answer in ("migrated", "up_to_date")
-    unfinished.assert_specified()
-
-
-def test_a_killed_run_loses_no_rows(half):
-    before = half.rows()
-    for moment in range(6):
-        kill_after(moment * 0.02, half.url)
-    assert half.rows() == before
 
 
 # -- others who hold locks
@@ -325,13 +246,6 @@ def test_another_run_at_work_is_waited_for_and_named(no_date_index):
 
 
 # -- rights
-
-
-def granted(world, outcome):
-    """Run the statement that the failure asks an administrator for."""
-    line = one_line(outcome)
-    assert "hunter2" not in line
-    world.execute(line.partition("an administrator has to run: ")[2])
 
 
 @pytest.mark.parametrize(
@@ -603,11 +517,6 @@ def test_waiting_works_through_a_pooler_in_transaction_mode(fresh, hold):
 
 
 # -- time
-
-
-def near(stored):
-    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
-    return abs(now - stored) < datetime.timedelta(minutes=5)
 
 
 @pytest.fixture(params=["database", "role", "session"])

@@ -182,7 +182,8 @@ class PostgreSQL(World):
         unique, indexes = set(), {}
         for name, definition, is_unique in self.query(
             "SELECT c.relname, pg_get_indexdef(i.indexrelid), i.indisunique FROM pg_index i "
-            "JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = 'weekly_actuals'::regclass AND i.indisvalid AND i.indimmediate"
+            "JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = 'weekly_actuals'::regclass "
+            "AND i.indisvalid AND i.indimmediate"
         ):
             covered = definition.partition(" USING btree (")[2]
             if covered.endswith(")") and is_unique:

@@ -1,0 +1,52 @@
+"""What holds on every server alike: repeating, rolling back, racing and dying."""
+
+import pytest
+from engines.servers import command, kill_after, statuses, together
+
+
+@pytest.fixture(params=["postgresql", "mysql"])
+def engine(request):
+    return request.param
+
+
+def test_a_second_run_changes_nothing(fresh):
+    command(fresh.url)
+    before = fresh.dump()
+    outcome = command(fresh.url)
+    assert (outcome.code, outcome.answer, outcome.report["changes"]) == (0, "up_to_date", [])
+    assert fresh.dump() == before
+
+
+def test_rolling_back_leaves_what_was_there_before(fresh):
+    before = fresh.dump()
+    command(fresh.url)
+    assert command(fresh.url, "--rollback").answer == "rolled_back"
+    assert fresh.dump() == before
+
+
+def test_twelve_processes_at_once_and_one_of_them_migrates(unfinished, record_property):
+    outcomes, seconds = together([unfinished.url] * 12)
+    record_property("seconds", round(seconds, 2))
+    assert statuses(outcomes) == ["migrated"] + ["up_to_date"] * 11
+    unfinished.assert_specified()
+
+
+def test_a_race_loses_no_rows(half):
+    before = half.rows()
+    together([half.url] * 4)
+    assert half.rows() == before
+
+
+def test_a_killed_run_loses_no_rows(half):
+    before = half.rows()
+    for moment in range(6):
+        kill_after(moment * 0.02, half.url)
+    assert half.rows() == before
+
+
+@pytest.mark.parametrize("moment", range(16))
+def test_a_killed_run_leaves_no_lock_and_a_rerun_completes(unfinished, moment):
+    kill_after(moment * 0.012, unfinished.url)
+    outcome = command(unfinished.url, "--lock-timeout", "5")
+    assert outcome.answer in ("migrated", "up_to_date")
+    unfinished.assert_specified()
