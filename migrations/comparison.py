@@ -190,7 +190,7 @@ def _extras(expected: Table, table: Table) -> Iterator[Difference]:
     unique = [index.columns for index in expected.indexes if index.unique] + [expected.primary_key]
     for index in table.indexes:
         additional = index.unique and index.name.lower() not in named and index.columns not in unique
-        if additional and set(index.columns) <= expected.columns.keys():
+        if additional and {column.partition(" ")[0] for column in index.columns} <= expected.columns.keys():
             yield _warning(
                 f"{TABLE}.{index.name}", "no further unique key", _words(index),
                 f"{index.name or _words(index)} refuses uploads that the specification allows",

@@ -224,6 +224,35 @@ def test_it_waits_as_long_as_it_is_told_and_no_longer(database, locked, how):
     assert 1.9 < waited(run) < 3.9  # not once for each statement
 
 
+def test_on_a_connection_of_the_callers_it_waits_no_longer_either(database, locked):
+    """Such a one may have a patience of its own, and may not have read anything yet."""
+    database.connect()
+    locked("BEGIN EXCLUSIVE")
+
+    def run():
+        with pytest.raises(phase_4_5.LockTimeout):
+            phase_4_5.run(database, lock_timeout=0.5)
+
+    assert waited(run) < 5  # the driver's own patience is 10 seconds
+
+
+def test_a_change_that_outgrows_the_cache_waits_for_a_reader_once(path, database, locked):
+    """SQLite writes a full cache to the file before COMMIT, if it can: each time, it would wait."""
+    execute(path, SPECIFICATION_SHAPE.replace("week_number INTEGER NOT NULL", "week_number INTEGER"))
+    execute(path, "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, week_end_date, store_id, "
+                  "category_id, actual_units_sold) WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n "
+                  "WHERE n < 40000) SELECT w, n, '2025-01-06', '2025-01-12', s, c, n FROM n, (SELECT "
+                  "min(workflow_id) w FROM workflows), (SELECT min(store_id) s FROM stores), (SELECT min(category_id) "
+                  "c FROM categories)")  # fmt: skip
+    before = dump(path)
+    locked("BEGIN")
+    started = time.monotonic()
+    with pytest.raises(phase_4_5.LockTimeout):
+        phase_4_5.run(database, lock_timeout=1.0)
+    assert time.monotonic() - started < 5  # with SQLite's own waiting it takes more than ten
+    assert dump(path) == before
+
+
 def test_a_lock_timeout_of_zero_does_not_wait(database, locked):
     locked("BEGIN EXCLUSIVE")
 

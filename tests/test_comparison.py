@@ -72,6 +72,8 @@ def test_both_shapes_in_the_field_are_complete(compared, shape):
          "weekly_actuals.idx_weekly_actuals_date"),
         ("weekly_actuals(week_start_date);", "weekly_actuals(date(week_start_date));",
          "weekly_actuals.idx_weekly_actuals_date"),
+        ("CURRENT_TIMESTAMP", "(strftime('%Y-%m-%d %H:%m:%S', 'now'))", "weekly_actuals.uploaded_at"),
+        ("CURRENT_TIMESTAMP", "(strftime('%Y-%m-%d%H:%M:%S', 'now'))", "weekly_actuals.uploaded_at"),
         ("weekly_actuals(store_id);", "weekly_actuals(store_id COLLATE NOCASE);",
          "weekly_actuals.idx_weekly_actuals_store"),
         ("week_number, store_id)\n", "week_number, store_id) ON CONFLICT IGNORE\n",
@@ -112,6 +114,9 @@ def test_a_difference_is_an_error_that_names_its_object(compared, old, new, wher
     ("variance_pct FLOAT", "variance_pct FLOAT, note TEXT NOT NULL ON CONFLICT IGNORE DEFAULT 'x' UNIQUE"),
     ("variance_pct FLOAT", "variance_pct FLOAT CHECK (actual_units_sold > '/* ON CONFLICT')"),
     ("week_number INTEGER NOT NULL", "week_number INTEGER NOT NULL ON CONFLICT ABORT"),
+    ("variance_pct FLOAT", "variance_pct FLOAT, note TEXT DEFAULT conflict REFERENCES conflict"),
+    ("week_number, store_id)\n", "week_number, store_id) CONSTRAINT conflict\n"),
+    ("CONSTRAINT unique_workflow_week_store UNIQUE", "CONSTRAINT conflict UNIQUE"),
     ("store_id VARCHAR(50) NOT NULL", "store_id VARCHAR(50) COLLATE nocase NOT NULL"),
     ("week_number, store_id)\n", "week_number, store_id), CHECK (week_number > 0) ON CONFLICT IGNORE\n"),
 ])  # fmt: skip
@@ -160,6 +165,13 @@ def test_an_additional_column_that_every_upload_must_fill_is_a_warning(compared)
 def test_a_further_unique_key_is_a_warning(compared):
     (difference,) = compared(script="CREATE UNIQUE INDEX one ON weekly_actuals (store_id, week_number)").differences
     assert (difference.severity, difference.object) == ("warning", "weekly_actuals.one")
+
+
+def test_a_further_unique_key_that_drops_rows_in_silence_is_a_warning(compared):
+    more = ", UNIQUE (store_id, week_number, workflow_id) ON CONFLICT IGNORE\n"
+    (difference,) = compared("week_number, store_id)\n", f"week_number, store_id){more}").differences
+    assert difference.severity == "warning"
+    assert "ON CONFLICT IGNORE" in difference.message
 
 
 def test_a_difference_says_what_is_expected_and_what_is_there(compared):

@@ -1,17 +1,21 @@
 """What survives where SQLite cannot alter a table and it is rebuilt; each trap beside its remedy."""
 
 import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 
 import peewee
 import playhouse.migrate
 import pytest
 from engines.worlds import SQLite
-from states import TABLE, State, row
+from states import INDEXES, TABLE, State, row
 
 import db
 from db.models import WeeklyActuals
 from migrations import phase_4_5
 
+ROOT = Path(__file__).parents[1]
 NULLABLE = {"week_number": "week_number INTEGER"}  # what only a rebuild can mend
 
 
@@ -353,6 +357,14 @@ ID = "id INTEGER PRIMARY KEY AUTOINCREMENT"
     f"ON UPDATE SET DEFAULT MATCH FULL ON DELETE RESTRICT DEFERRABLE INITIALLY DEFERRED, week_number INTEGER, {REST})",
     f"CREATE TABLE weekly_actuals ({ID}, {WORKFLOW}, week_number INTEGER, {REST}, "
     'CHECK (weekly_actuals.week_number > 0 AND "Weekly_Actuals"."store_id" <> \'weekly_actuals.\'))',
+    f"CREATE TABLE weekly_actuals ({ID}, {WORKFLOW}, week_number INTEGER, {REST} CHECK (weekly_actuals . id > 0)"
+    " CONSTRAINT named CHECK (week_number > 0) CONSTRAINT dangling, CHECK (id > 0) CONSTRAINT conflict)",
+    f"CREATE TABLE weekly_actuals ({ID}, {WORKFLOW}, week_number INTEGER, week_number$old TEXT DEFAULT conflict, "
+    f"größe TEXT, {REST.replace('(workflow_id,', '(workflow_id COLLATE NOCASE,')})",
+    f"CREATE TABLE weekly_actuals ({ID}, {WORKFLOW}, week_number INTEGER, {REST}, CONSTRAINT "
+    "unique_workflow_week_store CHECK (week_number > 0)) /* unclosed",
+    f"CREATE TABLE weekly_actuals (id INTEGER, {WORKFLOW}, week_number INTEGER, {REST}, PRIMARY KEY (store_id, id)) "
+    "WITHOUT /* not STRICT */ ROWID",
     f"CREATE TABLE weekly_actuals ({ID}, {WORKFLOW}, week_number UNSIGNED BIG INT, {REST})",
     f"CREATE TABLE weekly_actuals ({ID}, {WORKFLOW}, week_number, {REST})",
     f"CREATE TABLE weekly_actuals ({ID}, {WORKFLOW}, week_number NOT NULL ON CONFLICT IGNORE, {REST})",
@@ -382,6 +394,53 @@ def test_what_was_replaced_or_dropped_in_silence_is_refused_after_a_rebuild(make
     with pytest.raises(sqlite3.IntegrityError):
         world.execute(f"UPDATE weekly_actuals SET {change} WHERE id = 3")
     assert world.query("SELECT id, week_number FROM weekly_actuals") == [(1, 1), (2, 2), (3, 3)]
+
+
+def test_constraints_without_a_comma_between_them_all_stay(make):
+    items = {"category": TABLE["category"] + " CHECK (week_number > 0) UNIQUE (store_id, week_number)"}
+    world = make(items)
+    phase_4_5.run(db.connect(world.url))
+    for change in ("week_number = 0", "week_number = 1"):
+        with pytest.raises(sqlite3.IntegrityError):
+            world.execute(f"UPDATE weekly_actuals SET {change} WHERE id = 3")
+    world.assert_specified()
+
+
+def test_a_comment_at_the_end_of_an_index_swallows_nothing_of_a_script(make):
+    mine = "CREATE INDEX mine ON weekly_actuals (category_id) -- mine"
+    mined = "CREATE INDEX mined ON weekly_actuals (category_id, store_id) /* mine"
+    world = make(sql=(mine, mined))
+    world.connection.executescript(script_of(world))
+    indexes = world.query("SELECT name FROM sqlite_master WHERE type = 'index' AND sql NOT NULL ORDER BY 1")
+    assert indexes == [(name,) for name in sorted([*INDEXES, "mine", "mined"])]
+    assert phase_4_5.check(db.connect(world.url)).status == "up_to_date"
+
+
+def script_of(world):
+    """Return what --dry-run prints."""
+    run = [sys.executable, "-m", "migrations.phase_4_5", "-q", "--dry-run", "--database", world.url]
+    return subprocess.run(run, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT).stdout
+
+
+KEYED = {"id": "id INTEGER NOT NULL UNIQUE", "code": "code TEXT DEFAULT (hex(randomblob(9))) PRIMARY KEY"}
+
+
+def test_a_primary_key_of_a_users_own_stays_unique_and_may_be_referred_to(make):
+    world = make(KEYED, sql=("CREATE TABLE kid (code TEXT REFERENCES weekly_actuals(code) ON DELETE CASCADE)",))
+    world.execute("INSERT INTO kid SELECT code FROM weekly_actuals WHERE id = 1")
+    phase_4_5.run(db.connect(world.url))
+    with pytest.raises(sqlite3.IntegrityError):
+        world.execute("UPDATE weekly_actuals SET code = 'same'")
+    world.execute("PRAGMA foreign_keys = ON", "DELETE FROM weekly_actuals WHERE id = 1")
+    assert world.query("SELECT * FROM kid") == []
+
+
+def test_a_primary_key_that_is_referred_to_without_a_name_is_not_replaced(make):
+    world = make(KEYED, sql=("CREATE TABLE kid (code TEXT REFERENCES weekly_actuals)",))
+    before = world.dump()
+    with pytest.raises(phase_4_5.Refused, match="the table kid refers to"):
+        phase_4_5.run(db.connect(world.url))
+    assert world.dump() == before
 
 
 def test_a_table_that_was_altered_is_mended(written):

@@ -324,7 +324,8 @@ class Engine:
         where = describe(self.database)
         if self.is_lock_timeout(error):
             return LockTimeout(
-                f"{where} is locked: waited {self.patience.seconds:g} s ({text}; {self.holders()}); "
+                f"{where} is locked: waited {self.patience.seconds - self.patience.left:.1f} s of "
+                f"{self.patience.seconds:g} ({text}; {self.holders()}); "
                 "try again, or raise --lock-timeout"
             )
         if isinstance(error, (peewee.IntegrityError, peewee.DataError)):
@@ -362,6 +363,11 @@ class Engine:
 
 class _Undo(Exception):
     """Leaves a trial's transaction by the way that undoes it."""
+
+
+def own_key(table: Table) -> tuple[str, ...]:
+    """Return the columns of a primary key that gives way to ours, and has to stay unique."""
+    return () if table.primary_key in ((), ("id",), WeeklyActuals._meta.unique_key[1]) else table.primary_key
 
 
 INDEXES: dict[str, tuple[str, ...]] = {

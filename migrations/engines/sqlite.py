@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -23,10 +24,12 @@ from migrations.schema import Column, ForeignKey, Index, Schema, Table, family_o
 
 _KEYS = {model._meta.table_name: (model._meta.primary_key.column_name,) for model in MODELS}
 # All UTC: https://sqlite.org/lang_datefunc.html
-_UTC_NOW = {"current_timestamp", "datetime('now')", "strftime('%y-%m-%d%h:%m:%s','now')"}
+_UTC_NOW = {"current_timestamp", "datetime('now')", "strftime('%Y-%m-%d %H:%M:%S','now')"}
 _PAUSE = 0.003  # seconds
-_TEXTS = "SELECT type, rootpage > 0, name, sql FROM main.sqlite_master WHERE " + " OR ".join(
-    f"tbl_name = {literal(name)} COLLATE NOCASE" for name in READ
+_OURS = " OR ".join(f"tbl_name = {literal(name)} COLLATE NOCASE" for name in READ)
+_TEXTS = (  # a temporary table comes first by its name
+    f"SELECT type, rootpage > 0, name, sql FROM main.sqlite_master WHERE {_OURS} UNION ALL "
+    f"SELECT 'temporary', 0, name, sql FROM sqlite_temp_master WHERE type IN ('table', 'view') AND ({_OURS})"
 )
 _IS_TABLE = "type = 'table' AND name = ? COLLATE NOCASE"
 _MEANING: dict[tuple, Schema] = {}
@@ -48,6 +51,7 @@ class SQLite(Engine):
     """An SQLite file, or one in memory."""
 
     backend = "sqlite"
+    within = False  # whether the call came inside the caller's transaction
 
     # -- the connection
 
@@ -62,12 +66,10 @@ class SQLite(Engine):
 
     @contextmanager
     def settings(self) -> Iterator[None]:
-        if not self.opened:  # a connection of the caller's may have tables of its own, which come first
-            for (name,) in self.query("SELECT name FROM sqlite_temp_master WHERE type IN ('table', 'view')"):
-                if name.lower() in READ:
-                    raise Refused(f"the temporary table {name} hides the real one on this connection; drop it first")
         # Waiting is ours: SQLite's own starts anew with each statement, sleeps 100 ms and starves beside a writer.
-        with self.pragmas(busy_timeout=int(self.patience.left * 1000) * self.in_transaction()):
+        # In the caller's transaction it is SQLite's: only that tells a deadlock, which no waiting ends.
+        self.within = self.in_transaction()
+        with self.pragmas(busy_timeout=int(self.patience.left * 1000) * self.within):
             yield
 
     @contextmanager
@@ -96,9 +98,8 @@ class SQLite(Engine):
             return
         try:
             self._unlocked(lambda: self.database.execute_sql("BEGIN IMMEDIATE"))
-            with self.pragmas(busy_timeout=int(self.patience.left * 1000)):  # for the readers, at COMMIT
-                yield
-                self.database.execute_sql("COMMIT")
+            yield
+            self._unlocked(lambda: self.database.execute_sql("COMMIT"))  # which waits for readers
         except BaseException:
             # On a full disk SQLite rolls back by itself; Peewee's atomic() would then fail in its place.
             self._rollback()
@@ -114,7 +115,7 @@ class SQLite(Engine):
             try:
                 return attempt()
             except peewee.OperationalError as error:
-                if not self.is_lock_timeout(error) or self.patience.left <= 0 or self.in_transaction():
+                if not self.is_lock_timeout(error) or self.patience.left <= 0 or self.within:
                     raise
             with self.patience.spent():
                 time.sleep(_PAUSE)
@@ -137,6 +138,8 @@ class SQLite(Engine):
                 self.database.execute_sql("BEGIN")
                 snapshot.callback(self._rollback)
             texts = tuple(self.query(_TEXTS))
+            for _, _, name, _ in (row for row in texts if row[0] == "temporary"):
+                raise Refused(f"the temporary table {name} hides the real one on this connection; drop it first")
             tables = [row for row in texts if row[0] in ("table", "view")]
             schema = {row[2].lower(): self._table(*row, row[2].lower() == TABLE) for row in tables}
         if len(_MEANING) >= 64:
@@ -204,7 +207,8 @@ class SQLite(Engine):
         return tuple(column for (column,) in rows)
 
     def is_utc_now(self, default: str) -> bool:
-        text = "".join(default.lower().split())
+        parts = re.split("('[^']*')", default)  # %m is the month and %M the minute
+        text = "".join(part if part.startswith("'") else "".join(part.lower().split()) for part in parts)
         while text.startswith("("):
             text = text[1:-1]
         return text in _UTC_NOW
@@ -344,7 +348,7 @@ class SQLite(Engine):
     # -- errors
 
     def holders(self) -> str:
-        return "the database is locked by another connection"
+        return "by another connection, or by an unfinished statement of this one"
 
     def is_lock_timeout(self, error: Exception) -> bool:
         return isinstance(error, peewee.OperationalError) and "locked" in str(error)

@@ -22,6 +22,7 @@ from migrations.engines.sqlite_text import (
     split,
     text_of,
     unquoted,
+    without_last_comment,
     words_of,
 )
 from migrations.report import Change, Difference, Refused
@@ -42,11 +43,21 @@ def rebuild(engine: Engine, table: Table, errors: Sequence[Difference], rows: in
             "keys; run the migration outside of it, or execute PRAGMA foreign_keys = OFF before it begins"
         )
     new, old = engine.quote(NEW), engine.quote(TABLE)
-    if taken := engine.query("SELECT type FROM main.sqlite_master WHERE name = ? COLLATE NOCASE", (NEW,)):
+    names = "SELECT type, name FROM main.sqlite_master UNION ALL SELECT type, name FROM sqlite_temp_master"
+    if taken := engine.query(f"SELECT type FROM ({names}) WHERE name = ? COLLATE NOCASE", (NEW,)):
         raise Refused(f"weekly_actuals has to be rebuilt, and a {taken[0][0]} has the name {NEW}; drop that first")
+    if table.primary_key not in ((), ("id",)):
+        for (name,) in engine.query(
+            "SELECT m.name FROM main.sqlite_master m, pragma_foreign_key_list(m.name) f "
+            "WHERE m.type = 'table' AND f.\"table\" = ? COLLATE NOCASE AND f.\"to\" IS NULL", (TABLE,)
+        ):  # fmt: skip
+            raise Refused(
+                f"the primary key of weekly_actuals has to become id, and the table {name} refers to the one that "
+                "it has; name the column in that reference first"
+            )
     mended = {each.name for each in errors if each.kind in ("index", "unique")}
     kept = [
-        (kind, name, sql)
+        (kind, name, without_last_comment(sql))
         for kind, name, sql in engine.query(
             "SELECT type, name, sql FROM (SELECT * FROM main.sqlite_master UNION ALL "  # which does not say TEMP
             "SELECT type, name, tbl_name, rootpage, replace(substr(sql, 1, 6), 'CREATE', 'CREATE TEMP') || "
@@ -108,8 +119,7 @@ def definition(engine: Engine, table: Table, errors: Sequence[Difference]) -> st
     columns, constraints = [], []
     for item in items:
         if words_of(item)[0].upper() in CONSTRAINTS:
-            if not _superseded(item, unique, keyless, wrong):
-                constraints.append(text_of(item))
+            constraints += _constraint(item, unique, keyless, wrong)
         else:
             columns.append(_column(engine, table, item, changed, keyless, wrong))
     columns += [column_ddl(engine, name) for name in expected.columns if name not in table.columns]
@@ -117,7 +127,7 @@ def definition(engine: Engine, table: Table, errors: Sequence[Difference]) -> st
     constraints += [engine.sql_of(fields[name].foreign_key_constraint()) for name in missing]
     if unique:
         constraints += [engine.sql_of(each) for each in WeeklyActuals._meta.constraints]
-    if "STRICT" in options.upper():
+    if "STRICT" in options.upper().replace(",", " ").split():
         raise Refused(
             "weekly_actuals is a STRICT table, which has no DATE; mend it by hand or create it without STRICT"
         )
@@ -136,8 +146,11 @@ def _column(
     clauses = [
         (kind, clause)
         for kind, clause in clauses
-        if not (kind == "PRIMARY" and keyless or kind == "REFERENCES" and _referenced(clause) in wrong.get(name, ()))
+        if not (kind == "REFERENCES" and _referenced(clause) in wrong.get(name, ()))
+        and not (kind == "PRIMARY" and keyless and name == "id")
     ]
+    if keyless:  # a primary key of a user's own stays unique
+        clauses = [("UNIQUE", ["UNIQUE"]) if kind == "PRIMARY" else (kind, clause) for kind, clause in clauses]
     if not kinds:
         return text_of(head) + "".join(" " + text_of(clause) for _, clause in clauses)
     keep = {"CHECK", "COLLATE", "UNIQUE", "REFERENCES"}
@@ -153,14 +166,16 @@ def _referenced(tokens: Tokens) -> str:
     return unquoted(words[[word.upper() for word in words].index("REFERENCES") + 1]).lower()
 
 
-def _superseded(item: Tokens, unique: set[str], keyless: bool, wrong: dict[str, set[str]]) -> bool:
-    """Whether a table constraint gives way to one of ours."""
+def _constraint(item: Tokens, unique: set[str], keyless: bool, wrong: dict[str, set[str]]) -> list[str]:
+    """Return a table's constraint: its own text, or nothing where it gives way to one of ours."""
     words = words_of(item)
     named = unquoted(words[1]).lower() if words[0].upper() == "CONSTRAINT" else ""
-    kind = next(word.upper() for word in words if word.upper() in CONSTRAINTS - {"CONSTRAINT"})
-    columns = columns_of(item)
-    if kind == "FOREIGN":
-        return len(columns) == 1 and _referenced(item) in wrong.get(columns[0], ())
-    if kind == "UNIQUE" and unique and columns == WeeklyActuals._meta.unique_key[1]:
-        return True
-    return kind == "PRIMARY" and keyless or named in unique
+    kind = next((word.upper() for word in words if word.upper() in CONSTRAINTS - {"CONSTRAINT"}), "")
+    columns, ours = columns_of(item), WeeklyActuals._meta.unique_key[1]
+    if kind == "FOREIGN" and len(columns) == 1 and _referenced(item) in wrong.get(columns[0], ()):
+        return []
+    if kind == "UNIQUE" and unique and (columns == ours or named in unique):
+        return []
+    if kind == "PRIMARY" and keyless:  # one of a user's own stays unique
+        return [f"UNIQUE {text_of(item[item.index('(') :])}"] * (columns not in (("id",), ours))
+    return [text_of(item)]

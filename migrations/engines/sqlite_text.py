@@ -9,12 +9,16 @@ It understands where an item and a clause begin and end, no more: comments, quot
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from migrations.engines.base import TABLE, literals
 from migrations.report import Refused
 
+_COMMENT = ("--", "/*")
 _TOKEN = re.compile(
-    r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]|\w+|\s+|.", re.DOTALL
+    r"--[^\n]*|/\*.*?(?:\*/|\Z)|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]"
+    r"|[\w$\u0080-\U0010ffff]+|\s+|.",
+    re.DOTALL,
 )
 CONSTRAINTS = {"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"}
 _CLAUSES = CONSTRAINTS - {"FOREIGN"} | {"NOT", "NULL", "DEFAULT", "COLLATE", "REFERENCES", "GENERATED", "AS"}
@@ -52,16 +56,14 @@ def conflict_clauses(sql: str) -> dict[str | tuple[str, ...], str]:
     found: dict[str | tuple[str, ...], str] = {}
     for item in split(sql)[0]:
         first = words_of(item)[0]
-        parts = [("", item)] if first.upper() in CONSTRAINTS else clauses_of(item)[1]
-        for _, part in parts:
+        parts = [item] if first.upper() in CONSTRAINTS else [clause for _, clause in clauses_of(item)[1]]
+        for part in parts:
             words = [word.upper() for word in words_of(part)]
-            if "CONFLICT" not in words or "CHECK" in words:
-                continue
-            action = words[words.index("CONFLICT") + 1]
-            if action != "ABORT":
+            action = re.search(r" ON CONFLICT (REPLACE|IGNORE|FAIL|ROLLBACK)\b", " ".join(words))
+            if action and "CHECK" not in words:  # where it says nothing
                 columns = columns_of(part) or (unquoted(first).lower(),)
                 by_column = "UNIQUE" not in words and len(columns) == 1
-                found[columns[0] if by_column else columns] = f"ON CONFLICT {action}"
+                found[columns[0] if by_column else columns] = action[0].strip()
     return found
 
 
@@ -73,28 +75,47 @@ def columns_of(constraint: Tokens) -> tuple[str, ...]:
     return tuple(unquoted(word).lower() for position, word in enumerate(inner) if [",", *inner][position] == ",")
 
 
-def _unqualified(tokens: Tokens) -> Tokens:
-    """Leave out the table's name before its columns: in a replacement it would be a name unknown."""
-    kept = list(tokens)
-    for position in reversed(range(len(tokens) - 1)):
-        if unquoted(tokens[position]).lower() == TABLE and tokens[position + 1] == ".":
-            del kept[position : position + 2]
-    return kept
+def without_last_comment(sql: str) -> str:
+    """Return a statement without the comment at its end, which would swallow the semicolon of a script."""
+    tokens = _TOKEN.findall(sql)
+    while tokens[-1].isspace() or tokens[-1].startswith(_COMMENT):
+        del tokens[-1]
+    return "".join(tokens)
 
 
 def split(sql: str) -> tuple[list[Tokens], str]:
-    """Return the items of a `CREATE TABLE`, each as its tokens, and what follows them."""
+    """Return the items of a `CREATE TABLE`, each as its tokens without comments, and what follows them.
+
+    Left out is the table's name before its columns, too: a replacement has another name.
+    """
     depth, items = 0, [[]]
-    tokens = _unqualified(_TOKEN.findall(sql))
+    tokens = _unqualified(" " if token.startswith(_COMMENT) else token for token in _TOKEN.findall(sql))
     for position, token in enumerate(tokens):
         depth += (token == "(") - (token == ")")
         if token == ")" and depth == 0:
             return [item for item in items if words_of(item)], "".join(tokens[position + 1 :])
-        if token == "," and depth == 1:
-            items.append([])
+        if depth == 1 and (token == "," or token.upper() in CONSTRAINTS and _is_whole(items[-1])):
+            items.append([] if token == "," else [token])
         elif depth and not (token == "(" and depth == 1):
             items[-1].append(token)
     raise Refused("the definition of weekly_actuals cannot be read; mend it by hand")
+
+
+def _is_whole(item: Tokens) -> bool:
+    """Whether an item is a table's constraint, after which the next one may begin without a comma."""
+    words = [word.upper() for word in words_of(item)]
+    return bool(words) and words[0] in CONSTRAINTS and (words[0] != "CONSTRAINT" or len(words) > 2)
+
+
+def _unqualified(tokens: Iterable[str]) -> Tokens:
+    kept: Tokens = []
+    for token in tokens:
+        last = next((position for position in reversed(range(len(kept))) if not kept[position].isspace()), None)
+        if token == "." and last is not None and unquoted(kept[last]).lower() == TABLE:
+            del kept[last:]
+        else:
+            kept.append(token)
+    return kept
 
 
 def clauses_of(item: Tokens) -> tuple[Tokens, list[tuple[str, Tokens]]]:
@@ -108,7 +129,7 @@ def clauses_of(item: Tokens) -> tuple[Tokens, list[tuple[str, Tokens]]]:
         if depth == 0 and head and word in _CLAUSES and not _continues(word, previous, item[position + 1 :], clauses):
             clauses.append((word, []))
         (clauses[-1][1] if clauses else head).append(token)
-        if not token.isspace() and token[:2] not in ("--", "/*"):
+        if not token.isspace():
             previous = word
             if clauses and clauses[-1][0] == "CONSTRAINT" and word in _CLAUSES - {"CONSTRAINT"}:
                 clauses[-1] = (word, clauses[-1][1])
@@ -128,13 +149,13 @@ def _continues(word: str, previous: str, rest: Tokens, clauses: list[tuple[str, 
 
 
 def words_of(tokens: Tokens) -> list[str]:
-    """Return the tokens but blanks and comments."""
-    return [token for token in tokens if not token.isspace() and token[:2] not in ("--", "/*")]
+    """Return the tokens but blanks."""
+    return [token for token in tokens if not token.isspace()]
 
 
 def text_of(tokens: Tokens) -> str:
-    """Return the text again; a comment to the end of its line would swallow what is put behind it."""
-    return "".join("" if token.startswith("--") else token for token in tokens).strip()
+    """Return the text again."""
+    return "".join(tokens).strip()
 
 
 def unquoted(name: str) -> str:
