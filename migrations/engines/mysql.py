@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 import peewee
 
 from db.models import WeeklyActuals
-from migrations.engines.base import INDEXES, READ, TABLE, Busy, Engine, column_ddl, literal
+from migrations.engines.base import INDEXES, READ, TABLE, Busy, Engine, column_ddl, literal, own_key
 from migrations.report import Change, Difference, MigrationError, Refused
 from migrations.schema import Column, ForeignKey, Index, Schema, Table, declared, declared_key, family_of
 
@@ -70,12 +70,21 @@ class MySQL(Engine):
         """Set session variables, those that this server knows, and restore them."""
         names = ", ".join(map(literal, wanted))
         before = dict(self.query(f"SHOW SESSION VARIABLES WHERE Variable_name IN ({names})"))
+        if not before:
+            yield
+            return
         self._set({name: value for name, value in wanted.items() if name in before})
         try:
             yield
         finally:
             if self.database.is_connection_usable():
-                self._set({name: value if value.isdigit() else literal(value) for name, value in before.items()})
+                restored = {name: value if value.isdigit() else literal(value) for name, value in before.items()}
+                try:
+                    self._set(restored)
+                except peewee.OperationalError as error:
+                    if _code(error) == 1213:  # the answer to the abort of the transaction, and nothing was set
+                        self._set(restored)
+                    raise
 
     def _set(self, values: dict[str, str]) -> None:
         self.database.execute_sql("SET " + ", ".join(f"SESSION {name} = {value}" for name, value in values.items()))
@@ -87,7 +96,11 @@ class MySQL(Engine):
     # -- reading
 
     def read(self) -> Schema:
-        return self._tables(READ, (TABLE,))
+        schema = self._tables(READ, (TABLE,))
+        if not schema.keys() >= {*READ[1:]}:  # or it is on its way from another node of a cluster
+            with self._session({"wsrep_sync_wait": "1"}):
+                schema = self._tables(READ, (TABLE,))
+        return schema
 
     def table(self, name: str) -> Table | None:
         return self._tables((name,), (name,)).get(name)
@@ -96,8 +109,8 @@ class MySQL(Engine):
         tables: Schema = {}
         for row in self._each(_COLUMNS, names):
             name, _, kind, column, type_, full, length, null, default, extra, collation, key = row
-            if kind is None and name.lower() not in tables:
-                continue  # made by a peer between the SELECTs, which have no snapshot in common
+            if kind is None and name.lower() not in tables or kind and kind != "VIEW" and not type_:
+                continue  # made by a peer between the SELECTs, which have no snapshot in common, or just dropped
             if kind in ("BASE TABLE", "SYSTEM VERSIONED"):  # no other engine keeps foreign keys
                 kind = "table" if type_.lower() == "innodb" else f"{type_} table"
             elif kind:
@@ -168,7 +181,7 @@ class MySQL(Engine):
 
     def estimate(self, table: str) -> int | None:
         return self.query(
-            "SELECT table_rows FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s",
+            "SELECT max(table_rows) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s",
             (table,),
         )[0][0]
 
@@ -225,7 +238,7 @@ class MySQL(Engine):
         ]
         for name in of["missing_column"]:
             online = _ONLINE if declared(WeeklyActuals).columns[name].null else ""
-            drop = "DROP PRIMARY KEY, " if name == "id" and table.primary_key else ""
+            drop = self._drop_primary_key(table) if name == "id" else ""
             changes.append(
                 Change(f"add column {name}", f"{alter} {drop}ADD COLUMN {self._ddl(name, collations)}{online}")
             )
@@ -271,10 +284,14 @@ class MySQL(Engine):
         _, tail = _split_definition(own, " COMMENT ", " CHECK ")
         return ours + tail
 
+    def _drop_primary_key(self, table: Table) -> str:
+        keep = f"ADD UNIQUE {self._names(own_key(table))}, " if own_key(table) else ""
+        return f"DROP PRIMARY KEY, {keep}" if table.primary_key else ""
+
     def _primary_key(self, table: Table, alter: str) -> Change:
         column = table.columns["id"]
         type_ = column.type if column.family == "integer" and (column.size or 0) >= 4 else "INTEGER"
-        drop = "DROP PRIMARY KEY, " if table.primary_key else ""
+        drop = self._drop_primary_key(table)
         statement = f"{alter} {drop}MODIFY `id` {type_} NOT NULL AUTO_INCREMENT, ADD PRIMARY KEY (`id`)"
         return Change("correct the primary key", statement)
 
@@ -357,8 +374,11 @@ class MySQL(Engine):
         return _code(error) in _BUSY
 
     def was_aborted(self, error: Exception) -> bool:
-        # On a cluster the DDL of another node does that to whatever is open on this one.
-        return _code(error) == 1213 and not self.in_transaction()
+        # On a cluster the DDL of another node does that to whatever is open on this one; undoing what is undone
+        # already fails with another error, and the only sign may be that a savepoint is gone.
+        while _code(error) not in (1213, 1305) and error.__context__:
+            error = error.__context__
+        return _code(error) in (1213, 1305) and not self.in_transaction()
 
     def holders(self) -> str:
         try:

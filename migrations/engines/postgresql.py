@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import peewee
 
 from db.models import WeeklyActuals
-from migrations.engines.base import INDEXES, READ, TABLE, Busy, Engine, column_ddl, literals
+from migrations.engines.base import INDEXES, READ, TABLE, Busy, Engine, column_ddl, literals, own_key
 from migrations.report import Change, Difference, Refused
 from migrations.schema import Column, ForeignKey, Index, Schema, Table, declared_key, family_of
 
@@ -194,9 +194,10 @@ class PostgreSQL(Engine):
         return found
 
     def estimate(self, table: str) -> int | None:
-        return int(
-            self.query("SELECT reltuples FROM pg_class WHERE oid = to_regclass(quote_ident(%s))", (table,))[0][0]
+        ((rows,),) = self.query(
+            "SELECT max(reltuples) FROM pg_class WHERE oid = to_regclass(quote_ident(%s))", (table,)
         )
+        return rows and int(rows)
 
     def lookalikes(self) -> list[tuple[str]]:
         return self.query(
@@ -274,10 +275,19 @@ class PostgreSQL(Engine):
             yield Change(f"give {column.name} its default", f"{alter} SET {default}")
 
     def _drop_primary_key(self, table: Table, alter: str) -> Iterator[Change]:
-        for (name,) in self.query(
-            "SELECT conname FROM pg_constraint WHERE conrelid = to_regclass(%s) AND contype = 'p'", (TABLE,)
-        ):
-            yield Change("drop the primary key", f"{alter} DROP CONSTRAINT {self.quote(name)}")
+        for name, child in self.query(
+            "SELECT conname, (SELECT min(f.conrelid::regclass::text) FROM pg_constraint f WHERE f.contype = 'f' "
+            "AND f.conindid = k.conindid) FROM pg_constraint k WHERE conrelid = to_regclass(%s) AND contype = 'p'",
+            (TABLE,)
+        ):  # fmt: skip
+            if child:
+                raise Refused(
+                    f"the primary key of weekly_actuals has to become id, and the table {child} refers to the one "
+                    "that it has; drop that foreign key, run again, and make it anew"
+                )
+            names = ", ".join(map(self.quote, own_key(table)))
+            keep = f", ADD UNIQUE ({names})" if names else ""
+            yield Change("drop the primary key", f"{alter} DROP CONSTRAINT {self.quote(name)}{keep}")
 
     def _primary_key(self, table: Table, alter: str) -> Iterator[Change]:
         if table.primary_key != ("id",):

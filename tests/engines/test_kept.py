@@ -237,3 +237,23 @@ def test_rows_without_an_id_are_all_kept_and_numbered(world, engine):
     assert made.query(query) == before
     World.insert(made, {name: value for name, value in row(9, week=9).items() if name != "id"})
     assert made.query("SELECT id FROM weekly_actuals ORDER BY id") == [(1,), (2,), (3,), (4,)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_primary_key_of_a_users_own_stays_unique(world, engine):
+    items = {"id": "id INTEGER NOT NULL", "key": "PRIMARY KEY (workflow_id, week_number)"}
+    made = world(engine).make(State("another key", MENDED, items=items))
+    made.insert(row(1), row(2, week=2))
+    before = made.rows()
+    assert phase_4_5.run(db.connect(made.url)).status == "migrated"
+    assert made.rows() == before
+    _, primary_key, unique, _, _ = made.catalogue()
+    assert (primary_key, ("workflow_id", "week_number") in unique) == (["id"], True)
+
+
+def test_a_primary_key_that_is_referred_to_is_not_replaced_on_postgresql(world):
+    items = {"id": "id INTEGER NOT NULL", "key": "code VARCHAR(9) PRIMARY KEY"}
+    made = world("postgresql").make(State("another key", MENDED, items=items))
+    made.execute("CREATE TABLE kid (code VARCHAR REFERENCES weekly_actuals(code))")
+    with pytest.raises(phase_4_5.Refused, match="the table kid refers to"):
+        phase_4_5.check(db.connect(made.url))
