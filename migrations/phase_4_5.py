@@ -87,8 +87,10 @@ def check(database: peewee.Database, lock_timeout: float = 10.0) -> Report:
     """
     with _report(database, lock_timeout) as (engine, outcome):
         _section("Validate")
-        schema, outcome["differences"] = _look(engine)
-        outcome["changes"] = tuple(_plan(engine, schema, outcome["differences"]))
+        schema, outcome["differences"] = engine.patiently(lambda: _look(engine), engine.was_aborted)
+        outcome["changes"] = tuple(
+            engine.patiently(lambda: _plan(engine, schema, outcome["differences"]), engine.was_aborted)
+        )
         logger.info("✓ %s", ", ".join(READ[1:]))
         _tell(outcome["differences"])
         if TABLE in schema:
@@ -111,7 +113,7 @@ def rollback(database: peewee.Database, force: bool = False, lock_timeout: float
     """
     with _report(database, lock_timeout) as (engine, outcome):
         _section("Roll back")
-        if TABLE in engine.read():
+        if TABLE in engine.patiently(engine.read, engine.was_aborted):
             engine.exclusively(lambda: _drop(engine, force))
         outcome["status"] = "rolled_back" if engine.applied else "up_to_date"
         logger.info(
@@ -213,7 +215,12 @@ def _orphans(engine: Engine) -> tuple[Difference, ...]:
 
     if not engine.may_hold_orphans():
         return ()
-    found = engine.patiently(lambda: tuple(orphans(engine.read()[TABLE], engine)), engine.was_aborted)
+
+    def look() -> tuple[Difference, ...]:
+        table = engine.read().get(TABLE)  # a peer may have dropped it since
+        return tuple(orphans(table, engine)) if table else ()
+
+    found = engine.patiently(look, engine.was_aborted)
     _tell(found)
     return found
 

@@ -12,6 +12,9 @@ from engines.servers import COMPLETE, HALF, NOTHING, STORE, another, command, fi
 from engines.worlds import MariaDB
 from states import MENDED, State
 
+import db
+from migrations import phase_4_5
+
 pytestmark = pytest.mark.slow
 
 
@@ -34,12 +37,18 @@ class OnCluster(MariaDB):
         self.connection = another(cluster.url(node, ""))
         if name is None:
             self.execute(f"CREATE DATABASE {self.name} CHARACTER SET utf8mb4")
-        self.execute(f"USE {self.name}", "SET wsrep_sync_wait = 1")
+        self.execute("SET wsrep_sync_wait = 1", "SHOW DATABASES", f"USE {self.name}")  # it has arrived here, too
         self.urls = [cluster.url(each, self.name) for each in galera.NODES]
         self.url = self.urls[node]
 
     def on(self, node):
         return contextlib.closing(OnCluster(self.cluster, self.name, node))
+
+    def spread(self):
+        """Wait until every node has it."""
+        for node in galera.NODES:
+            with self.on(node) as there:
+                there.query("SELECT count(*) FROM stores")
 
     def close(self):
         self.connection.close()
@@ -53,6 +62,7 @@ STATES = {"fresh": (NOTHING, False), "half": (HALF, True), "no key": (NO_KEY, Tr
 def made(request, cluster):
     cluster.revive()
     world = OnCluster(cluster).make(*STATES[request.param])
+    world.spread()
     yield world
     world.execute(f"DROP DATABASE {world.name}")
     world.close()
@@ -62,6 +72,7 @@ def made(request, cluster):
 def complete(cluster):
     cluster.revive()
     world = OnCluster(cluster).make(COMPLETE, filled=True)
+    world.spread()
     yield world
     world.execute(f"DROP DATABASE {world.name}")
     world.close()
@@ -117,6 +128,32 @@ def test_a_killed_run_is_completed_from_another_node(made):
     process.communicate()
     assert command(made.urls[1]).code == 0
     assert_agreed(made)
+
+
+def test_a_smoke_test_that_a_peers_change_aborts_is_tried_again(complete):
+    """At whatever statement: the answer to the next one is an error, or to the one that undoes it."""
+    wanted, at, statements = None, 0, [""]
+    with complete.on(1) as peer:
+        while at <= len(statements):
+            at, statements = at + 1, []
+
+            def abort(event, at=at, statements=statements):
+                statements.append(event.sql)
+                if len(statements) == at:
+                    peer.execute(f"ALTER TABLE stores COMMENT = 'changed at {at}'")
+
+            database = db.connect(complete.url)
+            with database.connection_context():
+                database.query_hooks.append(abort)
+                report = phase_4_5.run(database)
+                database.query_hooks.clear()
+                settings = database.execute_sql("SHOW SESSION VARIABLES LIKE '%%check%%'").fetchall()
+            wanted = wanted or settings
+            assert len(complete.query("SELECT 1 FROM workflows UNION ALL SELECT 1 FROM stores")) == 6, (
+                f"aborted at {at}"
+            )
+            assert (report.status, all(report.smoke_test.values()), settings) == ("up_to_date", True, wanted)
+    assert at > 30
 
 
 @pytest.mark.parametrize("arguments", [(), ("--check",)])

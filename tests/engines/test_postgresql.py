@@ -399,7 +399,9 @@ def used(request, world):
             made.execute("INSERT INTO weekly_actuals SELECT 99, workflow_id, week_number, week_start_date, "
                          "week_end_date, store_id, category_id, 1, 1, 1 FROM weekly_actuals WHERE id = 1")  # fmt: skip
         if request.param == "timeout":
-            others.enter_context(contextlib.closing(another(made.url, False))).execute("SELECT * FROM weekly_actuals")
+            holder = others.enter_context(contextlib.closing(another(made.url, False)))
+            others.callback(holder.rollback)  # whose end the server tells, unlike that of a connection
+            holder.execute("SELECT * FROM weekly_actuals")
         assert phase_4_5.run(database, lock_timeout=1).status == request.param
     yield made, database, before
     database.close()
