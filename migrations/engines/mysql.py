@@ -77,13 +77,13 @@ class MySQL(Engine):
         try:
             yield
         finally:
-            if self.database.is_connection_usable():
-                restored = {name: value if value.isdigit() else literal(value) for name, value in before.items()}
-                try:
+            restored = {name: value if value.isdigit() else literal(value) for name, value in before.items()}
+            try:  # Peewee's is_connection_usable() asks the server, and swallows an answer that is about us
+                self._set(restored)
+            except peewee.PeeweeException as error:
+                if _code(error) == 1213:  # the news that the transaction was aborted, and nothing was set
                     self._set(restored)
-                except peewee.OperationalError as error:
-                    if _code(error) == 1213:  # the answer to the abort of the transaction, and nothing was set
-                        self._set(restored)
+                if _code(error) not in _AWAY:
                     raise
 
     def _set(self, values: dict[str, str]) -> None:
@@ -329,8 +329,7 @@ class MySQL(Engine):
             try:
                 return work()
             finally:
-                if self.database.is_connection_usable():
-                    self.query(f"SELECT RELEASE_LOCK({_LOCK})")
+                self.query(f"SELECT RELEASE_LOCK({_LOCK})")
 
         with self._session(_SESSION):
             return self.patiently(attempt, lambda error: _code(error) in _RACED | _BUSY or _SAME_KEY in str(error))

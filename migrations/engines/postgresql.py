@@ -98,7 +98,17 @@ class PostgreSQL(Engine):
 
     @contextmanager
     def settings(self) -> Iterator[None]:
-        yield  # what is set is set in a transaction, and goes with it
+        # What is set on the server is set in a transaction, and goes with it. A statement that psycopg has
+        # prepared is known to one session, and a pooler in transaction mode gives us another each time.
+        connection = self.database.connection()
+        before = getattr(connection, "prepare_threshold", None)
+        if before is not None:
+            connection.prepare_threshold = None
+        try:
+            yield
+        finally:
+            if before is not None:
+                connection.prepare_threshold = before
 
     def in_transaction(self) -> bool:
         adapter = self.database._adapter
