@@ -261,5 +261,5 @@ def test_killed_at_any_moment_of_a_rebuild_the_file_is_as_before_or_as_after(lar
             assert state_of(path) == after
         path.unlink()
     with capsys.disabled():
-        print(f"\n{KILLS} kills in a rebuild of {ROWS:,} rows: {counts}")
+        print(f"\n{len(shares)} kills in a rebuild of {ROWS:,} rows: {counts}")
     assert all(counts.values())
