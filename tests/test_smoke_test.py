@@ -248,11 +248,20 @@ def test_the_step_that_does_not_hold_fails(migrated, step):
     assert failed(migrated)[0] == step
 
 
-@pytest.mark.parametrize("raised", ["IGNORE", "ROLLBACK, 'there already'"])
-def test_a_trigger_that_answers_for_the_unique_key_never_loses_work(migrated, raised):
+def answering(raised):
+    """A trigger that answers for the unique key."""
     same = "workflow_id = NEW.workflow_id AND week_number = NEW.week_number AND store_id = NEW.store_id"
-    execute(migrated, f"CREATE TRIGGER t BEFORE INSERT ON weekly_actuals WHEN EXISTS (SELECT 1 FROM weekly_actuals "
-                      f"WHERE {same}) BEGIN SELECT RAISE({raised}); END")  # fmt: skip
+    return (f"CREATE TRIGGER t BEFORE INSERT ON weekly_actuals WHEN EXISTS (SELECT 1 FROM weekly_actuals WHERE {same}) "
+            f"BEGIN SELECT RAISE({raised}); END")  # fmt: skip
+
+
+def test_a_duplicate_that_is_dropped_in_silence_fails(migrated):
+    execute(migrated, answering("IGNORE"))
+    assert failed(migrated) == ["unique"]
+
+
+def test_a_trigger_that_rolls_back_never_loses_the_callers_work(migrated):
+    execute(migrated, answering("ROLLBACK, 'there already'"))
     before = dump(migrated)
     with pytest.raises(phase_4_5.MigrationError):
         smoke_test(migrated)

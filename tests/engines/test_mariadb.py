@@ -183,15 +183,11 @@ def test_no_patience_at_all_is_one_short_try(half, hold):
 @pytest.mark.parametrize("arguments", [(), ("--rollback", "--force")])
 def test_writers_behind_a_waiting_run_are_never_held_up_for_long(half, hold, arguments):
     hold(half, READ)
-    elsewhere = "INSERT INTO store_clusters (cluster_id, cluster_name, fashion_tier) VALUES ('{}', 'New', 'VALUE')"
-    with (
-        Writer(half, elsewhere) as beside,
-        Writer(half, ROW.replace("'wf_2', {}", "'wf_2', substr('{}', 5)")) as writer,
-    ):
+    with Writer(half, ROW.replace("'wf_2', {}", "'wf_2', substr('{}', 5)")) as writer:
         outcome = command(half.url, "--lock-timeout", "4", *arguments)
     assert outcome.code == 1
-    assert (writer.error, beside.error) == (None, None)
-    assert writer.longest - beside.longest < 1  # a disk that is slow holds up both
+    assert writer.error is None
+    assert writer.longest <= 1.0
 
 
 def test_writers_of_a_parent_are_never_held_up_for_long(fresh):
