@@ -2,8 +2,8 @@
 
     python -m db.init_db [--database URL] [--base-only] [--sample-data]
 
-Tables that are there are left as they are, whatever they look like. `weekly_actuals` is made by the
-migration, the only one who makes it. Safe to run again.
+They are made by the machine that the migration is a page of: in a race, one makes them and the others wait.
+Tables that are there are left as they are, whatever they look like. Safe to run again.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _WEEKS = 12
 _SEASON_START = datetime.date(2025, 2, 17)
 _TIERS = ("PREMIUM", "MAINSTREAM", "VALUE")
 _FORMATS = ("MALL", "STANDALONE", "SHOPPING_CENTER", "OUTLET")
+Row = dict[str, object]  # by the field's name
 _REGIONS = ("NORTHEAST", "SOUTHEAST", "MIDWEST", "WEST")
 
 
@@ -33,7 +34,7 @@ def init_db(database: peewee.Database, base_only: bool = False, sample_data: boo
 
     :param base_only: leave `weekly_actuals` to the migration.
     :param sample_data: fill the tables that are empty with a small season.
-    :raises migrations.phase_4_5.MigrationError: `weekly_actuals` cannot be made.
+    :raises migrations.report.MigrationError: a table cannot be made.
     """
     was_closed = database.is_closed()
     if was_closed:
@@ -46,20 +47,14 @@ def init_db(database: peewee.Database, base_only: bool = False, sample_data: boo
 
 
 def _init(database: peewee.Database, base_only: bool, sample_data: bool) -> list[str]:
-    present = {name.lower() for name in database.get_tables()}
-    missing = [model for model in MODELS if model._meta.table_name not in present]
-    base = [model for model in missing if model is not WeeklyActuals]
-    with database.atomic():
-        for model in base:
-            peewee.SchemaManager(model, database).create_all()
-    if not base_only:
-        from migrations import phase_4_5  # only here does db reach up, as a command, not as a library
+    from migrations.phase import Phase  # only here does db reach up, as a command, not as a library
 
-        phase_4_5.ensure(database)
+    models = [model for model in MODELS if not (base_only and model is WeeklyActuals)]
+    created = Phase("Application", upon={}, builds=models).create_missing(database)
     if sample_data:
         with database.atomic():
             _fill(database, database.get_tables())
-    return [model._meta.table_name for model in (base if base_only else missing)]
+    return created
 
 
 def _fill(database: peewee.Database, present: list[str]) -> None:
@@ -68,14 +63,17 @@ def _fill(database: peewee.Database, present: list[str]) -> None:
         (Category, _categories()), (StoreCluster, _clusters()), (Store, _stores(rng)),
         (HistoricalSales, _sales(rng)), (Workflow, _workflows()), (WeeklyActuals, _actuals(rng)),
     ):  # fmt: skip
-        if model._meta.table_name in present and not model.select().exists(database):
+        if (
+            model._meta.table_name in present
+            and not database.execute(model.select(peewee.SQL("1")).limit(1)).fetchone()
+        ):
             # They may refer to sample rows that are not there, since somebody's own are.
             with contextlib.suppress(peewee.IntegrityError), database.atomic():
                 for batch in peewee.chunked(rows, 50):
                     model.insert_many(batch).execute(database)
 
 
-def _categories() -> Iterator[dict]:
+def _categories() -> Iterator[Row]:
     yield {
         "category_id": "womens_dresses", "category_name": "Women's Dresses", "season_start_date": _SEASON_START,
         "season_end_date": _SEASON_START + datetime.timedelta(weeks=_WEEKS, days=-1), "season_length_weeks": _WEEKS,
@@ -83,12 +81,12 @@ def _categories() -> Iterator[dict]:
     }  # fmt: skip
 
 
-def _clusters() -> Iterator[dict]:
+def _clusters() -> Iterator[Row]:
     for tier in _TIERS:
         yield {"cluster_id": tier.lower(), "cluster_name": f"{tier.title()} Tier", "fashion_tier": tier}
 
 
-def _stores(rng: random.Random) -> Iterator[dict]:
+def _stores(rng: random.Random) -> Iterator[Row]:
     for number in range(1, 51):
         tier = 0 if number <= 10 else 1 if number <= 35 else 2
         yield {
@@ -110,7 +108,7 @@ def _units(rng: random.Random, store: int, week: int) -> int:
     return max(0, round((350 - 100 * tier) * curve * rng.uniform(0.85, 1.15)))
 
 
-def _sales(rng: random.Random) -> Iterator[dict]:
+def _sales(rng: random.Random) -> Iterator[Row]:
     for week in range(1, _WEEKS + 1):
         day = _week(week) - datetime.timedelta(weeks=52)
         for store in range(1, 51):
@@ -120,7 +118,7 @@ def _sales(rng: random.Random) -> Iterator[dict]:
             }  # fmt: skip
 
 
-def _workflows() -> Iterator[dict]:
+def _workflows() -> Iterator[Row]:
     for workflow_id, status in (("wf_spring_2025", "running"), ("wf_autumn_2024", "completed")):
         yield {
             "workflow_id": workflow_id, "workflow_type": "forecast", "category_id": "womens_dresses",
@@ -129,7 +127,7 @@ def _workflows() -> Iterator[dict]:
         }  # fmt: skip
 
 
-def _actuals(rng: random.Random) -> Iterator[dict]:
+def _actuals(rng: random.Random) -> Iterator[Row]:
     for week in (1, 2):
         for store in range(1, 51):
             forecast, actual = _units(rng, store, week), _units(rng, store, week)

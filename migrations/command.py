@@ -1,4 +1,4 @@
-"""The command line of `python -m migrations.phase_4_5`: the only place that prints or exits."""
+"""The command line of a phase, `python -m migrations.phase_…`: the only place that prints or exits."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ import logging
 import math
 import os
 import sys
+from typing import TYPE_CHECKING, NoReturn
 
-import db
-from db.url import DEFAULT_URL, without_userinfo
-from migrations import __version__, phase_4_5
-from migrations.report import MigrationError, Report
+from db.url import DEFAULT_URL, UnusableURL, connect, without_userinfo
+from migrations import __version__
+from migrations.report import MigrationError, Refused, Report
+from migrations.terminal import Handler
+
+if TYPE_CHECKING:
+    from migrations.phase import Phase
 
 _EPILOG = """exit status: 0 done, or nothing to do; 1 it could not be done, or --check found work to do;
 2 the call is wrong: unknown option, unusable URL, missing driver"""
-_PLAIN = {"✓": "[ok]", "✗": "[failed]", "──": "--", "…": "..."}
-logger = logging.getLogger("migrations.phase_4_5")
+logger = logging.getLogger("migrations")
 
 
 class _UsageError(Exception):
@@ -26,36 +29,20 @@ class _UsageError(Exception):
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         raise _UsageError(f"{without_userinfo(message)}; see --help")
 
 
-class _Handler(logging.StreamHandler):
-    """Standard error: each line in the same form, plain signs where the terminal's encoding lacks ours."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        text = text.replace("\n", "\n" + text.partition(record.message)[0])
-        encoding = getattr(self.stream, "encoding", None) or "ascii"
-        try:
-            text.encode(encoding)
-        except UnicodeEncodeError:
-            for sign, plain in _PLAIN.items():
-                text = text.replace(sign, plain)
-            text = text.encode(encoding, "backslashreplace").decode(encoding)
-        return text
-
-
-def main(argv: list[str] | None = None) -> int:
+def main(phase: Phase, argv: list[str] | None = None) -> int:
     """Run the command; return its exit status and let no exception out but that of `--help`."""
     argv = sys.argv[1:] if argv is None else argv
-    status, options = 1, argparse.Namespace(json="--json" in argv, dry_run=False)
+    status, options = 1, argparse.Namespace(json="--json" in argv, dry_run=False, check=False)
     try:
-        options = _parse(argv)
+        options = _parse(phase, argv)
         _configure_logging(logging.DEBUG if options.verbose else logging.WARNING if options.quiet else logging.INFO)
-        report = _call(options)
+        report = _call(phase, options)
         status = int(options.check and report.status == "pending")
-    except (_UsageError, db.UnusableURL) as error:
+    except (_UsageError, UnusableURL) as error:
         status, report = 2, _failed(error)
     except MigrationError as error:
         report = error.report or _failed(error)
@@ -65,33 +52,35 @@ def main(argv: list[str] | None = None) -> int:
         logger.debug("unexpected", exc_info=True)
         report = _failed(MigrationError(f"unexpected {type(error).__name__}; run with -v for the details"))
     _configure_logging(logging.INFO, only_if_missing=True)
-    if report.error:
-        logger.error("✗ %s", report.error["message"])
+    _sum_up(report)
     return status if _print(report, options) else 1
 
 
-def _parse(argv: list[str]) -> argparse.Namespace:
+def _parse(phase: Phase, argv: list[str]) -> argparse.Namespace:
+    builds = ", ".join(phase.names)
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
     parser = _Parser(
-        prog="python -m migrations.phase_4_5",
-        description=phase_4_5.__doc__.partition("\n")[0],
+        prog=f"python -m {spec.name}" if spec else os.path.basename(sys.argv[0]),
+        description=f"{phase.title}: create or mend {builds}, whatever state the database is in, and prove it.",
         epilog=_EPILOG,
         formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=100),  # or it imports shutil
         allow_abbrev=False,
     )
-    add = parser.add_argument
+    add, mode = parser.add_argument, parser.add_mutually_exclusive_group()
     add("--database", metavar="URL", help=f"default $DATABASE_URL, else {DEFAULT_URL}")
-    mode = parser.add_mutually_exclusive_group()
-    mode.add_argument(
-        "--check", action="store_true", help="change nothing; exit 1 where a run would change something or fail"
-    )
+    mode.add_argument("--check", action="store_true",
+                      help="change nothing; exit 1 where a run would change something or fail")  # fmt: skip
     mode.add_argument("--dry-run", action="store_true", help="change nothing; print the SQL that a run would execute")
-    mode.add_argument(
-        "--rollback", action="store_true", help="drop weekly_actuals, unless it holds rows or others depend on it"
-    )
+    mode.add_argument("--rollback", action="store_true",
+                      help=f"drop {builds}, unless rows are there or others depend on it")  # fmt: skip
     add("--force", action="store_true", help="with --rollback: drop the rows too")
     add("--no-smoke-test", dest="smoke_test", action="store_false", help="leave the smoke test out")
     add("--no-statistics", dest="statistics", action="store_false", help="leave the row counts out")
-    add("--exact-counts", action="store_true", help="count large tables on a server, rather than estimate")
+    add(
+        "--thorough",
+        action="store_true",
+        help="look at every row, however long it takes: exact counts, orphans in columns without an index",
+    )
     add(
         "--lock-timeout",
         metavar="SECONDS",
@@ -110,19 +99,20 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 
 def seconds(text: str) -> float:
+    """Return a number of seconds that is not negative; its name is in argparse's message."""
     seconds = float(text)
     if not (math.isfinite(seconds) and seconds >= 0):
         raise ValueError
     return seconds
 
 
-def _call(options: argparse.Namespace) -> Report:
-    database = db.connect(options.database)
+def _call(phase: Phase, options: argparse.Namespace) -> Report:
+    database = connect(options.database)
     if options.rollback:
-        return phase_4_5.rollback(database, options.force, options.lock_timeout)
+        return phase.rollback(database, options.force, options.lock_timeout)
     if options.check or options.dry_run:
-        return phase_4_5.check(database, options.lock_timeout)
-    return phase_4_5.run(database, options.smoke_test, options.statistics, options.lock_timeout, options.exact_counts)
+        return phase.check(database, options.lock_timeout, options.thorough)
+    return phase.run(database, options.smoke_test, options.statistics, options.lock_timeout, options.thorough)
 
 
 def _failed(error: Exception) -> Report:
@@ -130,22 +120,33 @@ def _failed(error: Exception) -> Report:
 
 
 def _configure_logging(level: int, only_if_missing: bool = False) -> None:
-    if only_if_missing and any(isinstance(handler, _Handler) for handler in logger.handlers):
+    if only_if_missing and any(isinstance(handler, Handler) for handler in logger.handlers):
         return
-    handler = _Handler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s | %(levelname)-8s | %(message)s", "%Y-%m-%d %H:%M:%S"))
-    for name in ("migrations.phase_4_5", *(["peewee"] if level == logging.DEBUG else [])):
+    handler = Handler(whole=level == logging.DEBUG)
+    for name in (logger.name, *(["peewee"] if level == logging.DEBUG else [])):
         target = logging.getLogger(name)
         target.handlers[:], target.propagate = [handler], False
         target.setLevel(level)
+
+
+def _sum_up(report: Report) -> None:
+    """Say in a last line what became of it."""
+    if report.error:
+        refused = "refused: " * (report.error["type"] == Refused.__name__)
+        logger.error("✗ %s%s", refused, report.error["message"])
+    elif report.status == "migrated":
+        count = len(report.changes)
+        logger.info("✓ migrated in %.1f s: %d statement%s", report.duration_ms / 1000, count, "s" * (count != 1))
+    elif report.status == "up_to_date":
+        logger.info("✓ nothing to do")
 
 
 def _print(report: Report, options: argparse.Namespace) -> bool:
     """Print what was asked for; return whether it could be written."""
     if options.json:
         text = json.dumps(report.to_dict(), indent=2, default=str)
-    elif options.dry_run and report.changes:
-        text = "\n".join(_script(report))
+    elif options.dry_run and report.script:
+        text = "\n".join(report.script)
     else:
         return True
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
@@ -157,16 +158,3 @@ def _print(report: Report, options: argparse.Namespace) -> bool:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return isinstance(error, BrokenPipeError)
     return True
-
-
-def _script(report: Report) -> list[str]:
-    """Return the changes with the transactions that a run puts around them."""
-    begin = {"sqlite": "BEGIN IMMEDIATE;", "postgresql": "BEGIN;"}.get(report.backend)
-    lines, within = [], False
-    for change in report.changes:
-        together = bool(begin) and not change.alone
-        if together != within:
-            lines.append(begin if together else "COMMIT;")
-            within = together
-        lines.append(f"{change.sql};")
-    return lines + ["COMMIT;"] * within

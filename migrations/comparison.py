@@ -1,10 +1,10 @@
 """The comparison: what the models declare against what the database says of itself.
 
-    differences = compare(engine.read(), engine)
+    differences = compare(engine.read(), engine, upon)
 
-It reads nothing and changes nothing. An empty list of errors is the only proof of success. The
-tables that `weekly_actuals` builds upon are judged leniently (`historical_sales`, `stores`,
-`categories`, `workflows`: they are validated, never changed), `weekly_actuals` to the letter.
+It reads nothing and changes nothing. An empty list of errors is the only proof of success. The tables
+that a phase builds upon are judged leniently (they are validated, never changed), those that it builds
+to the letter. Each error names the operation that mends it.
 
 `playhouse.schema_diff` compares names of columns and columns of indexes; it is silent on types,
 nullability, defaults and foreign keys, which is where a deployed table goes wrong.
@@ -12,170 +12,191 @@ nullability, defaults and foreign keys, which is where a deployed table goes wro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
-from db.models import Category, HistoricalSales, Store, WeeklyActuals, Workflow
-from migrations.engines.base import TABLE, Engine
-from migrations.report import Difference
-from migrations.schema import Column, ForeignKey, Index, Schema, Table, declared
+from migrations import operations as do
+from migrations.declaration import Model
+from migrations.engines.base import Engine
+from migrations.operations import Operation
+from migrations.report import Difference, MigrationError, MissingTables, Refused, UnfitTables
+from migrations.schema import Check, Column, ForeignKey, Index, Schema, Table
 
-# Base table -> its model, and how many of the model's leading columns must be there.
-_BASE = {
-    "historical_sales": (HistoricalSales, 5),
-    "stores": (Store, 9),
-    "categories": (Category, 1),
-    "workflows": (Workflow, 1),
-}
-
-_KIN = {("float", "decimal"), ("float", "integer")}  # a base table's number is a number
+Upon = Mapping[Model, Sequence[str]]  # the models that must be there, and the columns demanded of each
+_KIN = {("float", "decimal"), ("float", "integer"), ("decimal", "float"), ("decimal", "integer"),
+        ("string", "fixed string"), ("fixed string", "string")}  # a table built upon: a number is a number  # fmt: skip
 
 
-def compare(schema: Schema, engine: Engine) -> tuple[Difference, ...]:
-    """Return every difference, errors and warnings, base tables first."""
-    found = [each for name in _BASE for each in _base_table(schema.get(name), name, engine)]
-    return tuple(found + list(_weekly_actuals(schema.get(TABLE), engine)))
+def compare(schema: Schema, engine: Engine, upon: Upon) -> tuple[Difference, ...]:
+    """Return every difference, errors and warnings, the tables built upon first."""
+    found: list[Difference] = []
+    for model, columns in upon.items():
+        found += _upon(engine.declared(model), columns, schema, engine)
+    for name in engine.builds:
+        found += _built(engine.declared(engine.models[name]), schema.get(name), engine)
+    return tuple(found)
 
 
-def _error(object: str, expected: str, actual: str, kind: str, name: str = "") -> Difference:
-    actual = actual or "no type"
-    message = f"{object}: expected {expected}, found {actual}"
-    return Difference("error", object, expected, actual, message, kind, name)
+def _error(
+    object: str, expected: object, actual: object, mended_by: Operation | None = None,
+    stops: type[MigrationError] | None = None,
+) -> Difference:  # fmt: skip
+    message = f"{object}: expected {expected}, found {actual or 'no type'}"
+    return Difference("error", object, str(expected), str(actual or "no type"), message, mended_by, stops)
 
 
 def _warning(object: str, expected: str, actual: str, message: str) -> Difference:
     return Difference("warning", object, expected, actual, message)
 
 
-def _base_table(table: Table | None, name: str, engine: Engine) -> Iterator[Difference]:
+# -- what a phase builds upon
+
+
+def _upon(expected: Table, columns: Sequence[str], schema: Schema, engine: Engine) -> Iterator[Difference]:
+    name, table = expected.name, schema.get(expected.name)
     if table is None:
-        yield _error(name, "a table", "nothing", "missing_base", name)
+        yield _error(name, "a table", "nothing", stops=MissingTables)
         return
-    if table.kind != "table":
-        yield _error(name, "a table", f"a {table.kind}", "unfit_base", name)
+    if table.kind not in ("table", "partitioned table"):
+        yield _error(name, "a table", f"a {table.kind}", stops=UnfitTables)
         return
-    model, required = _BASE[name]
-    columns = declared(model).columns
-    demanded = list(columns)[:required]
-    for key in demanded:
-        there, family = table.columns.get(key), columns[key].family
+    keys = _demanded_keys(name, engine) or ([] if columns else [expected.primary_key])
+    for column in dict.fromkeys([*columns, *(each for key in keys for each in key)]):
+        there, type_ = table.columns.get(column), expected.columns[column].type
         if there is None:
-            yield _error(f"{name}.{key}", family, "no such column", "unfit_base", name)
-        elif there.family != family and (family, there.family) not in _KIN:
-            yield _error(f"{name}.{key}", family, there.type, "unfit_base", name)
-    for key in sorted(columns.keys() - table.columns.keys() - {*demanded}):
-        message = f"{name} has no column {key}; nothing here needs it"
-        yield _warning(f"{name}.{key}", columns[key].family, "no such column", message)
-    for foreign_key in declared(WeeklyActuals).foreign_keys:
-        (key,) = foreign_key.target
-        if foreign_key.table == name and key in table.columns and not table.is_unique(key):
-            yield _error(f"{name}.{key}", "a primary or unique key", "no key", "unfit_base", name)
+            yield _error(f"{name}.{column}", type_.family, "no such column", stops=UnfitTables)
+        elif there.type.family != type_.family and (type_.family, there.type.family) not in _KIN:
+            yield _error(f"{name}.{column}", type_.family, there.type.text, stops=UnfitTables)
+    for key in keys:
+        if table.columns.keys() >= {*key} and not table.is_unique(key):
+            yield _error(f"{name}.{', '.join(key)}", "a primary or unique key", "no key", stops=UnfitTables)
 
 
-def _weekly_actuals(table: Table | None, engine: Engine) -> Iterator[Difference]:
+def _demanded_keys(name: str, engine: Engine) -> list[tuple[str, ...]]:
+    """Return the keys of a table that the built ones refer to."""
+    tables = [engine.declared(engine.models[each]) for each in engine.builds]
+    return list(dict.fromkeys(key.target for table in tables for key in table.foreign_keys if key.table == name))
+
+
+# -- what it builds
+
+
+def _built(expected: Table, table: Table | None, engine: Engine) -> Iterator[Difference]:
+    name = expected.name
     if table is None:
-        yield _error(TABLE, "a table", "nothing", "missing_table")
-        return
-    expected = declared(WeeklyActuals)
-    if table.kind != "table":
-        yield _error(TABLE, "a table", f"a {table.kind}", "refuse")
-    elif table.name != TABLE:
-        yield _error(TABLE, f"the name {TABLE}", f"the name {table.name}", "refuse")
-    elif not (table.columns.keys() & expected.columns.keys()) - {"id"}:
-        yield _error(TABLE, "the columns of weekly actuals", "a table of another purpose", "refuse")
+        yield _error(name, "a table", "nothing", do.CreateTable(name))
+    elif table.kind != "table":
+        yield _error(name, "a table", f"a {table.kind}", stops=Refused)
+    elif not _is_ours(expected, table):
+        yield _error(name, f"the columns of {name}", "a table of another purpose", stops=Refused)
     else:
+        table = table._replace(name=name)  # in our case, where names have none
         for column in expected.columns.values():
-            yield from _column(column, table.columns.get(column.name), engine)
+            yield from _column(name, column, table.columns.get(column.name), engine)
         yield from _primary_key(expected, table)
         for index in expected.indexes:
-            yield from _index(index, table)
+            yield from _index(index, expected, table)
+        for check in expected.checks:
+            yield from _check(check, table)
         for foreign_key in expected.foreign_keys:
             yield from _foreign_key(foreign_key, table)
         yield from _extras(expected, table)
 
 
-def _column(expected: Column, actual: Column | None, engine: Engine) -> Iterator[Difference]:
-    where, name = f"{TABLE}.{expected.name}", expected.name
+def _is_ours(expected: Table, table: Table) -> bool:
+    """Whether a table has any of our columns but the one that counts by itself, which every table may have."""
+    counting = {column.name for column in expected.columns.values() if column.automatic}
+    return bool(table.columns.keys() & expected.columns.keys() - counting) or expected.columns.keys() == counting
+
+
+def _column(table: str, expected: Column, actual: Column | None, engine: Engine) -> Iterator[Difference]:
+    where = f"{table}.{expected.name}"
     if actual is None:
-        yield _error(where, expected.family, "no such column", "missing_column", name)
+        yield _error(where, expected.type.family, "no such column", do.AddColumn(table, expected, expected.automatic))
         return
-    narrow = actual.size is not None and expected.size is not None and actual.size < expected.size
-    if actual.family != expected.family or narrow or actual.generated:
-        kind = "a generated column" if actual.generated else actual.type
-        yield _error(where, f"{expected.family}{f' of {expected.size}' if narrow else ''}", kind, "type", name)
-    if name == "uploaded_at":
-        yield from _uploaded_at(where, actual, engine)
-    elif name != "id" and expected.null != actual.null:
+
+    def altered(what: str) -> do.AlterColumn:
+        return do.AlterColumn(table, expected, actual, frozenset({what}))
+
+    if not actual.type.holds(expected.type) or actual.generated:
+        narrow = expected.type if actual.type.family == expected.type.family else expected.type.family
+        kind = "a generated column" if actual.generated else actual.type.text
+        yield _error(where, narrow, kind, altered("type"))
+    if expected.default is not None:
+        yield from _default(where, expected, actual, engine, altered("default"))
+    elif not expected.automatic and expected.null != actual.null:
         words = ("NULL allowed", "NOT NULL")
-        kind = "not_null" if expected.null else "null"
-        yield _error(where, words[not expected.null], words[not actual.null], kind, name)
+        yield _error(where, words[not expected.null], words[not actual.null], altered("null"))
 
 
-def _uploaded_at(where: str, actual: Column, engine: Engine) -> Iterator[Difference]:
+def _default(
+    where: str, expected: Column, actual: Column, engine: Engine, mended_by: do.AlterColumn
+) -> Iterator[Difference]:
     """Either the database fills it in, or it is NOT NULL and forgetting it is an error: both are met."""
+    wanted = engine.default_meaning(expected.default or "")
     if actual.default is None:
         if actual.null:
-            yield _error(where, "a default of now in UTC", "no default, NULL allowed", "default", actual.name)
-    elif not engine.is_utc_now(actual.default):
-        yield _error(where, "a default of now in UTC", f"DEFAULT {actual.default}", "default", actual.name)
+            yield _error(where, f"a default of {wanted}", "no default, NULL allowed", mended_by)
+    elif engine.default_meaning(actual.default) != wanted:
+        yield _error(where, f"a default of {wanted}", f"DEFAULT {actual.default}", mended_by)
 
 
 def _primary_key(expected: Table, table: Table) -> Iterator[Difference]:
-    key = table.columns.get("id")
-    if key and (table.primary_key != expected.primary_key or not key.automatic):
-        columns = ", ".join(table.primary_key)
-        actual = "no primary key" if not columns else f"PRIMARY KEY ({columns})"
-        if table.primary_key == expected.primary_key:
-            actual = f"{actual}, {key.type} that does not count by itself"
-        yield _error(f"{TABLE}.id", "an auto-increment PRIMARY KEY (id)", actual, "primary_key", "id")
+    key = expected.primary_key
+    counting = any(expected.columns[name].automatic for name in key)
+    if not table.columns.keys() >= {*key} and counting:
+        return  # the column that counts comes with its key
+    if table.primary_key == key and (not counting or all(table.columns[name].automatic for name in key)):
+        return
+    named = ", ".join(key)
+    actual = f"PRIMARY KEY ({', '.join(table.primary_key)})" if table.primary_key else "no primary key"
+    if table.primary_key == key:
+        actual = f"{actual}, {table.columns[named].type.text} that does not count by itself"
+    own = table.primary_key if {*key} - {*table.primary_key} else ()  # else the new one implies it
+    words = f"{'an auto-increment ' if counting else ''}PRIMARY KEY ({named})"
+    yield _error(f"{table.name}.{named}", words, actual, do.SetPrimaryKey(expected.name, key, counting, own))
 
 
-def _index(expected: Index, table: Table) -> Iterator[Difference]:
+def _index(index: Index, expected: Table, table: Table) -> Iterator[Difference]:
     """An index of the right name must be right; one of another name may do its work."""
-    where = f"{TABLE}.{expected.name}"
-    wanted = _words(expected)
-    named = next((index for index in table.indexes if index.name.lower() == expected.name), None)
-    others = {index.name for index in declared(WeeklyActuals).indexes} - {expected.name}
+    where, named = f"{expected.name}.{index.name}", table.index_named(index.name)
+    others = {each.name for each in expected.indexes} - {index.name}
     # A unique key must be one; another index must not be one under our name, but may be elsewhere.
     # An index under the name of another of ours is about to give way to that one.
     does_the_job = [
-        index
-        for index in table.indexes
-        if index.columns == expected.columns and not index.partial and index.valid
-        and (index.unique or not expected.unique) and index.name.lower() not in others
+        each
+        for each in table.indexes
+        if each.columns == index.columns and not each.partial and each.valid
+        and (each.unique or not index.unique) and each.name.lower() not in others
     ]  # fmt: skip
-    if named in does_the_job and named.unique == expected.unique:
+    if named in does_the_job and named is not None and named.unique == index.unique:
         return
-    kind = "unique" if expected.unique else "index"
     if named:
-        yield _error(where, wanted, _words(named), kind, expected.name)
-    elif not [index for index in does_the_job if expected.unique or not index.constraint]:
-        yield _error(where, wanted, "no such index", kind, expected.name)
+        yield _error(where, index, named, do.AddIndex(expected.name, index, named))
+    elif not [each for each in does_the_job if index.unique or not each.constraint]:
+        yield _error(where, index, "no such index", do.AddIndex(expected.name, index))
     elif does_the_job[0].name:  # SQLite keeps no name of a constraint
         other = does_the_job[0].name
-        yield _warning(where, wanted, other, f"{other} does the work of {expected.name}")
+        yield _warning(where, str(index), other, f"{other} does the work of {index.name}")
 
 
-def _words(index: Index) -> str:
-    marks = [
-        word for word, on in (("UNIQUE", index.unique), ("partial", index.partial), ("INVALID", not index.valid)) if on
-    ]
-    return " ".join([*marks, f"({', '.join(index.columns)})"])
+def _check(check: Check, table: Table) -> Iterator[Difference]:
+    where, words = f"{table.name}.{check.name}", f"CHECK ({check.sql})"
+    actual = next((each for each in table.checks if each.name.lower() == check.name.lower()), None)
+    if actual is None:
+        yield _error(where, words, "no such CHECK", do.AddCheck(table.name, check))
+    elif not actual.valid:
+        yield _error(where, words, f"CHECK ({actual.sql}), not validated", do.ValidateCheck(table.name, actual))
 
 
 def _foreign_key(expected: ForeignKey, table: Table) -> Iterator[Difference]:
-    (column,) = expected.columns
-    wrong = table.wrong_keys(expected)
-    if wrong is None:
-        wrong = tuple(key for key in table.foreign_keys if key.columns == expected.columns and not key.valid)
-        if not wrong:
-            return
-    actual = "; ".join(_reference(key) for key in wrong) or "no foreign key"
-    yield _error(f"{TABLE}.{column}", _reference(expected), actual, "foreign_key", column)
-
-
-def _reference(key: ForeignKey) -> str:
-    unchecked = "" if key.valid else ", not validated"
-    return f"REFERENCES {key.table} ({', '.join(key.target)}) ON DELETE {key.on_delete}{unchecked}"
+    where, wrong = f"{table.name}.{', '.join(expected.columns)}", table.wrong_keys(expected)
+    if wrong is not None:
+        actual = "; ".join(map(str, wrong)) or "no foreign key"
+        yield _error(where, expected, actual, do.AddForeignKey(table.name, expected, wrong))
+        return
+    for key in table.foreign_keys:
+        if key.columns == expected.columns and not key.valid:
+            yield _error(where, expected, key, do.ValidateForeignKey(table.name, key))
 
 
 def _extras(expected: Table, table: Table) -> Iterator[Difference]:
@@ -183,15 +204,14 @@ def _extras(expected: Table, table: Table) -> Iterator[Difference]:
     for name, column in table.columns.items():
         if name not in expected.columns and not column.optional:
             yield _warning(
-                f"{TABLE}.{name}", "NULL allowed or a default", "NOT NULL without a default",
-                f"every upload must give a value for the additional column {name}",
+                f"{expected.name}.{name}", "NULL allowed or a default", "NOT NULL without a default",
+                f"every upload must give a value for the additional column {expected.name}.{name}",
             )  # fmt: skip
-    named = {index.name for index in expected.indexes}
-    unique = [index.columns for index in expected.indexes if index.unique] + [expected.primary_key]
+    named, unique = {index.name for index in expected.indexes}, expected.unique_keys()
     for index in table.indexes:
         additional = index.unique and index.name.lower() not in named and index.columns not in unique
         if additional and {column.partition(" ")[0] for column in index.columns} <= expected.columns.keys():
             yield _warning(
-                f"{TABLE}.{index.name}", "no further unique key", _words(index),
-                f"{index.name or _words(index)} refuses uploads that the specification allows",
+                f"{expected.name}.{index.name}", "no further unique key", str(index),
+                f"{index.name or index} refuses uploads that the specification allows",
             )  # fmt: skip

@@ -1,103 +1,161 @@
 """The rows that stand against a change, found before the first statement.
 
-    for text in obstacles(table, differences, engine): ...
+    for text in obstacles(operations, schema, engine): ...
 
 A change that would lose or bend a value is refused, with up to five of the rows by key, their
-number, and the query that shows them all.
+number, and the query that shows them all. Each query reads a table once or twice, whatever it holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
-from db.models import WeeklyActuals
-from migrations.engines.base import TABLE, Engine, column_ddl
+from migrations import operations as do
+from migrations.engines.base import Engine
+from migrations.operations import Operation
 from migrations.report import Difference
-from migrations.schema import Table, declared, declared_key
+from migrations.schema import Check, ForeignKey, Schema, Table
 
 _SHOWN = 5
 
 
-def obstacles(table: Table, differences: Iterable[Difference], engine: Engine) -> Iterator[str]:
+def obstacles(differences: Iterable[Difference], schema: Schema, engine: Engine) -> Iterator[str]:
     """Yield one line for each difference that the rows do not let mend."""
-    differences = list(differences)
-    retyped = {each.name for each in differences if each.kind == "type"}
+    of_table: dict[str, list[Difference]] = {}
     for each in differences:
-        if each.kind == "missing_column" and each.name == "id":
-            continue  # the database numbers the rows
-        if each.kind == "missing_column" and not declared(WeeklyActuals).columns[each.name].null:
-            yield from _missing_column(each.name, engine)
-        elif condition := _condition(each, table, retyped, engine):
-            what = each.message
-            if each.kind == "type":
-                what += ", and values that do not convert without loss"
-            yield from _rows_against(what, condition, table, engine)
-    name, columns = WeeklyActuals._meta.unique_key  # where it holds, so far
-    if retyped.intersection(columns) and name not in {each.name for each in differences}:
-        what = f"{TABLE}.{name}: rows that become equal once they are converted"
-        yield from _rows_against(what, _repeated(columns, retyped, engine), table, engine)
+        if each.mended_by and each.mended_by.table in schema:
+            of_table.setdefault(each.mended_by.table, []).append(each)
+    for name, errors in of_table.items():
+        with engine.all_rows():
+            yield from _Look(engine, schema, engine.declared(engine.models[name])).obstacles(errors)
 
 
-def orphans(table: Table, engine: Engine) -> Iterator[Difference]:
-    """Yield a warning for each foreign key that rows violate; nothing is deleted."""
-    for key in declared(WeeklyActuals).foreign_keys:
-        (column,) = key.columns
-        if column not in table.columns:
-            continue
-        condition = _no_parent(column, table, False, engine)
-        for text in _rows_against(
-            f"{TABLE}.{column}: rows whose parent in {key.table} does not exist", condition, table, engine
-        ):
-            yield Difference("warning", f"{TABLE}.{column}", f"a row of {key.table}", "no such row", text)
+class _Look:
+    """A look at one table's rows as they will be once its columns have the types that they are to have."""
 
+    def __init__(self, engine: Engine, schema: Schema, declared: Table) -> None:
+        self.engine, self.schema, self.table, self.declared = engine, schema, schema[declared.name], declared
+        self.retyped: set[str] = set()
 
-def _missing_column(name: str, engine: Engine) -> Iterator[str]:
-    if rows := engine.query(f"SELECT count(*) FROM {engine.quote(TABLE)}")[0][0]:
-        ddl = column_ddl(engine, name, null=True).partition(" DEFAULT ")[0]
-        yield (
-            f"{TABLE}.{name} is missing, must not be NULL, and {rows:,} row{'s' * (rows > 1)} would have no value; "
-            f"add it with its values first: ALTER TABLE {TABLE} ADD COLUMN {ddl}; UPDATE {TABLE} SET {name} = ..."
+    def obstacles(self, errors: Sequence[Difference]) -> Iterator[str]:
+        operations = [each.mended_by for each in errors]
+        self.retyped = {
+            each.column.name for each in operations if isinstance(each, do.AlterColumn) and "type" in each.what
+        }  # fmt: skip
+        for each in errors:
+            if isinstance(each.mended_by, do.AddColumn):
+                yield from self._missing(each.mended_by)
+            elif each.mended_by:
+                for condition in self._conditions(each.mended_by):
+                    lossy = isinstance(each.mended_by, do.AlterColumn) and "type" in each.mended_by.what
+                    what = each.message + ", and values that do not convert without loss" * lossy
+                    yield from rows_against(what, condition, self.table, self.declared, self.engine)
+        added = {each.wanted.columns for each in operations if isinstance(each, do.AddIndex)}
+        for index in self.declared.indexes:  # where it holds, so far
+            if index.unique and index.columns not in added and self.retyped & {*index.columns}:
+                what = f"{self.table.name}.{index.name}: rows that become equal once they are converted"
+                yield from rows_against(what, self._repeated(index.columns), self.table, self.declared, self.engine)
+
+    def _missing(self, operation: do.AddColumn) -> Iterator[str]:
+        column, table, quote = operation.column, self.table.name, self.engine.quote
+        if column.null or operation.key or column.default is not None:
+            return
+        if rows := self.engine.count(table):
+            yield (
+                f"{table}.{column.name} is missing, must not be NULL, and {rows:,} row{'s' * (rows > 1)} would have "
+                f"no value; add it with its values first: ALTER TABLE {quote(table)} ADD COLUMN {quote(column.name)} "
+                f"{column.type.text}; UPDATE {quote(table)} SET {quote(column.name)} = ..."
+            )
+
+    def _conditions(self, operation: Operation) -> Iterator[str]:
+        """Yield the conditions of the rows that stand against an operation."""
+        if isinstance(operation, do.AlterColumn):
+            yield from self._altered(operation)
+        elif isinstance(operation, do.SetPrimaryKey) and self._has(operation.columns):
+            for column in operation.columns:
+                value = f"w.{self.engine.quote(column)}"
+                yield self.engine.uncountable(value) if operation.counting else f"{value} IS NULL"
+            yield self._repeated(operation.columns)
+        elif isinstance(operation, do.AddIndex) and operation.wanted.unique:
+            yield from self._repeated_in(operation.wanted.columns)
+        elif isinstance(operation, (do.AddForeignKey, do.ValidateForeignKey)) and self._has(operation.key.columns):
+            yield self._no_parent(operation.key)
+        elif isinstance(operation, (do.AddCheck, do.ValidateCheck)):
+            yield self._against(operation.check)
+
+    def _altered(self, operation: do.AlterColumn) -> Iterator[str]:
+        column = operation.actual
+        value = f"w.{self.engine.quote(column.name)}"
+        if "null" in operation.what and not operation.column.null:
+            yield f"{value} IS NULL"
+        if "type" in operation.what and not column.generated:
+            yield self.engine.unconvertible(value, column.type, operation.column.type)
+
+    def _has(self, columns: Iterable[str]) -> bool:
+        return self.table.columns.keys() >= {*columns}
+
+    def _value(self, column: str, value: str) -> str:
+        return self.engine.as_text(value) if column in self.retyped else value  # 1 and '1' become equal
+
+    def _against(self, check: Check) -> str:
+        """A column that is about to be added, or to change its type, counts with the value that it will have."""
+        values = []
+        for name, column in self.declared.columns.items():
+            if not re.search(rf"\b{re.escape(name)}\b", check.sql):
+                continue
+            value = f"w.{self.engine.quote(name)}"
+            if name not in self.table.columns:
+                values.append(f"{self.engine.typed(column.default or 'NULL', column.type)} AS {value[2:]}")
+            elif name in self.retyped and (typed := self.engine.typed(value, column.type)) != value:
+                lossy = self.engine.unconvertible(value, self.table.columns[name].type, column.type)
+                values.append(f"CASE WHEN NOT ({lossy}) THEN {typed} END AS {value[2:]}")
+        if not values:
+            return f"NOT ({check.sql})"
+        return f"EXISTS (SELECT 1 FROM (SELECT {', '.join(values)}) AS changed WHERE NOT ({check.sql}))"
+
+    def _no_parent(self, key: ForeignKey) -> str:
+        values = [self._value(column, f"w.{self.engine.quote(column)}") for column in key.columns]
+        if key.table not in self.schema or key.target[0] not in self.schema[key.table].columns:
+            return " AND ".join(f"{value} IS NOT NULL" for value in values)  # as yet there is no parent at all
+        parent = self.engine.declared(self.engine.models[key.table])
+        text = bool(self.retyped & {*key.columns}) and parent.columns[key.target[0]].type.family != "string"
+        return self.engine.no_parent(values, key, self.table, text)
+
+    def _repeated_in(self, columns: Sequence[str]) -> Iterator[str]:
+        """A column that is about to be added is the same in every row, or NULL."""
+        added = [self.declared.columns[name] for name in columns if name not in self.table.columns]
+        if len(added) < len(columns) and all(column.default is not None for column in added):
+            yield self._repeated([name for name in columns if name in self.table.columns])
+
+    def _repeated(self, columns: Iterable[str]) -> str:
+        quoted = [self.engine.quote(column) for column in columns]
+        names = ", ".join(map(self._value, columns, quoted))
+        given = " AND ".join(f"{name} IS NOT NULL" for name in quoted)
+        return (
+            f"({names}) IN (SELECT {names} FROM {self.engine.quote(self.table.name)} WHERE {given} "
+            f"GROUP BY {names} HAVING count(*) > 1)"
         )
 
 
-def _condition(each: Difference, table: Table, retyped: set[str], engine: Engine) -> str | None:
-    """Return the condition that a row against the change fulfils."""
-    column = f"w.{engine.quote(each.name)}"
-    if each.kind == "null":
-        return f"{column} IS NULL"
-    if each.kind == "type" and not table.columns[each.name].generated:
-        family, source = declared(WeeklyActuals).columns[each.name].family, table.columns[each.name].family
-        return engine.unconvertible(column, family, source)
-    if each.kind == "primary_key":
-        return f"({engine.no_id(column)} OR {_repeated(['id'], retyped, engine)})"
-    if each.kind == "unique":
-        columns = WeeklyActuals._meta.unique_key[1]
-        return _repeated(columns, retyped, engine) if table.columns.keys() >= set(columns) else None
-    if each.kind == "foreign_key" and each.name in table.columns:
-        return _no_parent(each.name, table, each.name in retyped, engine)
-    return None
+def rows_against(
+    what: str, condition: str, table: Table, declared: Table, engine: Engine, quick: str | None = None
+) -> Iterator[str]:
+    """Yield one line that shows the rows of a table that fulfil a condition, if there are any.
 
-
-def _repeated(columns: Iterable[str], retyped: set[str], engine: Engine) -> str:
-    quoted = {column: engine.quote(column) for column in columns}  # 1 and '1' become equal
-    names = ", ".join(engine.as_text(name) if column in retyped else name for column, name in quoted.items())
-    return f"({names}) IN (SELECT {names} FROM {engine.quote(TABLE)} GROUP BY {names} HAVING count(*) > 1)"
-
-
-def _no_parent(column: str, table: Table, retyped: bool, engine: Engine) -> str:
-    value = f"w.{engine.quote(column)}"
-    value = engine.as_text(value) if retyped else value  # as it will be once it is a string
-    return engine.no_parent(value, declared_key(column), table)
-
-
-def _rows_against(what: str, condition: str, table: Table, engine: Engine) -> Iterator[str]:
-    keys = [name for name in ("id", "workflow_id", "week_number", "store_id") if name in table.columns]
-    names = ", ".join(f"w.{engine.quote(name)}" for name in keys)
-    source = f"FROM {engine.quote(TABLE)} w WHERE {condition}"
-    examples = engine.query(f"SELECT {names} {source} ORDER BY {names} LIMIT {_SHOWN}")
+    :param condition: SQL about the row `w`.
+    :param quick: another condition for the same rows, which is quicker and less fit to be read.
+    """
+    unique = [column for key in declared.unique_keys() for column in key]
+    keys = [name for name in dict.fromkeys(unique) if name in table.columns]
+    names = ", ".join(f"w.{engine.quote(name)}" for name in keys) or "1"
+    rows = f"FROM {engine.quote(table.name)} w WHERE"
+    source = f"{rows} {quick or condition}"
+    examples = engine.query(engine.literally(f"SELECT {names} {source} ORDER BY {names} LIMIT {_SHOWN}"))
     if examples:
         count = len(examples)
         if count == _SHOWN:
-            count = engine.query(f"SELECT count(*) {source}")[0][0]
+            count = engine.query(engine.literally(f"SELECT count(*) {source}"))[0][0]
         shown = "; ".join(", ".join(f"{key} {value}" for key, value in zip(keys, row)) for row in examples)
-        yield f"{what}: {count:,} row{'s' * (count != 1)} ({shown}{'; ...' * (count > _SHOWN)}); see: SELECT * {source}"
+        number = f"{count:,} row{'s' * (count != 1)}"
+        yield f"{what}: {number} ({shown}{'; ...' * (count > _SHOWN)}); see: SELECT * {rows} {condition}"

@@ -2,65 +2,90 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from migrations.operations import Operation
+
+Steps = dict[str, bool | None]  # of the smoke test: True held, False did not, None was not tried
 
 
-class Change(namedtuple("Change", "description sql alone", defaults=(False,))):
+class Change(NamedTuple):
     """One statement that changes the database.
 
+    `holds_up` says whom it keeps waiting for as long as it runs: nobody (None), "writers" or "everybody".
     `alone` marks a statement that cannot share a transaction with the others.
     """
 
-    __slots__ = ()
+    description: str
+    sql: str
+    holds_up: str | None = None
+    alone: bool = False
+
+    def to_dict(self) -> dict[str, str | None]:
+        """Return the public part, as in the JSON document."""
+        return {"description": self.description, "sql": self.sql, "holds_up": self.holds_up}
 
 
-class Difference(namedtuple("Difference", "severity object expected actual message kind name", defaults=("note", ""))):
-    """Something that is not as the models declare it; all parts are texts.
+class Difference(NamedTuple):
+    """Something that is not as the models declare it; its first five parts are texts for people.
 
-    `severity` is `error` (must be mended, or stops the run) or `warning` (stops nothing). `kind` and
-    `name` say to the planner what it is and which column or index it is about.
+    `severity` is `error` (must be mended, or stops the run) or `warning` (stops nothing). An error is
+    mended by an operation, or by nothing: then `stops` names the case.
     """
 
-    __slots__ = ()
+    severity: str
+    object: str
+    expected: str
+    actual: str
+    message: str
+    mended_by: Operation | None = None
+    stops: type[MigrationError] | None = None
 
     def to_dict(self) -> dict[str, str]:
         """Return the public part, as in the JSON document."""
-        return dict(zip(self._fields[:5], self))
+        return {name: getattr(self, name) for name in ("severity", "object", "expected", "actual", "message")}
 
 
-class Report(
-    namedtuple(
-        "Report",
-        "status backend database changes differences smoke_test row_counts estimated error duration_ms",
-        defaults=((), (), None, None, (), None, 0.0),
-    )
-):
+class Report(NamedTuple):
     """The outcome of `run`, `check` or `rollback`.
 
-    `status` is `migrated`, `up_to_date`, `pending`, `rolled_back` or `failed`; `changes` and
-    `differences` are tuples of `Change` and `Difference`; `smoke_test` maps a step to True, False or
-    None (not tried), `row_counts` a table to its rows, each None where left out; `estimated` names the
-    tables whose count is the catalogue's estimate; `error` has a `type` and a `message`; `duration_ms`
-    is in milliseconds.
+    `status` is `migrated`, `up_to_date`, `pending`, `rolled_back` or `failed`; `smoke_test` maps a step to
+    True, False or None (not tried), `row_counts` a table to its rows, each None where left out; `estimated`
+    names the tables whose count is the catalogue's estimate, `unexamined` the columns whose orphans were not
+    looked for; `error` has a `type` and a `message`; `duration_ms` is in milliseconds; `script` is what
+    `--dry-run` prints: the changes with the transactions and limits that a run puts around them.
     """
 
-    __slots__ = ()
+    status: str
+    backend: str
+    database: str
+    changes: tuple[Change, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    smoke_test: Steps | None = None
+    row_counts: Mapping[str, int] | None = None
+    estimated: tuple[str, ...] = ()
+    unexamined: tuple[str, ...] = ()
+    error: Mapping[str, str] | None = None
+    duration_ms: float = 0.0
+    script: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return the report as the JSON document has it."""
-        document = {
+        document: dict[str, object] = {
             "status": self.status,
             "backend": self.backend,
             "database": self.database,
-            "changes": [{"description": each.description, "sql": each.sql} for each in self.changes],
+            "changes": [each.to_dict() for each in self.changes],
             "differences": [each.to_dict() for each in self.differences],
             "smoke_test": self.smoke_test,
             "row_counts": self.row_counts,
             "error": self.error,
             "duration_ms": round(self.duration_ms, 1),
         }
-        if self.estimated:
-            document["estimated"] = list(self.estimated)
+        for name in ("estimated", "unexamined"):
+            if names := getattr(self, name):
+                document[name] = list(names)
         return document
 
 
@@ -71,6 +96,7 @@ class MigrationError(Exception):
     """
 
     report: Report | None = None
+    steps: Steps | None = None  # of a smoke test that failed
 
 
 class DatabaseUnavailable(MigrationError):
@@ -82,11 +108,15 @@ class LockTimeout(MigrationError):
 
 
 class MissingTables(MigrationError):
-    """Tables that `weekly_actuals` builds upon are not there."""
+    """Tables that the phase builds upon are not there."""
 
 
 class UnfitTables(MigrationError):
-    """Tables that `weekly_actuals` builds upon are there, but cannot carry it."""
+    """Tables that the phase builds upon are there, but cannot carry what it builds."""
+
+
+class UnfitModels(MigrationError, ValueError):
+    """A model has what a phase cannot take; raised when the phase is made."""
 
 
 class Refused(MigrationError):
@@ -98,4 +128,4 @@ class VerificationFailed(MigrationError):
 
 
 class SmokeTestFailed(MigrationError):
-    """The table does not behave as its schema says."""
+    """A table does not behave as its schema says."""

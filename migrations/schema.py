@@ -1,68 +1,50 @@
 """The values that describe tables: what a database says of itself, and what a model declares.
 
-Both sides of the comparison are a `Table`, so there is one language for them on every engine. Like
-Peewee's own metadata they are `collections.namedtuple`s: `typing` takes longer to import than a
-check of the schema takes.
+Both sides of the comparison are a `Table`, so there is one language for them on every engine: a
+type is a `Type` whether it was read from the catalogue or from the DDL that Peewee writes for a field.
 """
 
 from __future__ import annotations
 
-from collections import namedtuple
-from functools import cache
-
-import peewee
-
-from db.models import WeeklyActuals
-
-# What Peewee calls a type -> (family, smallest size that holds it: characters or bytes).
-_FAMILIES = {
-    "AUTO": ("integer", 4),
-    "INT": ("integer", 4),
-    "VARCHAR": ("string", None),
-    "TEXT": ("string", None),
-    "DATE": ("date", None),
-    "DATETIME": ("datetime", None),
-    "DOUBLE": ("float", 8),
-}
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 
-# What the databases call their types, in lower case and without a length -> family. Another type is
-# a family of its own.
-_FAMILY_OF = {
-    name: family
-    for family, names in {
-        "string": "varchar, char, text, nvarchar, nchar, character, clob, tinytext, mediumtext, longtext, "
-        "character varying, varying character, native character",
-        "integer": "int, integer, bigint, smallint, tinyint, mediumint, int2, int4, int8",
-        "float": "float, real, double, double precision",
-        "decimal": "decimal, numeric",
-        "date": "date",
-        "datetime": "datetime, timestamp, timestamp without time zone",
-    }.items()
-    for name in names.split(", ")
-}
+class Type(NamedTuple):
+    """A column's type: its `text` as the database or Peewee writes it, and what that means.
 
-
-@cache
-def family_of(type_name: str) -> str:
-    """Return the family of a column's type as the database writes it."""
-    bare = type_name.lower().partition("(")[0].strip()
-    return _FAMILY_OF.get(bare, bare or "untyped")
-
-
-class Column(
-    namedtuple(
-        "Column",
-        "name type family size null default automatic generated collation",
-        defaults=(None, True, None, False, False, None),
-    )
-):
-    """A column: its declared `type` and that type's `family`; `size` in characters or bytes, None where
-    the engine sets no limit; `default` as SQL; `automatic` if it counts by itself; `generated` if it is
-    computed and cannot be written.
+    `size` is in characters (strings), bytes (integers, floats, binaries) or digits in all (decimals),
+    None where the engine sets no limit or none was given; `scale` is a decimal's digits behind the point.
     """
 
-    __slots__ = ()
+    text: str
+    family: str
+    size: int | None = None
+    scale: int | None = None
+
+    def holds(self, other: Type) -> bool:
+        """Whether a column of this type is as good as one of the other: a wider one is."""
+        if self.family != other.family or self.scale != other.scale:
+            return False
+        return self.size is None or (other.size is not None and self.size >= other.size)
+
+    def __str__(self) -> str:
+        if self.scale is not None:
+            return f"{self.family} of ({self.size}, {self.scale})"
+        return self.family if self.size is None else f"{self.family} of {self.size}"
+
+
+class Column(NamedTuple):
+    """A column: `default` as SQL; `automatic` if it counts by itself; `generated` if it is computed and
+    cannot be written; `collation` where it is one of its own."""
+
+    name: str
+    type: Type
+    null: bool = True
+    default: str | None = None
+    automatic: bool = False
+    generated: bool = False
+    collation: str | None = None
 
     @property
     def optional(self) -> bool:
@@ -70,72 +52,111 @@ class Column(
         return self.null or self.default is not None or self.automatic or self.generated
 
 
-class Index(namedtuple("Index", "name columns unique partial valid constraint", defaults=(False, False, True, False))):
-    """An index; its `columns` are in order, and an expression or a descending one is no plain name."""
+class Index(NamedTuple):
+    """An index; its `columns` are in order, and an expression or a descending one is no plain name.
 
-    __slots__ = ()
+    `constraint` tells a UNIQUE constraint from a unique index.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    unique: bool = False
+    partial: bool = False
+    valid: bool = True
+    constraint: bool = False
+
+    def __str__(self) -> str:
+        marks = [("UNIQUE", self.unique), ("partial", self.partial), ("INVALID", not self.valid)]
+        return " ".join([*(word for word, on in marks if on), f"({', '.join(self.columns)})"])
 
 
-class ForeignKey(namedtuple("ForeignKey", "columns table target on_delete name valid", defaults=(None, True))):
+class ForeignKey(NamedTuple):
     """A foreign key; `valid` is False where the database never checked the rows that were there."""
 
-    __slots__ = ()
+    columns: tuple[str, ...]
+    table: str
+    target: tuple[str, ...]
+    on_delete: str = "NO ACTION"
+    on_update: str = "NO ACTION"
+    name: str | None = None
+    valid: bool = True
+
+    @property
+    def rule(self) -> tuple[str, tuple[str, ...], str, str]:
+        """What a key says of its columns, whatever its name."""
+        return self.table, self.target, self.on_delete, self.on_update
+
+    def __str__(self) -> str:
+        update = "" if self.on_update in ("NO ACTION", "RESTRICT") else f" ON UPDATE {self.on_update}"
+        unchecked = "" if self.valid else ", not validated"
+        target = ", ".join(self.target)
+        return f"REFERENCES {self.table} ({target}) ON DELETE {self.on_delete}{update}{unchecked}"
 
 
-class Table(
-    namedtuple("Table", "name kind columns primary_key indexes foreign_keys", defaults=("table", {}, (), (), ()))
-):
+class Check(NamedTuple):
+    """A named CHECK with its condition as SQL; `valid` as with a foreign key."""
+
+    name: str
+    sql: str
+    valid: bool = True
+
+
+class Table(NamedTuple):
     """A table, or whatever else goes by its name: `kind` says what. `columns` are by lower-case name."""
 
-    __slots__ = ()
+    name: str
+    kind: str = "table"
+    columns: Mapping[str, Column] = {}
+    primary_key: tuple[str, ...] = ()
+    indexes: tuple[Index, ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    checks: tuple[Check, ...] = ()
 
-    def is_unique(self, *columns: str) -> bool:
+    def is_unique(self, columns: Iterable[str]) -> bool:
         """Whether the primary key or a full unique index covers just these columns."""
+        columns = tuple(columns)
         return self.primary_key == columns or any(
             index.columns == columns and index.unique and not index.partial and index.valid for index in self.indexes
         )
 
+    def index_named(self, name: str) -> Index | None:
+        """Return the index or UNIQUE constraint of a name, in whatever case."""
+        return next((index for index in self.indexes if index.name.lower() == name.lower()), None)
+
+    def unique_keys(self) -> tuple[tuple[str, ...], ...]:
+        """Return the columns of each key that no two rows share, the primary key first."""
+        keys = [index.columns for index in self.indexes if index.unique and not index.partial]
+        return tuple(dict.fromkeys([self.primary_key, *keys]))
+
     def wrong_keys(self, expected: ForeignKey) -> tuple[ForeignKey, ...] | None:
         """Return the foreign keys that stand where the expected one should; None where it is there.
 
-        A key of the same column to another table is wrong only as long as the right one is missing.
+        A key of the same columns to another table is wrong only as long as the right one is missing.
         """
-        of_column = [key for key in self.foreign_keys if key.columns == expected.columns]
-        same = [key for key in of_column if (key.table, key.target) == (expected.table, expected.target)]
-        wrong = tuple(key for key in same or of_column if key not in same or key.on_delete != expected.on_delete)
+        of_columns = [key for key in self.foreign_keys if key.columns == expected.columns]
+        same = [key for key in of_columns if key.rule[:2] == expected.rule[:2]]
+        wrong = tuple(key for key in same or of_columns if key not in same or key.rule != expected.rule)
         return wrong if wrong or not same else None
 
 
 Schema = dict[str, Table]  # by the table's lower-case name
+UTC_NOW = "now in UTC"  # what a default means that is the time now in UTC; see Engine.default_meaning
 
 
-def declared_key(column: str) -> ForeignKey:
-    """Return the foreign key that the model of `weekly_actuals` declares for a column."""
-    return next(key for key in declared(WeeklyActuals).foreign_keys if key.columns == (column,))
+def literal(text: str) -> str:
+    """Return a text as an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
 
 
-@cache
-def declared(model: type[peewee.Model]) -> Table:
-    """Return the table that a model declares."""
-    meta = model._meta
-    columns, foreign_keys = {}, []
-    for field in meta.sorted_fields:
-        family, size = _FAMILIES.get(field.field_type, (field.field_type.lower(), None))
-        size = getattr(getattr(field, "rel_field", field), "max_length", size)
-        columns[field.column_name] = Column(field.column_name, field.field_type, family, size, field.null)
-        if isinstance(field, peewee.ForeignKeyField):
-            foreign_keys.append(
-                ForeignKey(
-                    (field.column_name,),
-                    field.rel_model._meta.table_name,
-                    (field.rel_field.column_name,),
-                    field.on_delete or "NO ACTION",
-                )
-            )
-    indexes = tuple(
-        Index(index._name, tuple(field.column_name for field in index._expressions), index._unique)
-        for index in meta.fields_to_index()
-    )
-    if unique_key := getattr(meta, "unique_key", None):
-        indexes += (Index(*unique_key, unique=True, constraint=True),)
-    return Table(meta.table_name, "table", columns, (meta.primary_key.column_name,), indexes, tuple(foreign_keys))
+def literal_meaning(default: str) -> str:
+    """Return what a default means that is a literal: without quotes, 1 for TRUE, a number in its shortest form."""
+    text = default.strip()
+    while text.startswith("(") and text.endswith(")"):
+        text = text[1:-1].strip()
+    if text.startswith("'") and text.endswith("'") and len(text) > 1:
+        return text[1:-1].replace("''", "'")
+    text = {"true": "1", "false": "0"}.get(text.lower(), text)
+    whole, point, fraction = text.partition(".")
+    if point and (whole.lstrip("-") + fraction).isdigit():
+        text = f"{whole}.{fraction.rstrip('0')}".rstrip(".")
+    return text

@@ -1,21 +1,22 @@
-"""Row counts of the five tables; on a server, the catalogue's estimate where counting takes long."""
+"""Row counts of a phase's tables; on a server, the catalogue's estimate where counting takes long."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from migrations.engines.base import Engine
 
-TABLES = ("historical_sales", "stores", "categories", "workflows", "weekly_actuals")
 COUNTED_UP_TO = 10_000_000  # rows
 
 
-def row_counts(engine: Engine, exact: bool) -> tuple[dict[str, int], tuple[str, ...]]:
+def row_counts(engine: Engine, tables: Iterable[str], thorough: bool) -> tuple[dict[str, int], tuple[str, ...]]:
     """Return the number of rows by table, and the names of the tables whose number is an estimate.
 
-    :param exact: count whatever it takes.
+    :param thorough: count whatever it takes.
     """
     counts, estimated = {}, []
-    for name in TABLES:
-        guess = None if exact else engine.estimate(name)
+    for name in tables:
+        guess = None if thorough else engine.estimate(name)
         if guess and guess > COUNTED_UP_TO:
             counts[name] = guess
             estimated.append(name)

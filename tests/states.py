@@ -207,7 +207,10 @@ _EXTRAS = {
 _USED = {engine: _LOGGED[engine] + _EXTRA_INDEXES[engine] + (_VIEW,) for engine in ENGINES}
 _NO_KEY = {"workflow": None, "store": None, "category": None}
 
+_CAPITALS = ("ALTER TABLE weekly_actuals RENAME TO other", "ALTER TABLE other RENAME TO Weekly_Actuals")
+
 _COMPLETE = [
+    State("a name in another case", UNTOUCHED, items={}, sql=_CAPITALS, engines=("sqlite",)),
     State("as specified", UNTOUCHED, items={}),
     State("as another ORM makes it", UNTOUCHED, items=ORM),
     State("with extra columns and a check", UNTOUCHED, items=_EXTRAS),
@@ -293,6 +296,14 @@ _INDEXES = [
 ]  # fmt: skip
 
 _MENDED = [
+    *(
+        State(f"{what}, under a name in another case", MENDED, items=items, sql=_CAPITALS, engines=("sqlite",))
+        for what, items in (
+            ("NOT NULL lost", {"week_number": "week_number INTEGER"}),
+            ("a wrong type", {"week_number": "week_number TEXT NOT NULL"}),
+            ("a column, a foreign key and UNIQUE missing", {"variance_pct": None, "store": None, "unique": None}),
+        )
+    ),
     State("UNIQUE missing", MENDED, items={"unique": None}),
     State("UNIQUE on other columns", MENDED, items={
         "unique": "CONSTRAINT unique_workflow_week_store UNIQUE (workflow_id, store_id)"}, filled=(False, True)),
@@ -392,8 +403,7 @@ _REFUSED = [
     *(
         State(name, REFUSED, says, None, filled=(False,), engines=engines, sql=statements)
         for name, says, engines, statements in (
-            ("a name in another case", ("Weekly_Actuals",), ENGINES, {
-                "sqlite": _on("Weekly_Actuals", "CREATE TABLE @ (id INTEGER PRIMARY KEY, workflow_id TEXT)"),
+            ("a name in another case", ("Weekly_Actuals",), ("postgresql", "mysql"), {
                 "postgresql": _on('"Weekly_Actuals"', "CREATE TABLE @ (id INTEGER PRIMARY KEY, workflow_id TEXT)"),
                 "mysql": _on("Weekly_Actuals", "CREATE TABLE @ (id INTEGER PRIMARY KEY, workflow_id TEXT)"),
             }),
@@ -422,9 +432,10 @@ _REFUSED = [
           without=("idx_weekly_actuals_date",), engines=("sqlite", "postgresql"),
           sql=("CREATE INDEX idx_weekly_actuals_date ON historical_sales (week_start_date)",)),
     State("the name of the replacement is taken", REFUSED, ("weekly_actuals__new",),
-          {"week_number": "week_number INTEGER"}, sql=("CREATE TABLE weekly_actuals__new (x)",), engines=("sqlite",)),
+          {"week_number": "week_number TEXT NOT NULL"}, sql=("CREATE TABLE weekly_actuals__new (x)",),
+          engines=("sqlite",)),
     State("a view has the name of the replacement", REFUSED, ("weekly_actuals__new",),
-          {"week_number": "week_number INTEGER"}, sql=("CREATE VIEW weekly_actuals__new AS SELECT 1",),
+          {"week_number": "week_number TEXT NOT NULL"}, sql=("CREATE VIEW weekly_actuals__new AS SELECT 1",),
           engines=("sqlite",)),
 ]  # fmt: skip
 

@@ -10,7 +10,7 @@ import pytest
 from application import ORPHAN, OTHER_ORM_SHAPE, ROOT, SPECIFICATION_SHAPE, dump, execute, fetch
 
 import migrations
-from migrations.command import main
+from migrations.phase_4_5 import phase
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \| (DEBUG   |INFO    |WARNING |ERROR   ) \| .+")
 KEYS = ["status", "backend", "database", "changes", "differences", "smoke_test", "row_counts", "error", "duration_ms"]
@@ -245,7 +245,14 @@ def test_the_sections_are_in_order(cli):
 
 def test_steps_that_hold_are_ticked(cli):
     ticked = [text for text in messages(cli()) if text.startswith("✓")]
-    assert ticked[-6:] == ["✓ insert", "✓ select", "✓ unique", "✓ foreign_keys", "✓ cascade", "✓ cleanup"]
+    assert ticked[-7:-1] == ["✓ insert", "✓ select", "✓ unique", "✓ foreign_keys", "✓ cascade", "✓ cleanup"]
+
+
+def test_the_last_line_sums_up(cli, path):
+    assert re.fullmatch(r"✓ migrated in \d+\.\d s: 4 statements", messages(cli())[-1])
+    assert messages(cli())[-1] == "✓ nothing to do"
+    execute(path, "DROP TABLE weekly_actuals; CREATE VIEW weekly_actuals AS SELECT 1 AS id")
+    assert messages(cli())[-1].startswith("✗ refused: ")
 
 
 def test_thousands_are_separated(cli):
@@ -274,7 +281,7 @@ def test_verbose_logs_every_query_in_the_same_form(cli):
 
 
 def test_a_mended_tables_sql_keeps_the_form_of_the_log(cli, path):
-    execute(path, SPECIFICATION_SHAPE.replace("week_number INTEGER NOT NULL", "week_number INTEGER"))
+    execute(path, SPECIFICATION_SHAPE.replace("week_number INTEGER NOT NULL", "week_number TEXT NOT NULL"))
     lines = cli().stderr.splitlines()
     assert any("rebuild" in line for line in lines)
     assert [line for line in lines if not LINE.fullmatch(line)] == []
@@ -371,7 +378,7 @@ def test_an_interrupt_is_one_line_and_leaves_nothing_half_done(path):
 
 
 def test_main_returns_the_status(path, capsys):
-    assert main(["--database", f"sqlite:///{path}", "--check", "--json"]) == 1
+    assert phase.main(["--database", f"sqlite:///{path}", "--check", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["status"] == "pending"
 
 

@@ -436,7 +436,7 @@ def test_no_logging_is_configured(database, call):
 
 
 def test_the_callers_handlers_get_the_log(database, caplog):
-    with caplog.at_level(logging.INFO, "migrations.phase_4_5"):
+    with caplog.at_level(logging.INFO, "migrations"):
         phase_4_5.ensure(database)
     assert any("CREATE TABLE" in message for message in caplog.messages)
 

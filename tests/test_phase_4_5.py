@@ -74,7 +74,7 @@ def test_three_foreign_keys_cascade(migrated):
 
 def test_the_unique_key_has_its_name(migrated):
     ((sql,),) = fetch(migrated, "SELECT sql FROM sqlite_master WHERE name = 'weekly_actuals'")
-    assert "CONSTRAINT unique_workflow_week_store UNIQUE (workflow_id, week_number, store_id)" in sql
+    assert 'CONSTRAINT "unique_workflow_week_store" UNIQUE ("workflow_id", "week_number", "store_id")' in sql
 
 
 def test_ids_are_never_given_out_twice(migrated):

@@ -218,8 +218,8 @@ class Blocker:
         if name.partition(".")[0] in ("psycopg", "psycopg2", "pymysql", "MySQLdb", "mysql", "cymysql"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Blocker())
-from migrations.command import main
-raise SystemExit(main(sys.argv[1:]))
+from migrations.phase_4_5 import phase
+raise SystemExit(phase.main(sys.argv[1:]))
 """
 
 

@@ -1,26 +1,42 @@
-"""One module per database engine, for what really differs between them."""
+"""One room per database engine, for what really differs between them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import peewee
 
+from migrations.declaration import Model
 from migrations.engines.base import Engine
 from migrations.report import MigrationError
 
 
-def engine_for(database: peewee.Database, lock_timeout: float) -> Engine:
-    """Return the engine of a database; only the module that is needed is imported."""
+def engine_for(
+    database: peewee.Database, lock_timeout: float, models: Mapping[str, Model], builds: Sequence[str]
+) -> Engine:
+    """Return the engine of a database; only the room that is needed is imported.
+
+    :param models: a phase's models by the names of their tables.
+    :param builds: the names of the tables that it makes.
+    """
     if isinstance(database, peewee.Proxy):
         database = database.obj
+    engine_class: type[Engine]
     if isinstance(database, peewee.SqliteDatabase):
-        from migrations.engines.sqlite import SQLite as engine_class
+        from migrations.engines.sqlite import SQLite
+
+        engine_class = SQLite
     elif isinstance(database, peewee.PostgresqlDatabase):
-        from migrations.engines.postgresql import PostgreSQL as engine_class
+        from migrations.engines.postgresql import PostgreSQL
+
+        engine_class = PostgreSQL
     elif isinstance(database, peewee.MySQLDatabase):
-        from migrations.engines.mysql import MySQL as engine_class
+        from migrations.engines.mysql import MySQL
+
+        engine_class = MySQL
     else:
         raise MigrationError(
             f"expected an initialised Peewee database of SQLite, PostgreSQL, MariaDB or MySQL, "
             f"got {type(database).__name__}; see db.connect(url)"
         )
-    return engine_class(database, lock_timeout)
+    return engine_class(database, lock_timeout, models, builds)

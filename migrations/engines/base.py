@@ -1,69 +1,46 @@
-"""What every engine can do; a module beside this one says how its database really does it."""
+"""What every engine can do; a room beside this one says how its database really does it."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import re
-import threading
 import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property
+from typing import TypeVar
 
 import peewee
 
-from db.models import WeeklyActuals
 from db.url import describe, without_password
-from migrations.report import Change, DatabaseUnavailable, Difference, LockTimeout, MigrationError, Refused
-from migrations.schema import Column, ForeignKey, Schema, Table
+from migrations.declaration import Model, declared
+from migrations.engines.patience import Busy, Patience
+from migrations.engines.rows import Rows
+from migrations.engines.statements import Statements
+from migrations.operations import Operation
+from migrations.report import Change, DatabaseUnavailable, LockTimeout, MigrationError, Refused
+from migrations.schema import ForeignKey, Schema, Table, Type
 
-TABLE = "weekly_actuals"
-READ = (TABLE, "historical_sales", "stores", "categories", "workflows")  # what `read` returns
-_TELL_EVERY = 10.0  # seconds
-logger = logging.getLogger("migrations.phase_4_5")
+logger = logging.getLogger("migrations")
 logger.addHandler(logging.NullHandler())  # or Python prints a library's warnings where nobody configured logging
+Result = TypeVar("Result")
+_DECLARED: dict[tuple[str, Model], Table] = {}
 
 
-class Busy(Exception):
-    """Another run holds the lock that all runs share."""
+class Engine(Rows):
+    """A database at work for a phase: it reads, plans, applies, and asks about rows.
 
-
-class Patience:
-    """The seconds that are left for waiting; work itself costs none."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = self.left = seconds
-
-    @contextmanager
-    def spent(self) -> Iterator[None]:
-        """A context whose time is taken off what is left."""
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            self.left = max(0.0, self.left - (time.monotonic() - started))
-
-    def pause(self) -> None:
-        """Sleep a moment, of a random length so that those who wait do not meet again."""
-        import random  # where nobody waits, its import would be a good part of the run
-
-        with self.spent():
-            time.sleep(min(random.uniform(0.05, 0.25), self.left))
-
-
-class Engine:
-    """A database at work on `weekly_actuals`: it reads, plans, applies, and asks about rows.
-
-    One engine serves one call on one connection. `applied` grows by each change that was made.
+    One engine serves one call on one connection. `models` are the phase's by the names of their tables,
+    `builds` the names of those that it makes. `applied` grows by each change that was made.
     """
 
     backend: str
-    override = ""  # what an INSERT needs to set an identity column
+    statements_class: type[Statements]
+    parse_type: Callable[[str], Type]  # the meaning of a type as this database, or Peewee for it, writes it
+    keys_hold_types = False  # whether a column keeps its type as long as a foreign key holds it
+    actions: Mapping[str, str] = {}  # the actions of foreign keys that are another here
 
-    def __init__(self, database: peewee.Database, lock_timeout: float) -> None:
-        self.database = database
+    def __init__(self, database: peewee.Database, lock_timeout: float, models: Mapping[str, Model],
+                 builds: Sequence[str]) -> None:  # fmt: skip
+        self.database, self.models, self.builds = database, models, builds
         self.patience = Patience(lock_timeout)
         self.applied: list[Change] = []
         self.opened = False  # whether the connection is ours, and goes with us
@@ -104,108 +81,60 @@ class Engine:
         """Whether the caller has a transaction open, by Peewee's means or by plain SQL."""
         raise NotImplementedError
 
-    def query(self, sql: str, params: Sequence | None = None) -> list[tuple]:
-        """Return all rows of a query."""
-        with peewee.__exception_wrapper__:  # which Peewee puts around the call only
-            return self.database.execute_sql(sql, params).fetchall()
-
-    def quote(self, name: str) -> str:
-        """Return a name as an identifier."""
-        start, end = self.database.quote
-        return start + name.replace(end, end + end) + end
-
     # -- reading
 
     def read(self) -> Schema:
-        """Return `weekly_actuals` and the tables it builds upon, as they are now."""
+        """Return the phase's tables as they are now; one that is not there is left out."""
         raise NotImplementedError
 
     def table(self, name: str) -> Table | None:
         """Return any one table with its keys."""
         raise NotImplementedError
 
-    def is_utc_now(self, default: str) -> bool:
-        """Whether a column's default is the time now in UTC."""
+    def declared(self, model: Model) -> Table:
+        """Return the table that a model declares here; worked out once a process."""
+        key = self.backend, model
+        if key not in _DECLARED:
+            table = declared(model, self.database, type(self).parse_type)
+            _DECLARED[key] = table._replace(foreign_keys=tuple(map(self.understood, table.foreign_keys)))
+        return _DECLARED[key]
+
+    def understood(self, key: ForeignKey) -> ForeignKey:
+        """Return a foreign key with its actions as this database understands them."""
+        on_delete, on_update = (self.actions.get(action, action) for action in (key.on_delete, key.on_update))
+        return key._replace(on_delete=on_delete, on_update=on_update)
+
+    def default_meaning(self, default: str) -> str:
+        """Return what a column's default means, in words that are the same for the same meaning:
+        `schema.UTC_NOW` for the time now in UTC, else the literal or the expression."""
         raise NotImplementedError
 
-    def unconvertible(self, column: str, family: str, source: str) -> str:
-        """Return a condition that holds for the values that the family cannot take without loss.
+    def lookalikes(self, name: str) -> list[str]:
+        """Return the names of tables that differ from a name only in case, where that is a difference."""
+        return []
 
-        :param source: the family that the column has.
-        """
-        raise NotImplementedError
-
-    def as_text(self, expression: str) -> str:
-        """Return an expression that is the text of another."""
-        return f"CAST({expression} AS TEXT)"
-
-    def no_id(self, column: str) -> str:
-        """Return a condition that holds for the values that cannot be a row's id."""
-        return f"{column} IS NULL"
-
-    def no_parent(self, value: str, key: ForeignKey, table: Table) -> str:
-        """Return a condition that holds for the rows `w` of the table whose value is no key of the parent."""
-        parent, column = self.quote(key.table), self.quote(key.target[0])
-        return f"{value} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE p.{column} = {value})"
-
-    def check_literals(self, table: str) -> dict[str, list]:
-        """Return the values that a table's CHECK constraints name, by column."""
-        return {}
-
-    def estimate(self, table: str) -> int | None:
-        """Return the catalogue's idea of a table's rows, None where counting is the way."""
-        return None
-
-    def may_hold_orphans(self) -> bool:
-        """Whether rows can violate a foreign key that the schema has."""
-        return True
-
-    def lookalikes(self) -> list[tuple[str]]:
-        """Return the names of tables that differ from ours only in case."""
+    def dependents(self, name: str) -> list[str]:
+        """Return what would break if a table were dropped and its own things with it: "view x", "table y"."""
         return []
 
     # -- planning
 
-    @cached_property
-    def migrator(self) -> object:
-        """Peewee's own writer of schema changes."""
-        from playhouse.migrate import SchemaMigrator  # only where there is something to change
+    def refined(self, operations: Sequence[Operation], schema: Schema) -> Sequence[Operation]:
+        """Return the operations with those that this engine needs besides."""
+        return operations
 
-        return SchemaMigrator.from_database(self.database)
+    def statements(self, operations: Sequence[Operation], schema: Schema) -> list[Change]:
+        """Return the statements of operations that are in order, on the tables that there are."""
+        return self.statements_class(self, schema).of(operations)
 
-    def sql_of(self, operation: object) -> str:
-        """Return the statement of an operation of `playhouse.migrate`, or of any SQL node.
-
-        Such an operation only runs itself; a plan has to show it first.
-        """
-        while hasattr(operation, "fn"):
-            operation = operation.fn(operation.migrator, *operation.args, **operation.kwargs)
-        if not isinstance(operation, peewee.Context):
-            operation = self.database.get_sql_context(scope=peewee.SCOPE_VALUES).sql(operation)
-        return operation.query()[0]
-
-    def plan(self, table: Table | None, differences: Iterable[Difference], rows: int) -> list[Change]:
-        """Return the statements that mend the differences, in order."""
+    def script(self, changes: Sequence[Change]) -> list[str]:
+        """Return the changes with the transactions, limits and settings that a run puts around them, as
+        lines of a script that is as safe as the run."""
         raise NotImplementedError
-
-    def create_table(self) -> list[Change]:
-        """Return the statements that make the table from nothing."""
-        manager = peewee.SchemaManager(WeeklyActuals, self.database)
-        statement = self.sql_of(manager._create_table(safe=False))
-        return [Change("create table weekly_actuals", statement), *map(self.create_index, INDEXES)]
-
-    def create_index(self, name: str) -> Change:
-        """Return the statement that makes one of the declared indexes."""
-        operation = self.migrator.add_index("weekly_actuals", INDEXES[name], name=name)
-        return Change(f"create index {name}", self.sql_of(operation))
-
-    def drop_table(self) -> list[Change]:
-        """Return the statement that drops the table; what hangs on it is not dropped with it."""
-        return [Change("drop table weekly_actuals", self.sql_of(self.migrator.drop_table("weekly_actuals")))]
 
     # -- changing
 
-    def exclusively(self, work: Callable[[], object]) -> object:
+    def exclusively(self, work: Callable[[], Result]) -> Result:
         """Return what `work` returns, done under the lock that all runs on this database share."""
         raise NotImplementedError
 
@@ -219,11 +148,14 @@ class Engine:
             del self.applied[before:]
             raise
 
-    def patiently(self, attempt: Callable[[], object], again: Callable[[Exception], bool]) -> object:
+    def patiently(self, attempt: Callable[[], Result], again: Callable[[Exception], bool] | None = None) -> Result:
         """Return what an attempt returns, made again while it fails for a lock and patience lasts.
 
         Between two attempts nothing is held.
+
+        :param again: whether an error is worth another attempt; default `was_aborted`.
         """
+        again = again or self.was_aborted
         while True:
             started = time.monotonic()
             try:
@@ -240,38 +172,12 @@ class Engine:
 
     def carry_out(self, changes: Iterable[Change]) -> None:
         """Make the changes, saying each before it starts, how a long one goes on, and how long it took."""
+        from migrations.engines.telling import told  # nothing to change, nothing to import
+
         for change in changes:
-            logger.info("  %s: %s", change.description, change.sql)
-            started, done = time.monotonic(), threading.Event()
-            teller = threading.Timer(_TELL_EVERY, self._tell, (change, started, done))
-            teller.daemon = True
-            teller.start()
-            try:
+            with told(change, self.progress):
                 self.execute(change)
-            finally:
-                done.set()
-                teller.cancel()
-            if (seconds := time.monotonic() - started) >= 0.5:
-                logger.info("  %s: done in %.1f s", change.description, seconds)
             self.applied.append(change)
-
-    def _tell(self, change: Change, started: float, done: threading.Event) -> None:
-        while not done.is_set():
-            progress = ""
-            with contextlib.suppress(peewee.PeeweeException):  # what it is for goes on without it
-                progress = self.progress()
-            logger.info("  %s: %.0f s so far%s", change.description, time.monotonic() - started, progress)
-            done.wait(_TELL_EVERY)
-
-    def progress(self) -> str:
-        """Return how far the running statement is, where the database tells; called in another thread."""
-        return ""
-
-    def ask_beside(self, sql: str, *params: object) -> list[tuple]:
-        """Return the rows of a query on a connection of its own."""
-        other = type(self.database)(self.database.database, **self.database.connect_params)
-        with other.connection_context():
-            return other.execute_sql(sql, params).fetchall()
 
     def execute(self, change: Change) -> None:
         """Make one change."""
@@ -280,6 +186,16 @@ class Engine:
     def literally(self, sql: str) -> str:
         """Return a statement without parameters for a driver that looks for `%s` in it all the same."""
         return sql.replace("%", "%%") if self.database.param == "%s" else sql
+
+    def progress(self) -> tuple[str, float | None]:
+        """Return what the running statement does and its share done, as far as the database tells; called
+        in another thread."""
+        return "", None
+
+    def another(self) -> peewee.Database:
+        """Return an unopened database that is the same as this one, for a connection beside."""
+        other: peewee.Database = type(self.database)(self.database.database, **self.database.connect_params)
+        return other
 
     # -- the smoke test
 
@@ -299,19 +215,6 @@ class Engine:
         except _Undo:
             pass
 
-    def without_checks(self) -> AbstractContextManager[None]:
-        """A context in which CHECKs are ignored, where the database can: on an empty table nobody knows
-        what those of a parent would take, and they are not on trial."""
-        return contextlib.nullcontext()
-
-    def trial_id(self, column: Column) -> int | None:
-        """Return an id for a row on trial, so that no sequence moves; None to let the database give one."""
-        return uuid.uuid4().int % 2**30 + 2**30
-
-    def checked_at_commit(self) -> bool:
-        """Whether the row inserted last violates a foreign key of `weekly_actuals` that is enforced later."""
-        return False
-
     def enforces_keys(self) -> bool:
         """Whether the connection enforces foreign keys."""
         return True
@@ -323,17 +226,14 @@ class Engine:
         text = " ".join(without_password(self.database, str(error)).split())
         where = describe(self.database)
         if self.is_lock_timeout(error):
+            waited = f"{self.patience.seconds - self.patience.left:.1f} s of {self.patience.seconds:g}"
             return LockTimeout(
-                f"{where} is locked: waited {self.patience.seconds - self.patience.left:.1f} s of "
-                f"{self.patience.seconds:g} ({text}; {self.holders()}); "
-                "try again, or raise --lock-timeout"
+                f"{where} is locked: waited {waited} ({text}; {self.holders()}); try again, or raise --lock-timeout"
             )
         if isinstance(error, (peewee.IntegrityError, peewee.DataError)):
-            done = (
-                "what was done before it stays, run again once that is mended"
-                if self.applied
-                else "nothing was changed"
-            )
+            done = "nothing was changed"
+            if self.applied:
+                done = "what was done before it stays, run again once that is mended"
             return Refused(f"{where}: rows stand against the change ({text}); {done}")
         return DatabaseUnavailable(f"{where}: {text}{self.advice(error, text)}")
 
@@ -344,7 +244,7 @@ class Engine:
     def timed_out(self) -> LockTimeout:
         """Return the error of a wait that was too long, with who holds the lock."""
         return LockTimeout(
-            f"{describe(self.database)}: no lock on weekly_actuals or a table it refers to within "
+            f"{describe(self.database)}: no lock on {' or '.join(self.builds)} or a table referred to within "
             f"{self.patience.seconds:g} s; {self.holders()}; try again, or raise --lock-timeout"
         )
 
@@ -363,40 +263,3 @@ class Engine:
 
 class _Undo(Exception):
     """Leaves a trial's transaction by the way that undoes it."""
-
-
-def own_key(table: Table) -> tuple[str, ...]:
-    """Return the columns of a primary key that gives way to ours, and has to stay unique."""
-    return () if table.primary_key in ((), ("id",), WeeklyActuals._meta.unique_key[1]) else table.primary_key
-
-
-INDEXES: dict[str, tuple[str, ...]] = {
-    index._name: tuple(field.column_name for field in index._expressions)
-    for index in WeeklyActuals._meta.fields_to_index()
-}
-
-
-def literal(text: str) -> str:
-    """Return a text as an SQL string."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def literals(sql: str) -> list:
-    """Return the values that a piece of SQL names, and for a number those next to it."""
-    found: list = []
-    for string, number in re.findall(r"'((?:[^']|'')*)'|\b(\d+(?:\.\d+)?)\b", sql):
-        found += [float(number) + step for step in (0, 1, -1)] if number else [string.replace("''", "'")]
-    return found
-
-
-def column_ddl(engine: Engine, name: str, null: bool | None = None) -> str:
-    """Return the definition of a declared column, as `CREATE TABLE` has it.
-
-    :param null: another nullability than the declared one, for a column that keeps its own.
-    """
-    field = WeeklyActuals._meta.columns[name]
-    if null is not None and null != field.null:
-        field = field.clone()
-        field.null = null
-    context = engine.database.get_sql_context(scope=peewee.SCOPE_VALUES)
-    return context.sql(field.ddl(context)).query()[0]

@@ -36,7 +36,7 @@ def main():
     parts = options.part or PARTS
     sizes = Sizes(1_000_000, 10_000_000, 200_000, 2_000_000, 3) if options.full else Sizes(
         50_000, 200_000, 20_000, 100_000, 5)  # fmt: skip
-    logging.getLogger("migrations.phase_4_5").addHandler(logging.NullHandler())  # or each change is a line
+    logging.getLogger("migrations").addHandler(logging.NullHandler())  # or each change is a line
     show("ours / reference", "ours", "reference", "ratio", "goal")
     with tempfile.TemporaryDirectory() as folder:
         if {"sqlite", "command", "changes", "statistics"} & set(parts):

@@ -36,8 +36,8 @@ def test_a_very_large_table_is_estimated_and_marked(analyzed, caplog, engine):
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"])
-def test_exact_counts_are_counted_whatever_the_catalogue_says(analyzed, engine):
-    report = phase_4_5.run(analyzed(engine), smoke_test=False, exact_counts=True)
+def test_a_thorough_count_is_counted_whatever_the_catalogue_says(analyzed, engine):
+    report = phase_4_5.run(analyzed(engine), smoke_test=False, thorough=True)
     assert report.row_counts["stores"] == 3
     assert "estimated" not in report.to_dict()
 

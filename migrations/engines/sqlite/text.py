@@ -1,6 +1,6 @@
 """The text of an SQLite `CREATE TABLE`, in tokens: what the PRAGMAs do not tell stands only there.
 
-    items, options = split("CREATE TABLE t (a TEXT COLLATE NOCASE, UNIQUE (a) ON CONFLICT IGNORE) STRICT")
+    items, options = split("CREATE TABLE t (a TEXT COLLATE NOCASE, UNIQUE (a) ON CONFLICT IGNORE) STRICT", "t")
     head, clauses = clauses_of(items[0])
 
 It understands where an item and a clause begin and end, no more: comments, quotes and parentheses.
@@ -9,10 +9,11 @@ It understands where an item and a clause begin and end, no more: comments, quot
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from migrations.engines.base import TABLE, literals
 from migrations.report import Refused
+from migrations.schema import Check
 
 _COMMENT = ("--", "/*")
 _TOKEN = re.compile(
@@ -22,49 +23,65 @@ _TOKEN = re.compile(
 )
 CONSTRAINTS = {"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"}
 _CLAUSES = CONSTRAINTS - {"FOREIGN"} | {"NOT", "NULL", "DEFAULT", "COLLATE", "REFERENCES", "GENERATED", "AS"}
+_CONFLICT = re.compile(r" ON CONFLICT (REPLACE|IGNORE|FAIL|ROLLBACK)\b")  # ABORT is what refuses as it should
 
 Tokens = list[str]
 
 
-def check_literals(sql: str) -> dict[str, list]:
-    """Return by column the values that the CHECKs of a `CREATE TABLE` name together with it."""
-    found: dict[str, list] = {}
-    for item in split(sql)[0]:
-        words = words_of(item)
-        if "CHECK" in map(str.upper, words):
-            values = [value for word in words for value in literals(word)]
-            for word in words:
-                found.setdefault(unquoted(word).lower(), []).extend(values)
-    return found
+class Said(NamedTuple):
+    """What only the text of a table says: the collations of its columns, constraints by their names, and the
+    `ON CONFLICT` that makes something else of a refusal: of a UNIQUE or a primary key of several columns by
+    these, else by the column and ""."""
+
+    collations: dict[str, str] = {}
+    conflicts: dict[tuple[str, ...], str] = {}
+    uniques: dict[tuple[str, ...], str] = {}
+    checks: tuple[Check, ...] = ()
+    without_rowid: bool = False
 
 
-def collations(sql: str) -> dict[str, str]:
-    """Return the collations that a `CREATE TABLE` gives to columns, by column, both in upper case."""
-    found = {}
-    for item in split(sql)[0]:
-        for kind, clause in clauses_of(item)[1]:
-            if kind == "COLLATE":
-                found[unquoted(words_of(item)[0]).upper()] = unquoted(words_of(clause)[-1]).upper()
-    return found
+def said(sql: str, table: str) -> Said:
+    """Return what the text of a table says that no PRAGMA does."""
+    collations: dict[str, str] = {}
+    conflicts: dict[tuple[str, ...], str] = {}
+    uniques: dict[tuple[str, ...], str] = {}
+    checks = []
+    items, options = split(sql, table)
+    for column, kind, part in _parts(items):
+        words = words_of(part)
+        name = unquoted(words[1]) if words[0].upper() == "CONSTRAINT" and len(words) > 1 else ""
+        columns = columns_of(part) or (column,)
+        if kind == "COLLATE":
+            collations[column] = unquoted(words[-1]).upper()
+        elif kind == "CHECK" and name:
+            checks.append(Check(name, text_of(part[part.index("(") + 1 : -part[::-1].index(")") - 1])))
+        elif kind == "UNIQUE" and name:
+            uniques[columns] = name
+        if kind != "CHECK" and (action := _CONFLICT.search(" ".join(words).upper())):  # there it says nothing
+            by_column = kind != "UNIQUE" and len(columns) == 1
+            conflicts[(columns[0], "") if by_column else columns] = action[0].strip()
+    return Said(collations, conflicts, uniques, tuple(checks), "ROWID" in options.upper())
 
 
-def conflict_clauses(sql: str) -> dict[str | tuple[str, ...], str]:
-    """Return the `ON CONFLICT` of a `CREATE TABLE` that make something else of a refusal.
+def _parts(items: Iterable[Tokens]) -> Iterator[tuple[str, str, Tokens]]:
+    """Yield each constraint and each clause of a column: the column ("" for a table's constraint), the kind."""
+    for item in items:
+        if is_constraint(item):
+            yield "", kind_of(item), item
+        else:
+            column = unquoted(words_of(item)[0]).lower()
+            yield from ((column, kind, clause) for kind, clause in clauses_of(item)[1])
 
-    Those of NOT NULL and of a primary key of one column are by that column, those of UNIQUE by its columns.
-    """
-    found: dict[str | tuple[str, ...], str] = {}
-    for item in split(sql)[0]:
-        first = words_of(item)[0]
-        parts = [item] if first.upper() in CONSTRAINTS else [clause for _, clause in clauses_of(item)[1]]
-        for part in parts:
-            words = [word.upper() for word in words_of(part)]
-            action = re.search(r" ON CONFLICT (REPLACE|IGNORE|FAIL|ROLLBACK)\b", " ".join(words))
-            if action and "CHECK" not in words:  # where it says nothing
-                columns = columns_of(part) or (unquoted(first).lower(),)
-                by_column = "UNIQUE" not in words and len(columns) == 1
-                found[columns[0] if by_column else columns] = action[0].strip()
-    return found
+
+def is_constraint(item: Tokens) -> bool:
+    """Whether an item is a table's constraint, and no column."""
+    return words_of(item)[0].upper() in CONSTRAINTS
+
+
+def kind_of(constraint: Tokens) -> str:
+    """Return the kind of a table's constraint: "PRIMARY", "UNIQUE", "CHECK", "FOREIGN", or "" for a mere name."""
+    kinds = (word.upper() for word in words_of(constraint))
+    return next((kind for kind in kinds if kind in CONSTRAINTS - {"CONSTRAINT"}), "")
 
 
 def columns_of(constraint: Tokens) -> tuple[str, ...]:
@@ -75,6 +92,22 @@ def columns_of(constraint: Tokens) -> tuple[str, ...]:
     return tuple(unquoted(word).lower() for position, word in enumerate(inner) if [",", *inner][position] == ",")
 
 
+def parent_of(reference: Tokens) -> str:
+    """Return the table that a foreign key, or a column's clause, refers to."""
+    words = words_of(reference)
+    return unquoted(words[[word.upper() for word in words].index("REFERENCES") + 1]).lower()
+
+
+def without_conflict(clause: Tokens) -> Tokens:
+    """Return a clause without its `ON CONFLICT`."""
+    upper = [token.upper() for token in clause]
+    if "CONFLICT" not in upper:
+        return clause
+    begin = upper.index("ON")
+    end = next(position for position in range(upper.index("CONFLICT") + 1, len(upper)) if not upper[position].isspace())
+    return clause[:begin] + clause[end + 1 :]
+
+
 def without_last_comment(sql: str) -> str:
     """Return a statement without the comment at its end, which would swallow the semicolon of a script."""
     tokens = _TOKEN.findall(sql)
@@ -83,13 +116,16 @@ def without_last_comment(sql: str) -> str:
     return "".join(tokens)
 
 
-def split(sql: str) -> tuple[list[Tokens], str]:
+def split(sql: str, table: str) -> tuple[list[Tokens], str]:
     """Return the items of a `CREATE TABLE`, each as its tokens without comments, and what follows them.
 
     Left out is the table's name before its columns, too: a replacement has another name.
+
+    :raises Refused: it cannot be read.
     """
-    depth, items = 0, [[]]
-    tokens = _unqualified(" " if token.startswith(_COMMENT) else token for token in _TOKEN.findall(sql))
+    depth, items = 0, [Tokens()]
+    bare = (" " if token.startswith(_COMMENT) else token for token in _TOKEN.findall(sql))
+    tokens = _unqualified(bare, table.lower())
     for position, token in enumerate(tokens):
         depth += (token == "(") - (token == ")")
         if token == ")" and depth == 0:
@@ -98,7 +134,7 @@ def split(sql: str) -> tuple[list[Tokens], str]:
             items.append([] if token == "," else [token])
         elif depth and not (token == "(" and depth == 1):
             items[-1].append(token)
-    raise Refused("the definition of weekly_actuals cannot be read; mend it by hand")
+    raise Refused(f"the definition of {table} cannot be read; mend it by hand")
 
 
 def _is_whole(item: Tokens) -> bool:
@@ -107,11 +143,11 @@ def _is_whole(item: Tokens) -> bool:
     return bool(words) and words[0] in CONSTRAINTS and (words[0] != "CONSTRAINT" or len(words) > 2)
 
 
-def _unqualified(tokens: Iterable[str]) -> Tokens:
+def _unqualified(tokens: Iterable[str], table: str) -> Tokens:
     kept: Tokens = []
     for token in tokens:
         last = next((position for position in reversed(range(len(kept))) if not kept[position].isspace()), None)
-        if token == "." and last is not None and unquoted(kept[last]).lower() == TABLE:
+        if token == "." and last is not None and unquoted(kept[last]).lower() == table:
             del kept[last:]
         else:
             kept.append(token)
@@ -142,7 +178,7 @@ def _continues(word: str, previous: str, rest: Tokens, clauses: list[tuple[str, 
     return (
         (word == "NULL" and previous in ("NOT", "DEFAULT", "SET"))
         or (word == "DEFAULT" and previous == "SET")
-        or (word == "NOT" and following and following[0].upper() == "DEFERRABLE")
+        or (word == "NOT" and bool(following) and following[0].upper() == "DEFERRABLE")
         or (word == "AS" and previous == "ALWAYS")
         or bool(clauses and clauses[-1][0] == "CONSTRAINT")
     )

@@ -1,0 +1,82 @@
+"""Questions about rows, and the SQL for them, as far as it is the same on every engine."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import peewee
+
+from migrations.schema import ForeignKey, Table, Type
+
+Row = tuple[Any, ...]  # of whatever the driver makes of a database's values
+
+
+class Rows:
+    """A database that answers questions about its rows."""
+
+    database: peewee.Database
+
+    def query(self, sql: str, params: Sequence[object] | None = None) -> list[Row]:
+        """Return all rows of a query."""
+        with peewee.__exception_wrapper__:  # which Peewee puts around the call only
+            rows: list[Row] = self.database.execute_sql(sql, params).fetchall()
+            return rows
+
+    def quote(self, name: str) -> str:
+        """Return a name as an identifier."""
+        start, end = self.database.quote
+        return f"{start}{name.replace(end, end + end)}{end}"
+
+    def unconvertible(self, value: str, source: Type, target: Type) -> str:
+        """Return a condition that holds for the values that a type cannot take without loss.
+
+        :param value: SQL of the value, of the type `source`.
+        """
+        raise NotImplementedError
+
+    def typed(self, value: str, type_: Type) -> str:
+        """Return SQL that is a value as a type, for a CHECK; itself where the database compares it so anyway."""
+        return value
+
+    def as_text(self, expression: str) -> str:
+        """Return an expression that is the text of another."""
+        return f"CAST({expression} AS TEXT)"
+
+    def uncountable(self, value: str) -> str:
+        """Return a condition that holds for the values that cannot be in a key that counts by itself."""
+        return f"{value} IS NULL"
+
+    def no_parent(self, values: Sequence[str], key: ForeignKey, table: Table, text: bool = False) -> str:
+        """Return a condition that holds for the rows `w` of a table whose values are no key of the parent.
+
+        :param text: the values are given as text, and the parent's key is something else.
+        """
+        parent, given = self.quote(key.table), [f"{value} IS NOT NULL" for value in values]
+        targets = [f"p.{self.quote(target)}" for target in key.target]
+        same = [f"{self.as_text(each) if text else each} = {value}" for each, value in zip(targets, values)]
+        return f"{' AND '.join(given)} AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE {' AND '.join(same)})"
+
+    def all_rows(self) -> AbstractContextManager[None]:
+        """Return a context in which a query sees every row there is, or is refused by the database."""
+        return contextlib.nullcontext()
+
+    def count(self, table: str, up_to: int | None = None) -> int:
+        """Return the number of all rows of a table.
+
+        :param up_to: look no further than that.
+        """
+        source = self.quote(table) if up_to is None else f"(SELECT 1 FROM {self.quote(table)} LIMIT {up_to}) AS t"
+        with self.all_rows():
+            ((rows,),) = self.query(f"SELECT count(*) FROM {source}")
+        return int(rows)
+
+    def estimate(self, table: str) -> int | None:
+        """Return the catalogue's idea of a table's rows, None where counting is the way."""
+        return None
+
+    def may_hold_orphans(self) -> bool:
+        """Whether rows can violate a foreign key that the schema has."""
+        return True

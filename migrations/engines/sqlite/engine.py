@@ -1,0 +1,229 @@
+"""The connection to an SQLite file, its lock and its patience, and what happens under them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import peewee
+
+from db.url import describe
+from migrations.engines.base import Engine, Result
+from migrations.engines.rows import Row
+from migrations.engines.sqlite.catalogue import Catalogue, parse_type
+from migrations.engines.sqlite.rebuild import EDIT, NEW
+from migrations.engines.sqlite.statements import SQLiteStatements
+from migrations.engines.sqlite.text import unquoted
+from migrations.engines.sqlite.values import Values
+from migrations.report import Change, DatabaseUnavailable, Refused, VerificationFailed
+
+if TYPE_CHECKING:
+    from migrations.engines.sqlite.samples import Samples
+
+_PAUSE = 0.003  # seconds
+_STEPS = 1_000_000  # of SQLite's machine between two looks at whether somebody pressed Ctrl-C
+_CHECK = "PRAGMA foreign_key_check"
+_ADVICE: dict[str, str] = {
+    "unable to open": "; check that the path is a file in a folder that can be read and written",
+    "file is not a database": "; check the path: this file is something else",
+    "readonly": "; give the file and its folder write permission",
+    "full": "; free some space and run again: nothing was changed",
+    "disk I/O": "; check the disk and run again: nothing was changed",
+    "malformed": "; restore the file from a backup",
+}
+
+
+def _file(name: str, options: dict[str, object]) -> str:
+    """Return the path of the file that a database's name stands for, empty where it is in memory."""
+    if options.get("uri") and name.startswith("file:"):
+        from urllib.parse import unquote, urlsplit
+
+        location = urlsplit(name)
+        name = "" if "mode=memory" in location.query or "vfs=memdb" in location.query else unquote(location.path)
+    return "" if name == ":memory:" else name
+
+
+class SQLite(Values, Catalogue, Engine):
+    """An SQLite file, or one in memory."""
+
+    backend = "sqlite"
+    statements_class = SQLiteStatements
+    parse_type = staticmethod(parse_type)
+    within = False  # whether the call came inside the caller's transaction
+    edited: tuple[str, tuple[list[Row], list[Row]]] | None = None  # a table whose text was replaced, and its shape
+
+    # -- the connection
+
+    def connect(self) -> None:
+        path = _file(str(self.database.database), self.database.connect_params)
+        if path and not os.path.exists(path):
+            raise DatabaseUnavailable(
+                f"{describe(self.database)}: there is no such file; check the path, or create the tables "
+                f"with: python -m db.init_db --base-only --database {describe(self.database)}"
+            )
+        super().connect()
+
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        # Waiting is ours: SQLite's own starts anew with each statement, sleeps 100 ms and starves beside a writer.
+        # In the caller's transaction it is SQLite's: only that tells a deadlock, which no waiting ends.
+        self.within = self.in_transaction()
+        with self.pragmas(busy_timeout=int(self.patience.left * 1000) * self.within):
+            yield
+
+    @contextmanager
+    def pragmas(self, **values: int) -> Iterator[None]:
+        """Set pragmas for a while. `foreign_keys` is ignored inside a transaction: set it before."""
+        with ExitStack() as restored:
+            for name, value in values.items():
+                before = self.database.pragma(name)
+                restored.callback(self.database.pragma, name, before)
+                if before != value:
+                    self.database.pragma(name, value)
+            yield
+
+    def in_transaction(self) -> bool:
+        return self.database.in_transaction() or bool(getattr(self.database.connection(), "in_transaction", False))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A write transaction from its first statement on, or a savepoint in the caller's.
+
+        A deferred one that reads and then writes gets "database is locked" at once.
+        """
+        if self.in_transaction():
+            with self.database.savepoint():
+                yield
+            return
+        try:
+            self.unlocked(lambda: self.database.execute_sql("BEGIN IMMEDIATE"))
+            yield
+            self.unlocked(lambda: self.database.execute_sql("COMMIT"))  # which waits for readers
+        except BaseException:
+            # On a full disk SQLite rolls back by itself; Peewee's atomic() would then fail in its place.
+            self.roll_back()
+            raise
+
+    def unlocked(self, attempt: Callable[[], Result]) -> Result:
+        """Return what an attempt to take a lock returns, made again every few milliseconds while patience lasts."""
+        while True:
+            try:
+                return attempt()
+            except peewee.OperationalError as error:
+                if not self.is_lock_timeout(error) or self.patience.left <= 0 or self.within:
+                    raise
+            with self.patience.spent():
+                time.sleep(_PAUSE)
+
+    def query(self, sql: str, params: Sequence[object] | None = None) -> list[Row]:
+        ask = super().query
+        return self.unlocked(lambda: ask(sql, params))
+
+    # -- changing
+
+    @cached_property
+    def enforced(self) -> bool:
+        """Whether the caller's connection enforces foreign keys."""
+        return bool(self.database.pragma("foreign_keys"))
+
+    def exclusively(self, work: Callable[[], Result]) -> Result:
+        # Enforcement off, or a rebuild's DROP TABLE deletes the rows of child tables; Peewee's own
+        # migration_context() does so too, but is ignored where it finds itself in a transaction.
+        # With legacy_alter_table off, views and triggers that name the table would fail its rename.
+        suspended = {"legacy_alter_table": 1, "writable_schema": 0}
+        if self.enforced and not self.in_transaction():
+            suspended["foreign_keys"] = 0
+        with self.pragmas(**suspended), self.undone_with_errors(), self.transaction():
+            return work()
+
+    def carry_out(self, changes: Iterable[Change]) -> None:
+        # Python hears of Ctrl-C once SQLite returns, which may take minutes, or calls back.
+        handle = getattr(self.database.connection(), "set_progress_handler", None) if self.opened else None
+        if handle:
+            handle(lambda: 0, _STEPS)
+        try:
+            super().carry_out(changes)
+        except peewee.OperationalError as error:
+            if str(error) == "interrupted":
+                raise KeyboardInterrupt from None
+            raise
+        finally:
+            if handle:
+                handle(None, 0)
+
+    def execute(self, change: Change) -> None:
+        if change.sql.startswith(_CHECK):
+            self._refuse_orphans(change.sql[len(_CHECK) + 1 : -1])
+        elif not change.alone:  # a pragma around the transaction: `exclusively` sets it
+            if change.sql.startswith(EDIT):
+                name = change.sql.rsplit("'", 2)[1]
+                self.edited = name, self.shape(name)
+            super().execute(change)
+            if change.sql.startswith("PRAGMA schema_version") and self.edited:
+                self._demand_shape(*self.edited)
+
+    def _refuse_orphans(self, new: str) -> None:
+        old = self.quote(unquoted(new).removesuffix(NEW))
+        orphans = self.query(f"{_CHECK}({new})")
+        if orphans and len(orphans) > len(self.query(f"{_CHECK}({old})")):
+            raise Refused("the rebuilt table would violate foreign keys that hold now; nothing was changed")
+
+    def _demand_shape(self, name: str, shape: tuple[list[Row], list[Row]]) -> None:
+        if self.shape(name) != shape:
+            raise VerificationFailed(f"the new text of {name} does not fit its rows; nothing was changed")
+
+    def script(self, changes: Sequence[Change]) -> list[str]:
+        lines, within = [], False
+        for change in changes:
+            if change.alone == within:
+                lines.append("COMMIT;" if within else "BEGIN IMMEDIATE;")
+                within = not within
+            lines.append(f"{change.sql};")
+        return lines + ["COMMIT;"] * within
+
+    # -- the smoke test
+
+    def samples(self) -> Samples:
+        """Return the values for rows on trial."""
+        from migrations.engines.sqlite.samples import Samples
+
+        return Samples(self)
+
+    @contextmanager
+    def trial(self) -> Iterator[bool]:
+        with self.pragmas(**({} if self.in_transaction() else {"foreign_keys": 1})), super().trial() as enforced:
+            yield enforced
+
+    def without_checks(self) -> AbstractContextManager[None]:
+        """Return a context in which CHECKs are ignored."""
+        return self.pragmas(ignore_check_constraints=1)
+
+    def checked_at_commit(self, table: str) -> bool:
+        """Whether the row inserted last violates a foreign key that is enforced later."""
+        there = self.table(table)
+        conditions = [
+            Engine.no_parent(self, [f"w.{self.quote(column)}" for column in key.columns], key, there)
+            for key in (there.foreign_keys if there else ())
+            if there
+        ]
+        last = f"SELECT 1 FROM {self.quote(table)} w WHERE w.rowid = last_insert_rowid()"
+        return bool(conditions and self.query(f"{last} AND (({') OR ('.join(conditions)}))"))
+
+    def enforces_keys(self) -> bool:
+        # Deferred, they hold at COMMIT only; to end that would forget what the caller has pending.
+        return bool(self.database.pragma("foreign_keys") and not self.database.pragma("defer_foreign_keys"))
+
+    # -- errors
+
+    def holders(self) -> str:
+        return "by another connection, or by an unfinished statement of this one"
+
+    def is_lock_timeout(self, error: Exception) -> bool:
+        return isinstance(error, peewee.OperationalError) and "locked" in str(error)
+
+    def advice(self, error: Exception, text: str) -> str:
+        return next((advice for part, advice in _ADVICE.items() if part in text), "")

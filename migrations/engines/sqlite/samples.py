@@ -1,0 +1,57 @@
+"""SQLite: values for rows on trial. A type is but a word there, and its affinity says what is stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import peewee
+
+from migrations.engines.kinds import MOMENT, NUMBER, Kind
+from migrations.engines.samples import Samples as Base
+from migrations.engines.sqlite.catalogue import affinity
+from migrations.engines.sqlite.text import clauses_of, is_constraint, kind_of, split, text_of
+from migrations.schema import Column, Table, literal
+
+if TYPE_CHECKING:
+    from migrations.engines.sqlite.engine import SQLite
+
+_NEWS = ("locked", "interrupted", "full", "disk", "readonly", "malformed", "unable to open")  # of the file
+_FEW = 100  # rows that may be read one by one
+_SEARCHED = """
+SELECT DISTINCT m.name FROM main.sqlite_master m JOIN pragma_foreign_key_list(m.name, 'main') f
+WHERE m.type = 'table' AND f.seq = 0 AND f."table" = ? COLLATE NOCASE
+  AND NOT EXISTS (SELECT 1 FROM pragma_table_info(m.name, 'main') c WHERE c.pk = 1 AND lower(c.name) = lower(f."from"))
+  AND NOT EXISTS (SELECT 1 FROM pragma_index_list(m.name, 'main') i JOIN pragma_index_info(i.name, 'main') x
+                  WHERE NOT i.partial AND x.seqno = 0 AND lower(x.name) = lower(f."from"))"""
+
+
+class Samples(Base):
+    """Values for the rows of an SQLite file."""
+
+    engine: SQLite
+
+    def kind(self, table: Table, column: Column) -> Kind:
+        text = column.type.text.upper()
+        if "DATE" in text or "TIME" in text:
+            return MOMENT
+        return Kind() if affinity(text) in ("text", "none") else NUMBER
+
+    def literal(self, table: Table, column: Column, text: str) -> str:
+        if column.type.text.upper() == "BLOB":  # a text would be refused by a STRICT table
+            return f"x'{text.encode().hex()}'"
+        return super().literal(table, column, text)
+
+    def conditions(self, table: Table) -> list[str]:
+        items, _ = split(self.engine.text_of(table), table.name)
+        parts = [
+            part for item in items
+            for kind, part in ([(kind_of(item), item)] if is_constraint(item) else clauses_of(item)[1]) if kind == "CHECK"
+        ]  # fmt: skip
+        return [text_of(part[part.index("(") + 1 : -part[::-1].index(")") - 1]) for part in parts]
+
+    def refuses(self, error: Exception) -> bool:
+        return isinstance(error, peewee.IntegrityError) or not any(word in str(error) for word in _NEWS)
+
+    def searched(self, table: str) -> list[str]:
+        found = [name for (name,) in self.engine.query(_SEARCHED, (table,))]
+        return [name for name in found if self.query(f"SELECT 1 FROM {self.engine.quote(name)} LIMIT 1 OFFSET {_FEW}")]

@@ -1,0 +1,62 @@
+"""Questions about the rows of an SQLite table, where any column may hold values of any type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from migrations.engines.rows import Rows
+from migrations.schema import ForeignKey, Table, Type
+
+_INTEGER = Type("INTEGER", "integer")
+_EXACT = "BETWEEN -(1 << 53) AND 1 << 53"  # what a float holds to the last digit
+
+
+class Values(Rows):
+    """The SQL that asks about values."""
+
+    def unconvertible(self, value: str, source: Type, target: Type) -> str:
+        kind, integer, real = f"typeof({value})", f"CAST({value} AS INTEGER)", f"CAST({value} AS REAL)"
+        whole = f"{kind} = 'text' AND CAST({integer} AS TEXT) = {value}"
+        fits = _FITS.get(target.family, "{kind} = 'text'").format(
+            v=value, kind=kind, integer=integer, real=real, whole=whole, exact=_EXACT, decimal=_decimal(value, real)
+        )
+        return f"{value} IS NOT NULL AND coalesce(NOT ({fits}), 1)"
+
+    def uncountable(self, value: str) -> str:
+        # Any type holds any value here, but an INTEGER PRIMARY KEY holds whole numbers only.
+        return f"({value} IS NULL OR {self.unconvertible(value, _INTEGER, _INTEGER)})"
+
+    def no_parent(self, values: Sequence[str], key: ForeignKey, table: Table, text: bool = False) -> str:
+        # As enforcement compares: in the parent's type and collation, which a bare value, +v, takes on.
+        if len(values) > 1:
+            return super().no_parent([f"+{value}" for value in values], key, table)
+        # A parent is looked for once a value, and not once a row; LIMIT keeps SQLite from undoing that.
+        parent, target = self.quote(key.table), self.quote(key.target[0])
+        distinct = f"SELECT DISTINCT {values[0]} AS v FROM {self.quote(table.name)} w LIMIT -1"
+        parentless = f"v IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE p.{target} = +v)"
+        return f"{values[0]} IN (SELECT v FROM ({distinct}) WHERE {parentless})"
+
+
+def _decimal(value: str, real: str) -> str:
+    """Return a condition that holds for a text that is a number whose digits, from the first that counts, a
+    float keeps."""
+    mantissa = f"substr({value}, 1, instr(lower({value}) || 'e', 'e') - 1)"
+    digits = f"length(ltrim(replace({mantissa}, '.', ''), '-+0'))"
+    kept = f"CASE WHEN {real} = 0 THEN 0 WHEN abs({real}) < 1 << 53 THEN 17 WHEN abs({real}) < 9e999 THEN 15 ELSE 0 END"
+    return f"typeof({value}) = 'text' AND {value} = {real} AND {digits} <= {kept}"
+
+
+# By family, the condition that holds for a value {v} that such a column holds without loss. A text that is
+# a number equals what it is as a float; 15 digits survive the way there and back, and below 2^53 so do the
+# up to 17 that others write of a float. Without the modifier, 30 February passes for a date.
+_FITS = {
+    "integer": "{kind} = 'integer' OR {kind} = 'real' AND {integer} = {v} OR {whole}",
+    "float": "{kind} = 'real' OR {integer} {exact} AND ({kind} = 'integer' OR {whole}) OR {decimal} AND NOT ({whole})",
+    "decimal": "{kind} IN ('integer', 'real') OR {whole} OR {decimal}",
+    "string": "{kind} IN ('text', 'integer') OR {kind} = 'real' AND CAST(CAST({v} AS TEXT) AS REAL) = {v}",
+    "date": "{kind} = 'text' AND date({v}, '+0 days') = {v}",
+    "datetime": "{kind} = 'text' AND datetime({v}, '+0 days') = replace(substr({v}, 1, 19), 'T', ' ')",
+    "time": "{kind} = 'text' AND time({v}, '+0 days') = substr({v} || ':00', 1, 8)",
+    "blob": "{kind} = 'blob'",
+    "json": "{kind} IN ('integer', 'real') OR {kind} = 'text' AND coalesce({v} <> {real}, 1) OR {whole} OR {decimal}",
+}

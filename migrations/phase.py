@@ -1,0 +1,129 @@
+"""A phase: the tables that some models declare, built upon tables that must be there.
+
+    phase = Phase("Phase 5", upon={Store: ("store_id",)}, builds=[Order, OrderLine])
+    phase.ensure(database)
+
+It keeps no history. It compares what the models declare with what the database says of itself, plans the
+changes that close the difference, applies them under a lock, and compares again: creating, completing a
+half-done run, mending drift, `check` and `--dry-run` are this one loop, stopped at different points.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import peewee
+
+from migrations.declaration import Model, demand
+from migrations.engines import engine_for
+from migrations.engines.base import logger
+from migrations.report import MigrationError, Report
+from migrations.work import Work
+
+
+class Phase:
+    """A page of the database's story: which models it builds upon, and which it builds."""
+
+    def __init__(self, title: str, *, upon: Mapping[Model, Sequence[str]], builds: Iterable[Model]) -> None:
+        """
+        :param title: what a run calls itself in the log.
+        :param upon: each model whose table must be there, with the columns demanded of it (none: only that it
+            is a table with its primary key); validated, never changed.
+        :param builds: the models whose tables are created, mended and tested, in any order.
+        :raises UnfitModels: a model has what a phase cannot take.
+        """
+        self.title, self.upon, self.builds = title, dict(upon), tuple(builds)
+        demand(self.upon, self.builds)
+        self.names = [model._meta.table_name for model in self.builds]
+        self.models: dict[str, Model] = {model._meta.table_name: model for model in [*self.upon, *self.builds]}
+
+    def __repr__(self) -> str:
+        return f"<Phase({self.title!r}, builds={', '.join(self.names)})>"
+
+    def ensure(self, database: peewee.Database, lock_timeout: float = 10.0) -> bool:
+        """Validate the schema and create or repair it if need be; return whether anything was changed.
+
+        Made for workers that start by the dozen: where there is nothing to do, it only reads the catalogue.
+
+        :param lock_timeout: seconds to wait for a lock, in all.
+        :raises MigrationError: see `run`.
+        """
+        with self._work(database, lock_timeout) as work:
+            work.migrate()
+        return work.report.status == "migrated"
+
+    def run(
+        self, database: peewee.Database, smoke_test: bool = True, statistics: bool = True, lock_timeout: float = 10.0,
+        thorough: bool = False,
+    ) -> Report:  # fmt: skip
+        """Validate, create or repair, validate again, smoke-test, count; return a `Report`.
+
+        :param database: any Peewee `Database`, or an initialised `DatabaseProxy`; left as it was found.
+        :param lock_timeout: seconds to wait for locks, in all, before giving up.
+        :param thorough: look at every row, for exact counts and orphans in columns without an index.
+        :raises MigrationError: one of its subclasses says what could not be done; nothing is half-done.
+        """
+        with self._work(database, lock_timeout) as work:
+            work.migrate()
+            work.look_for_orphans(thorough)
+            if smoke_test:
+                work.smoke_test()
+            if statistics:
+                work.count_rows(thorough)
+        return work.report
+
+    def check(self, database: peewee.Database, lock_timeout: float = 10.0, thorough: bool = False) -> Report:
+        """Return what a run would do, as `changes`; change nothing.
+
+        :raises MigrationError: where a run would refuse.
+        """
+        with self._work(database, lock_timeout) as work:
+            work.foresee(thorough)
+        return work.report
+
+    def rollback(self, database: peewee.Database, force: bool = False, lock_timeout: float = 10.0) -> Report:
+        """Drop the tables that the phase builds; fine where there is none.
+
+        :param force: drop tables that hold rows, with their rows.
+        :raises Refused: a table holds rows, others depend on it, or it is not ours to drop.
+        """
+        with self._work(database, lock_timeout) as work:
+            work.roll_back(force)
+        return work.report
+
+    def create_missing(self, database: peewee.Database, lock_timeout: float = 10.0) -> list[str]:
+        """Create the tables that are missing, leave the others whatever they look like; return their names.
+
+        :raises MigrationError: see `run`.
+        """
+        with self._work(database, lock_timeout) as work:
+            return work.create_missing()
+
+    def main(self, argv: list[str] | None = None) -> int:
+        """Run the phase's command; return its exit status."""
+        from migrations.command import main  # workers need no command line
+
+        return main(self, argv)
+
+    @contextmanager
+    def _work(self, database: peewee.Database, lock_timeout: float) -> Iterator[Work]:
+        """Yield a call at work; a failure carries the parts of the report that there are."""
+        started = time.perf_counter()
+        engine = engine_for(database, lock_timeout, self.models, self.names)
+        work = Work(engine, self.upon)
+        logger.info("%s: %s in %s", self.title, ", ".join(self.names), work.report.database)
+        try:
+            with engine.connected():
+                yield work
+            work.note(changes=work.report.changes or tuple(engine.applied), duration_ms=_since(started))
+        except MigrationError as error:
+            told = {"type": type(error).__name__, "message": str(error)}
+            work.note(status="failed", changes=tuple(engine.applied), error=told, duration_ms=_since(started))
+            error.report = work.report
+            raise
+
+
+def _since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000

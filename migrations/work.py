@@ -1,0 +1,243 @@
+"""The steps of a phase on one database, in the order of its story: look, plan, change, look again, try, count.
+
+Each takes what the one before has found, and fills in its part of the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from db.url import describe
+from migrations.comparison import Upon, compare
+from migrations.engines.base import Engine, logger
+from migrations.planning import dropped, planned
+from migrations.report import (
+    Change,
+    Difference,
+    MissingTables,
+    Refused,
+    Report,
+    SmokeTestFailed,
+    Steps,
+    UnfitTables,
+    VerificationFailed,
+)
+from migrations.schema import Schema
+
+
+class Work:
+    """One call of a phase on one database: the steps, and the report that they fill in."""
+
+    def __init__(self, engine: Engine, upon: Upon) -> None:
+        self.engine, self.upon, self.names = engine, upon, engine.builds
+        self.report = Report("up_to_date", engine.backend, describe(engine.database))
+
+    def note(self, **parts: object) -> None:
+        """Fill in parts of the report."""
+        self.report = self.report._replace(**parts)  # type: ignore[arg-type]
+
+    # -- the steps
+
+    def migrate(self) -> None:
+        """Compare, and where there are errors change under the lock, until there are none."""
+        _section("Validate")
+        schema, differences = self.engine.patiently(self._look)
+        self.note(differences=differences)
+        errors = self._to_mend(schema, differences)
+        self._tell_upon()
+        _tell(differences, mended=True)
+        if errors:
+            _section("Migrate")
+            left = self.engine.exclusively(self._converge)
+            self.note(differences=(*errors, *left), status="migrated" if self.engine.applied else "up_to_date")
+        _ok(f"{self._names_are} as declared")
+
+    def foresee(self, thorough: bool) -> None:
+        """Plan what a run would do, and do nothing of it."""
+        _section("Validate")
+        schema, differences = self.engine.patiently(self._look)
+        self.note(differences=differences)
+        changes = tuple(self.engine.patiently(lambda: self._plan(schema, differences)))
+        self.note(changes=changes, script=tuple(self.engine.script(changes)) if changes else ())
+        self._tell_upon()
+        _tell(differences)
+        self.look_for_orphans(thorough)
+        self.note(status="pending" if changes else "up_to_date")
+        if changes:
+            logger.info("a run would execute %d statement%s", len(changes), "s" * (len(changes) != 1))
+
+    def create_missing(self) -> list[str]:
+        """Create the tables that are missing, and look at no other; return their names."""
+        schema = self.engine.patiently(self.engine.read)
+        others = [f"{name} is a {table.kind}" for name, table in schema.items() if not table.kind.endswith("table")]
+        if others:
+            raise Refused(f"{' and '.join(others)}; rename or remove it, then run again")
+        if not self._missing(schema):
+            return []
+        _section("Create")
+        created = self.engine.exclusively(self._create)
+        self.note(status="migrated" if self.engine.applied else "up_to_date")
+        return created
+
+    def roll_back(self, force: bool) -> None:
+        """Drop the built tables under the lock."""
+        _section("Roll back")
+        if self._present(self.engine.patiently(self.engine.read)):
+            self.engine.exclusively(lambda: self._drop(force))
+        self.note(status="rolled_back" if self.engine.applied else "up_to_date")
+        if self.engine.applied:
+            _ok(f"{self._names_are} gone")
+        else:
+            logger.info("there is no %s", ", ".join(self.names))
+
+    def look_for_orphans(self, thorough: bool) -> None:
+        """Report the rows that violate a foreign key."""
+        if not self.engine.may_hold_orphans():
+            return
+        from migrations.orphans import orphans
+
+        found, unexamined = self.engine.patiently(lambda: orphans(self.engine.read(), self.engine, thorough))
+        _tell(found)
+        self.note(differences=(*self.report.differences, *found), unexamined=unexamined)
+
+    def smoke_test(self) -> None:
+        """Try the tables with rows that do not stay."""
+        from migrations.smoke_test import smoke_test
+
+        _section("Smoke test")
+        steps: Steps = self.engine.patiently(lambda: smoke_test(self.engine))
+        words = {True: "✓ %s", False: "✗ %s", None: "- %s: not tried"}
+        for step, held in steps.items():
+            logger.log(40 if held is False else 20 if held else 30, words[held], step)
+        self.note(smoke_test=steps)
+        if failed := [step for step, held in steps.items() if held is False]:
+            names = ", ".join(self.names)
+            raise SmokeTestFailed(f"{names} in {self.report.database} failed the smoke test: {', '.join(failed)}")
+
+    def count_rows(self, thorough: bool) -> None:
+        """Count the rows of all tables."""
+        from migrations.statistics import row_counts
+
+        _section("Statistics")
+        names = list(self.engine.models)
+        counts, estimated = self.engine.patiently(lambda: row_counts(self.engine, names, thorough))
+        width = max(17, *map(len, names))
+        for name, count in counts.items():
+            about = "~" * (name in estimated)
+            logger.info("%-*s %s%s row%s", width, name, about, f"{count:,}", "s" * (count != 1))
+        self.note(row_counts=counts, estimated=estimated)
+
+    # -- what they are made of
+
+    @property
+    def _names_are(self) -> str:
+        return f"{', '.join(self.names)} {'is' if len(self.names) == 1 else 'are'}"
+
+    def _tell_upon(self) -> None:
+        if self.upon:
+            _ok(", ".join(model._meta.table_name for model in self.upon))
+
+    def _look(self) -> tuple[Schema, tuple[Difference, ...]]:
+        schema = self.engine.read()
+        return schema, compare(schema, self.engine, self.upon)
+
+    def _present(self, schema: Schema) -> list[str]:
+        return [name for name in self.names if name in schema]
+
+    def _missing(self, schema: Schema) -> list[str]:
+        return [name for name in self.names if name not in schema]
+
+    def _to_mend(self, schema: Schema, differences: Sequence[Difference]) -> list[Difference]:
+        """Return the errors; refuse those that no run can mend, whatever the rows."""
+        errors = [each for each in differences if each.severity == "error"]
+        self._demand(errors)
+        if refused := [each.message for each in errors if each.stops is Refused]:
+            raise Refused(f"{'; '.join(refused)}; rename, convert or remove it, then run again")
+        for name in self._missing(schema) if errors else ():
+            for other in self.engine.lookalikes(name):
+                raise Refused(
+                    f"the table {other!r} differs from {name} only in case; rename one of them, then run again"
+                )
+        return errors
+
+    def _demand(self, errors: Sequence[Difference]) -> None:
+        """Refuse a database that lacks what the phase builds upon; what is missing and unfit is told together."""
+        where, names = self.report.database, " and ".join(self.names)
+        missing = [each.object for each in errors if each.stops is MissingTables]
+        unfit = [each.message for each in errors if each.stops is UnfitTables]
+        lacks = f"{where} lacks the table{'s' * (len(missing) > 1)} {', '.join(missing)}"
+        cannot = f"{where} cannot carry {names}: {'; '.join(unfit)}; mend that by hand, then run again"
+        if missing:
+            advice = f"create what is missing with: python -m db.init_db --base-only --database {where}"
+            raise MissingTables(f"{lacks}; check the URL, or {advice}" + f"; and {cannot}" * bool(unfit))
+        if unfit:
+            raise UnfitTables(cannot)
+
+    def _plan(self, schema: Schema, differences: Sequence[Difference]) -> list[Change]:
+        """Return the statements that mend the errors; refuse before the first where one cannot be."""
+        errors = self._to_mend(schema, differences)
+        if not errors:
+            return []
+        from migrations.obstacles import obstacles  # nothing to mend, nothing to import
+
+        logger.info("looking for rows that stand against the change")
+        if against := list(obstacles(errors, schema, self.engine)):
+            between = "\n  " if len(against) > 1 else " "
+            raise Refused(f"rows stand against the change, nothing was changed:{between}{between.join(against)}")
+        return self._statements(errors, schema)
+
+    def _statements(self, errors: Sequence[Difference], schema: Schema) -> list[Change]:
+        return self.engine.statements(planned(errors, schema, self.engine), schema)
+
+    def _converge(self) -> tuple[Difference, ...]:
+        """Look again under the lock, change what is left to change, look again, demand agreement."""
+        schema, differences = self._look()
+        if changes := self._plan(schema, differences):
+            self.engine.carry_out(changes)
+            _, differences = self._look()
+            if left := [each.message for each in differences if each.severity == "error"]:
+                raise VerificationFailed(f"after the changes there are still differences: {'; '.join(left)}")
+        return differences
+
+    def _create(self) -> list[str]:
+        """Create the tables that are still missing, under the lock."""
+        schema = self.engine.read()
+        missing = self._missing(schema)
+        errors = [each for each in compare(schema, self.engine, {}) if each.object in missing]
+        self.engine.carry_out(self._statements(self._to_mend(schema, errors), schema))
+        return missing
+
+    def _drop(self, force: bool) -> None:
+        schema, differences = self._look()
+        present = self._present(schema)
+        if not_ours := [each.message for each in differences if each.stops is Refused]:
+            raise Refused(f"{'; '.join(not_ours)}; this is not ours to drop")
+        if not force:
+            self._demand_empty(present)
+        if dependent := [text for name in present for text in self.engine.dependents(name)]:
+            words = f"depend{'s' * (len(dependent) == 1)} on {' and '.join(present)}; drop that first"
+            raise Refused(f"the {' and the '.join(dict.fromkeys(dependent))} {words}")
+        self.engine.carry_out(self.engine.statements(dropped(schema, self.engine), schema))
+        if left := self._present(self.engine.read()):
+            raise VerificationFailed(f"{' and '.join(left)} is still there after it was dropped")
+
+    def _demand_empty(self, tables: Iterable[str]) -> None:
+        counts = {name: rows for name in tables if (rows := self.engine.count(name))}
+        if counts:
+            told = [f"{name} holds {rows:,} row{'s' * (rows > 1)}" for name, rows in counts.items()]
+            raise Refused(f"{' and '.join(told)}; save them, or drop them too with --force")
+
+
+def _section(title: str) -> None:
+    logger.info("── %s", title)
+
+
+def _ok(text: str) -> None:
+    logger.info("✓ %s", text)
+
+
+def _tell(differences: Sequence[Difference], mended: bool = False) -> None:
+    """Tell differences; those that are about to be mended are nothing to worry about."""
+    for each in differences:
+        error = each.severity == "error"
+        logger.log(20 if error and mended else 30, "%s %s", "✗" if error else "!", each.message)

@@ -1,0 +1,130 @@
+"""A phase of another shape than the application's: a warehouse that takes orders, upon its depots.
+
+    PYTHONPATH=tests python -m another_phase --database sqlite:///warehouse.db
+
+Keys of words, of several columns and to the table itself, every kind of number, names that are words of
+SQL, every action of a foreign key; and its tables are given in an order in which none can be made.
+"""
+
+import uuid
+
+import peewee
+from peewee import (
+    SQL,
+    BigAutoField,
+    BigIntegerField,
+    BlobField,
+    BooleanField,
+    CharField,
+    CompositeKey,
+    DateField,
+    DateTimeField,
+    DecimalField,
+    DoubleField,
+    FixedCharField,
+    FloatField,
+    ForeignKeyField,
+    IntegerField,
+    SmallIntegerField,
+    TextField,
+    TimeField,
+    UUIDField,
+)
+
+from db.fields import JSONField, LastingAutoField, UniqueKey, UtcNow, utc_now
+from migrations.phase import Phase
+
+
+class Depot(peewee.Model):
+    """Where things lie; the phase is built upon it."""
+
+    code = CharField(12, primary_key=True)
+    place = CharField(80)
+    opened = DateField(null=True)
+
+    class Meta:
+        table_name = "depots"
+
+
+class Article(peewee.Model):
+    """A thing that lies there, or a part of one."""
+
+    sku = CharField(20, primary_key=True)
+    whole = ForeignKeyField("self", backref="parts", null=True, on_delete="SET NULL", on_update="CASCADE")
+    label = CharField(60)
+    barcode = FixedCharField(13, null=True)
+    price = DecimalField(10, 2, constraints=[SQL("DEFAULT 9.5")])
+    weight = DecimalField(8, 3, null=True)
+    volume = DoubleField(null=True)
+    height = FloatField(null=True)
+    active = BooleanField(constraints=[SQL("DEFAULT TRUE")])
+    sold = BigIntegerField(constraints=[SQL("DEFAULT 0")])
+    shelf = SmallIntegerField(null=True)
+    about = TextField(null=True)
+    picture = BlobField(null=True)
+    details = JSONField(null=True)
+
+    class Meta:
+        table_name = "articles"
+        indexes = ((("barcode",), True), (("label", "shelf"), False))
+        constraints = [SQL("CONSTRAINT check_price CHECK (price >= 0)")]
+
+
+class Order(peewee.Model):
+    """What a depot is to send; its table and two of its columns are words of SQL."""
+
+    id = LastingAutoField()
+    number = UUIDField(unique=True, default=uuid.uuid4)
+    depot = ForeignKeyField(Depot, backref="orders", on_delete="RESTRICT", on_update="CASCADE")
+    group = CharField(20, constraints=[SQL("DEFAULT 'it''s all'")])
+    key = IntegerField()
+    due = DateField(null=True)
+    until = TimeField(null=True)
+    placed_at = DateTimeField(default=utc_now, constraints=[UtcNow()])
+
+    class Meta:
+        table_name = "order"
+        constraints = [UniqueKey("unique_order_of_depot", "depot_id", "key")]
+
+
+class Line(peewee.Model):
+    """A line of an order, named by two columns."""
+
+    order = ForeignKeyField(Order, backref="lines", on_delete="CASCADE")
+    position = SmallIntegerField()
+    article = ForeignKeyField(Article, backref="lines", on_delete="RESTRICT", on_update="CASCADE")
+    instead = ForeignKeyField(Article, backref="instead_of", null=True, on_delete="SET NULL")
+    quantity = DecimalField(9, 3)
+
+    class Meta:
+        table_name = "order_lines"
+        primary_key = CompositeKey("order", "position")
+        constraints = [
+            SQL("CONSTRAINT check_quantity CHECK (quantity > 0)"),
+            SQL("CONSTRAINT check_position CHECK (position BETWEEN 1 AND 999)"),
+        ]
+
+
+class Movement(peewee.Model):
+    """An article that went from one place to another, once of very many times."""
+
+    id = BigAutoField()
+    article = ForeignKeyField(Article, backref="movements", on_delete="CASCADE", index=False)
+    moved = BigIntegerField()
+    at = DateTimeField()
+
+    class Meta:
+        table_name = "movements"
+
+
+Movement.add_index(Movement.article, Movement.at, name="movements_of_article")
+Movement.add_index(Movement.at, Movement.moved, unique=True, name="movements_at")
+
+UPON = (Depot,)
+BUILDS = (Line, Movement, Order, Article)
+MODELS = (*UPON, *BUILDS)
+
+phase = Phase("Warehouse", upon={Depot: ("code", "place")}, builds=BUILDS)
+
+if __name__ == "__main__":
+    raise SystemExit(phase.main())

@@ -1,0 +1,379 @@
+"""A phase of another shape than the application's: whatever state its tables are in, on every engine.
+
+What a mended database should be, says the database that Peewee makes from the models, in the server's own words.
+"""
+
+import datetime
+import decimal
+import json
+import subprocess
+import uuid
+
+import another_phase
+import pytest
+from another_phase import BUILDS, MODELS, phase
+from another_states import ROWS, TABLES, WORDS, State, cases, columns_of, insert
+from oracle import in_words, to_the_letter
+from states import ENGINES, MENDED, REFUSED, UNTOUCHED
+
+import db
+from migrations.report import MigrationError, Refused
+
+STEPS = ("insert", "select", "unique", "foreign_keys", "cascade", "cleanup")
+NAMES = [model._meta.table_name for model in BUILDS]
+on_every_engine = pytest.mark.parametrize("engine", ENGINES)
+_ORACLES = {}
+
+
+def every(*verdicts, of=cases):
+    """Parametrise over each engine, each of its states with one of the verdicts, with rows and without."""
+    return pytest.mark.parametrize(("engine", "state", "filled"), [
+        pytest.param(engine, state, filled, id=f"{engine}-{state.name}{'-with rows' * filled}".replace(" ", "_"))
+        for engine in ENGINES for state, filled in of(engine, *verdicts)
+    ])  # fmt: skip
+
+
+@pytest.fixture
+def made(world, engine, state, filled, made_by_peewee):  # noqa: ARG001 - the oracle comes before the state
+    return state.make(world(engine), filled)
+
+
+@pytest.fixture
+def made_by_peewee(world, engine):
+    """What Peewee makes of the models on this engine, asked once."""
+    if engine not in _ORACLES:
+        database, there = db.connect(world(engine).url), world(engine)
+        with database.bind_ctx(MODELS), database.connection_context():
+            database.create_tables(MODELS)
+            _ORACLES[engine] = in_words(there), to_the_letter(there)
+            database.drop_tables(MODELS)
+    return _ORACLES[engine]
+
+
+def connect(world):
+    return db.connect(world.url)
+
+
+def rows_of(world):
+    """Return the rows of each table that is there, as what they mean: sorted, by columns."""
+    there = {}
+    for name in [*TABLES]:
+        try:
+            columns = columns_of(world, name)
+        except Exception:
+            continue
+        rows = world.query("SELECT * FROM {q}{}{q}".format(name, **WORDS[world.engine]))
+        there[name] = [{column: meaning(value) for column, value in zip(columns, row)} for row in rows]
+    return there
+
+
+def meaning(value):
+    """A value by what it means: engines, drivers and types tell the same one differently."""
+    if isinstance(value, (bytes, memoryview)):
+        return bytes(value)
+    if isinstance(value, (int, float, decimal.Decimal)):
+        return float(value)
+    if isinstance(value, datetime.timedelta):
+        value = (datetime.datetime.min + value).time()
+    if isinstance(value, (dict, list)):
+        value = json.dumps(value)
+    return value if value is None else _of_text(str(value).rstrip())
+
+
+def _of_text(text):
+    for read in (float, uuid.UUID, json.loads):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return text
+
+
+def held(before, after):
+    """Whether each row is there as it was, in the columns that it had."""
+    for name, rows in before.items():
+        kept = [{column: row[column] for column in rows[0]} for row in after[name]] if rows else after[name]
+        if sorted(kept, key=str) != sorted(rows, key=str):
+            return False
+    return True
+
+
+def unlike(world, oracle, state=None):
+    """Return the words that the tables and the oracle do not share, without those of what a state keeps."""
+    words = in_words(world)
+    return {
+        f"{table}: {word}" for table in NAMES for word in {*words[table]} ^ {*oracle[0][table]}
+        if not any(_is_about(word, kept, table) for kept in (state.kept if state else ()))
+    }  # fmt: skip
+
+
+def _is_about(word, kept, table):
+    name, _, what = kept.partition(".")
+    return name == table and what in word.replace("`", "").replace('"', "")
+
+
+# -- the states
+
+
+@every(UNTOUCHED)
+def test_complete_tables_are_left_as_they_are(made, state):
+    before = made.dump()
+    report = phase.run(connect(made))
+    assert (report.status, report.changes) == ("up_to_date", ())
+    assert made.dump() == before
+    assert False not in report.smoke_test.values()
+    messages = [each.message for each in report.differences]
+    assert not state.says or any(all(part in text for part in state.says) for text in messages), messages
+
+
+@every(MENDED)
+def test_what_differs_becomes_what_peewee_makes_with_every_row(made, made_by_peewee, state):
+    rows, before = rows_of(made), made.dump()
+    foreseen = phase.check(connect(made))
+    assert (foreseen.status, made.dump()) == ("pending", before)
+    report = phase.run(connect(made))
+    assert report.status == "migrated"
+    assert report.changes == foreseen.changes
+    assert unlike(made, made_by_peewee, state) == set()
+    assert held(rows, rows_of(made))
+    assert False not in report.smoke_test.values()
+    again = phase.check(connect(made))
+    assert (again.status, again.changes) == ("up_to_date", ())
+    assert [each for each in again.differences if each.severity == "error"] == []
+
+
+@every(REFUSED)
+def test_what_cannot_be_mended_is_refused_by_name_and_nothing_changes(made, state):
+    before = made.dump()
+    with pytest.raises(MigrationError) as foreseen:
+        phase.check(connect(made))
+    with pytest.raises(MigrationError) as refusal:
+        phase.run(connect(made))
+    assert made.dump() == before
+    assert str(foreseen.value) == str(refusal.value)
+    assert all(part in str(refusal.value) for part in state.says), refusal.value
+
+
+# -- created
+
+
+@pytest.fixture
+def empty(world, engine, made_by_peewee):  # noqa: ARG001
+    return State("nothing", MENDED, dict.fromkeys(NAMES)).make(world(engine), filled=False)
+
+
+@pytest.fixture
+def complete(empty):
+    phase.run(connect(empty), smoke_test=False, statistics=False)
+    return empty
+
+
+@pytest.fixture
+def filled(complete):
+    fill(complete)
+    return complete
+
+
+def fill(world):
+    for name in TABLES:
+        insert(world, name, ROWS[name])
+
+
+@on_every_engine
+def test_what_is_created_is_to_the_letter_what_peewee_creates(world, engine, made_by_peewee):
+    there, database = world(engine), db.connect(world(engine).url)
+    with database.bind_ctx(another_phase.UPON):
+        database.create_tables(another_phase.UPON)
+    phase.run(database)
+    assert to_the_letter(there) == made_by_peewee[1]
+
+
+@on_every_engine
+def test_every_step_of_the_smoke_test_is_tried_and_holds_without_rows(complete):
+    assert phase.run(connect(complete)).smoke_test == dict.fromkeys(STEPS, True)
+
+
+@on_every_engine
+def test_every_step_of_the_smoke_test_is_tried_and_holds_beside_rows(filled):
+    before = filled.dump()
+    assert phase.run(connect(filled)).smoke_test == dict.fromkeys(STEPS, True)
+    assert filled.dump() == before
+
+
+@on_every_engine
+def test_rows_are_written_and_read_through_the_models(complete):
+    fill(complete)
+    database = connect(complete)
+    with database.bind_ctx(MODELS), database.connection_context():
+        given = {"price": decimal.Decimal("1.10"), "active": True, "sold": 2**40, "picture": b"\x00\xff"}
+        made = another_phase.Article.create(sku="N-1", label="New", details={"a": [1]}, **given)
+        read = another_phase.Article.get(sku=made.sku)
+        assert (read.price, read.sold, bytes(read.picture)) == (decimal.Decimal("1.10"), 2**40, b"\x00\xff")
+        assert (read.active, read.details) == (True, {"a": [1]})
+        sent = another_phase.Order.create(depot="north", group="x", key=9)
+        assert sent.id > 7
+        assert another_phase.Order.get(another_phase.Order.number == sent.number).key == 9
+
+
+@on_every_engine
+def test_ensure_says_whether_it_changed_something(empty):
+    assert phase.ensure(connect(empty)) is True
+    before = empty.dump()
+    assert phase.ensure(connect(empty)) is False
+    assert empty.dump() == before
+
+
+@on_every_engine
+def test_the_rows_of_each_table_are_counted(filled):
+    assert phase.run(connect(filled)).row_counts == {name: len(rows) for name, rows in ROWS.items()}
+
+
+@on_every_engine
+def test_only_what_is_missing_is_created(world, engine):
+    made = State("other than declared", MENDED, {"articles": {"label": "label VARCHAR(60)"}, "movements": None,
+                                                 "order_lines": None}).make(world(engine), filled=True)  # fmt: skip
+    before = {name: words for name, words in in_words(made).items() if name == "articles"}
+    assert sorted(phase.create_missing(connect(made))) == ["movements", "order_lines"]
+    assert in_words(made)["articles"] == before["articles"]
+    assert phase.create_missing(connect(made)) == []
+
+
+# -- by hand
+
+
+SCRIPTS = [
+    State("nothing", MENDED, dict.fromkeys(NAMES)),
+    State("rules and keys", MENDED, {
+        "articles": {"label": "label VARCHAR(60)", "check": None, "whole": None}, "movements": None,
+        "order_lines": {"primary": None, "instead": None}, "order": {"unique": None}}, without=("order_depot_id",)),
+    State("types", MENDED, {
+        "articles": {"volume": "volume VARCHAR(20)", "active": "active VARCHAR(5) NOT NULL DEFAULT '1'"},
+        "order": {"due": "due VARCHAR(10)", "group": None}, "movements": {"id": None}}),
+]  # fmt: skip
+
+
+def execute_by_hand(world, script):
+    """Execute a script with the database's own shell, as an administrator would."""
+    shells = {
+        "sqlite": ["sqlite3", "-bail", str(getattr(world, "path", ""))],
+        "postgresql": ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", world.url],
+        "mysql": ["mariadb", *_login(world)],
+    }
+    done = subprocess.run(shells[world.engine], input=script, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, ""), script
+
+
+def _login(world):
+    from urllib.parse import unquote, urlsplit
+
+    parts = urlsplit(world.url)
+    login = [f"--host={parts.hostname}", f"--port={parts.port or 3306}", f"--user={unquote(parts.username or 'root')}"]
+    return [*login, *([f"--password={unquote(parts.password)}"] if parts.password else []), parts.path[1:]]
+
+
+@every(MENDED, of=lambda engine, *_: [(state, filled) for state in SCRIPTS for filled in (False, True)])
+def test_the_script_of_a_dry_run_executed_by_hand_does_what_a_run_does(made, made_by_peewee, state, capsys):
+    by_hand_as_by_a_run(made, made_by_peewee, state, capsys)
+
+
+def by_hand_as_by_a_run(made, made_by_peewee, state, capsys):
+    rows = rows_of(made)
+    assert phase.main(["--database", made.url, "--dry-run", "-q"]) == 0
+    execute_by_hand(made, capsys.readouterr().out)
+    assert unlike(made, made_by_peewee, state) == set()
+    assert held(rows, rows_of(made))
+    assert phase.check(connect(made)).status == "up_to_date"
+
+
+@pytest.mark.exhaustive
+@every(MENDED)
+def test_the_script_of_any_dry_run_executed_by_hand_does_what_a_run_does(made, made_by_peewee, state, capsys):
+    by_hand_as_by_a_run(made, made_by_peewee, state, capsys)
+
+
+# -- back
+
+
+@on_every_engine
+def test_tables_are_dropped_in_the_order_of_their_references(complete):
+    report = phase.rollback(connect(complete))
+    assert report.status == "rolled_back"
+    dropped = [each.description.removeprefix("drop table ") for each in report.changes]
+    assert sorted(dropped) == sorted(NAMES)
+    for child, parent in (("order_lines", "order"), ("order_lines", "articles"), ("movements", "articles")):
+        assert dropped.index(child) < dropped.index(parent)
+    assert set(in_words(complete)) <= {"depots", ""}
+
+
+@on_every_engine
+def test_tables_with_rows_are_not_dropped_and_all_are_named(filled):
+    before = filled.dump()
+    with pytest.raises(Refused) as refusal:
+        phase.rollback(connect(filled))
+    assert all(f"{name} holds 3 rows" in str(refusal.value) for name in NAMES)
+    assert filled.dump() == before
+
+
+@on_every_engine
+def test_tables_with_rows_are_dropped_with_force_and_no_others(filled):
+    assert phase.rollback(connect(filled), force=True).status == "rolled_back"
+    assert set(in_words(filled)) <= {"depots", ""}
+    assert filled.query("SELECT count(*) FROM depots") == [(2,)]
+
+
+@on_every_engine
+def test_what_was_left_half_done_is_dropped_too(complete):
+    complete.execute("DROP TABLE order_lines")
+    assert len(phase.rollback(connect(complete)).changes) == 3
+    assert phase.rollback(connect(complete)).status == "up_to_date"
+
+
+@on_every_engine
+def test_a_run_after_a_rollback_starts_afresh(complete, made_by_peewee):
+    phase.rollback(connect(complete))
+    assert phase.run(connect(complete)).status == "migrated"
+    assert unlike(complete, made_by_peewee) == set()
+
+
+@on_every_engine
+@pytest.mark.parametrize(("what", "statement"), [
+    ("table invoices", "CREATE TABLE invoices (article VARCHAR(20), FOREIGN KEY (article) REFERENCES articles (sku))"),
+    ("view totals", "CREATE VIEW totals AS SELECT sum(quantity) AS quantity FROM order_lines"),
+])  # fmt: skip
+def test_tables_that_others_depend_on_are_not_dropped(complete, what, statement):
+    complete.execute(statement)
+    before = complete.dump()
+    with pytest.raises(Refused, match=what):
+        phase.rollback(connect(complete), force=True)
+    assert complete.dump() == before
+
+
+# -- in the caller's transaction
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_in_the_callers_transaction_all_of_it_is_undone_with_it(empty):
+    before, database = empty.dump(), connect(empty)
+    with database.connection_context():
+        with database.atomic() as transaction:
+            assert phase.run(database).status == "migrated"
+            transaction.rollback()
+        assert empty.dump() == before
+        with database.atomic():
+            assert phase.ensure(database) is True
+    assert phase.check(connect(empty)).status == "up_to_date"
+
+
+@pytest.mark.parametrize("engine", ["mysql"])
+def test_in_the_callers_transaction_what_would_commit_it_is_refused(empty):
+    before, database = empty.dump(), connect(empty)
+    with database.connection_context(), database.atomic(), pytest.raises(Refused, match="transaction"):
+        phase.run(database)
+    assert empty.dump() == before
+
+
+@on_every_engine
+def test_in_the_callers_transaction_a_complete_database_is_fine(filled):
+    database = connect(filled)
+    with database.connection_context(), database.atomic():
+        assert phase.run(database).status == "up_to_date"

@@ -1,0 +1,486 @@
+"""MariaDB and any model: every kind of column and key, told apart to the letter, mended or refused by name."""
+
+import contextlib
+import re
+import uuid
+
+import peewee
+import pytest
+from engines.servers import COMPLETE, another, url_of
+from peewee import SQL
+
+import db
+from db.fields import FloatField, JSONField, UniqueKey, UtcNow
+from migrations import phase_4_5
+from migrations.phase import Phase
+
+
+@pytest.fixture
+def engine():
+    return "mysql"
+
+
+@pytest.fixture
+def empty(world):
+    """A database without any table."""
+    return world("mysql")
+
+
+class Region(peewee.Model):
+    code = peewee.FixedCharField(3, primary_key=True)
+    name = peewee.CharField(100, unique=True)
+
+
+class Shelf(peewee.Model):
+    id = peewee.BigAutoField()
+    region = peewee.ForeignKeyField(Region, on_delete="RESTRICT", on_update="CASCADE")
+    above = peewee.ForeignKeyField("self", null=True, on_delete="SET NULL")
+    order = peewee.SmallIntegerField(constraints=[SQL("DEFAULT -1")])  # a reserved word
+    price = peewee.DecimalField(12, 4, constraints=[SQL("DEFAULT 0.5")])
+    active = peewee.BooleanField(constraints=[SQL("DEFAULT TRUE")])
+    label = peewee.CharField(20, constraints=[SQL(r"DEFAULT 'it''s \ new'")])
+    made = peewee.DateField(null=True)
+    opens = peewee.TimeField(null=True)
+    stamp = peewee.DateTimeField(constraints=[UtcNow()])
+    ratio = peewee.DoubleField(null=True)
+    weight = FloatField(null=True)
+    note = peewee.TextField(null=True)
+    picture = peewee.BlobField(null=True)
+    uid = peewee.UUIDField(null=True, index=True)
+    raw = peewee.BinaryUUIDField(null=True)
+    data = JSONField(null=True)
+
+    class Meta:
+        constraints = [
+            SQL("CONSTRAINT shelf_price CHECK (price >= 0)"),
+            UniqueKey("shelf_place", "region_id", "order"),
+        ]
+        indexes = ((("made", "opens"), False),)
+
+
+class Line(peewee.Model):
+    shelf = peewee.ForeignKeyField(Shelf, on_delete="CASCADE")
+    number = peewee.IntegerField()
+    count = peewee.BigIntegerField(null=True)
+
+    class Meta:
+        primary_key = peewee.CompositeKey("shelf", "number")
+
+
+MODELS = (Region, Shelf, Line)
+SHELVES = Phase("Shelves", upon={}, builds=MODELS[::-1])
+TABLES = ("region", "shelf", "line")
+
+
+@pytest.fixture
+def shelves(empty):
+    """The tables of a phase of every kind of column, and the database."""
+    database = db.connect(empty.url)
+    assert SHELVES.run(database).status == "migrated"
+    return empty, database
+
+
+def shown(world, table):
+    """Return what the server shows of a table, without the names of its foreign keys and the next number."""
+    text = world.query(f"SHOW CREATE TABLE `{table}`")[0][1]
+    text = re.sub(r" AUTO_INCREMENT=\d+|CONSTRAINT `\w+` (?=FOREIGN)", "", text)
+    return sorted(line.strip(" ,") for line in text.splitlines())
+
+
+def made_by_peewee(world):
+    world.clear()
+    database = db.connect(world.url)
+    with database.connection_context(), database.bind_ctx(MODELS):
+        database.create_tables(MODELS)
+    return {table: shown(world, table) for table in TABLES}
+
+
+def test_tables_of_every_kind_are_those_that_peewee_makes(shelves):
+    world, database = shelves
+    ours = {table: shown(world, table) for table in TABLES}
+    literal, escaped = r"'it''s \ new'", r"'it''s \\ new'"
+    theirs = made_by_peewee(world)  # which forgets that a backslash means something in MariaDB's strings
+    theirs["shelf"] = [line.replace("'it''s  new'", escaped) for line in theirs["shelf"]]
+    assert literal in str(Shelf.label.constraints[0].sql)
+    assert ours == theirs
+
+
+def test_every_kind_of_column_is_recognised(shelves):
+    world, database = shelves
+    before = world.dump()
+    report = SHELVES.run(database)
+    assert (report.status, report.differences, report.changes) == ("up_to_date", (), ())
+    assert all(report.smoke_test.values())
+    assert world.dump() == before
+
+
+def test_rolling_back_drops_all_in_the_right_order(shelves):
+    world, database = shelves
+    SHELVES.rollback(database)
+    assert world.query("SHOW TABLES") == []
+
+
+WRONG = {
+    "a narrower integer": ("shelf", "MODIFY `order` TINYINT NOT NULL DEFAULT -1"),
+    "a narrower decimal": ("shelf", "MODIFY price DECIMAL(8, 4) NOT NULL DEFAULT 0.5"),
+    "a decimal of another scale": ("shelf", "MODIFY price DECIMAL(12, 2) NOT NULL DEFAULT 0.5"),
+    "a string that is not fixed": ("line", "MODIFY count VARCHAR(20)"),
+    "a float for a double": ("shelf", "MODIFY ratio FLOAT"),
+    "a rounded float": ("shelf", "MODIFY weight FLOAT(7, 4)"),
+    "JSON without its check": ("shelf", "MODIFY data LONGTEXT"),
+    "text for a blob": ("shelf", "MODIFY picture TEXT"),
+    "a timestamp": ("shelf", "MODIFY stamp TIMESTAMP NOT NULL DEFAULT (UTC_TIMESTAMP())"),
+    "a time as text": ("shelf", "MODIFY opens VARCHAR(8)"),
+    "a default of another value": ("shelf", "ALTER COLUMN price SET DEFAULT 0.25"),
+    "a check missing": ("shelf", "DROP CONSTRAINT shelf_price"),
+    "an index missing": ("shelf", "DROP INDEX shelf_made_opens"),
+    "UNIQUE missing": ("shelf", "ADD INDEX (region_id), DROP INDEX shelf_place"),
+    "a composite key the other way round": (
+        "line", "ADD INDEX (shelf_id), DROP PRIMARY KEY, ADD PRIMARY KEY (number, shelf_id)"),
+    "no primary key": ("line", "ADD INDEX (shelf_id), DROP PRIMARY KEY"),
+    "a key to itself of another action": (
+        "shelf", "DROP FOREIGN KEY shelf_ibfk_2, ADD FOREIGN KEY (above_id) REFERENCES shelf (id) ON DELETE CASCADE"),
+    "an update that cascades no more": (
+        "shelf", "DROP FOREIGN KEY shelf_ibfk_1, ADD FOREIGN KEY (region_id) REFERENCES region (code)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [False, True])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_whatever_is_wrong_is_mended(shelves, wrong, rows):
+    world, database = shelves
+    wanted = {table: shown(world, table) for table in TABLES}
+    if rows:
+        world.execute(
+            "INSERT INTO region VALUES ('EU', 'Europe')",
+            "INSERT INTO shelf (id, region_id, `order`, opens, ratio, weight, data, picture, stamp) "
+            "VALUES (7, 'EU', 1, '08:30:00', 0.25, 0.5, '[1]', 'x', '2025-01-01 10:00:00')",
+            "INSERT INTO line VALUES (7, 1, 12)",
+        )
+    before = {table: world.query(f"SELECT * FROM {table}") for table in TABLES}
+    table, change = WRONG[wrong]
+    world.execute("SET time_zone = '+00:00'", f"ALTER TABLE {table} {change}")
+    assert SHELVES.check(database).status == "pending"
+    report = SHELVES.run(database)
+    assert (report.status, all(report.smoke_test.values())) == ("migrated", True)
+    assert SHELVES.run(database).status == "up_to_date"
+    again = {name: [line for line in shown(world, name) if "FOREIGN" not in line] for name in TABLES}
+    assert _meant(again, wrong) == _meant(wanted, wrong)
+    assert {name: world.query(f"SELECT * FROM {name}") for name in TABLES} == before
+
+
+def _meant(shown, wrong):
+    """What is there by name, where a mend may leave an index more, or a wider type."""
+    words = {"a rounded float": ("float", "double"), "a composite key the other way round": ("  ", " ")}
+    old, new = words.get(wrong, ("", ""))
+    extra = ("KEY `shelf_id`", "KEY `region_id`")
+    return {
+        name: sorted(line.replace(old, new) for line in lines if "FOREIGN" not in line and not line.startswith(extra))
+        for name, lines in shown.items()
+    }
+
+
+LOSSY = {
+    "an integer": ("line", "count", "VARCHAR(30)", "'007'"),
+    "a decimal": ("shelf", "price", "DECIMAL(20, 8) NOT NULL DEFAULT 0.5", "0.12345678"),
+    "a time": ("shelf", "opens", "VARCHAR(30)", "'half past'"),
+    "a JSON": ("shelf", "data", "LONGTEXT", "'{'"),
+    "a boolean": ("shelf", "active", "VARCHAR(10)", "'yes'"),
+}
+
+
+@pytest.mark.parametrize("what", LOSSY)
+def test_a_value_that_would_be_lost_is_refused_by_name(shelves, what):
+    world, database = shelves
+    table, column, type_, value = LOSSY[what]
+    world.execute(
+        f"ALTER TABLE {table} MODIFY {column} {type_}", "INSERT INTO region VALUES ('EU', 'Europe')",
+        "INSERT INTO shelf (id, region_id) VALUES (7, 'EU')", "INSERT INTO line VALUES (7, 1, NULL)",
+        f"UPDATE {table} SET {column} = {value}",
+    )  # fmt: skip
+    before = world.dump()
+    with pytest.raises(phase_4_5.Refused, match=rf"{table}\.{column}"):
+        SHELVES.run(database)
+    assert world.dump() == before
+
+
+def test_a_default_that_another_type_does_not_take_is_refused_by_name(shelves):
+    world, database = shelves
+    world.execute("ALTER TABLE line MODIFY count VARCHAR(20) DEFAULT 'none'")
+    before = world.dump()
+    for look in (SHELVES.check, SHELVES.run):
+        with pytest.raises(phase_4_5.Refused, match=r"line\.count.*DEFAULT 'none'"):
+            look(database)
+    assert world.dump() == before
+
+
+# -- what InnoDB asks of keys
+
+
+def referring(name, parent, **options):
+    """A phase that builds one table, whose `parent` refers to a table built upon."""
+    meta = type("Meta", (), {"table_name": "child"})
+    child = type("Child", (peewee.Model,), {"parent": peewee.ForeignKeyField(parent, **options), "Meta": meta})
+    return Phase(name, upon={parent: ()}, builds=[child])
+
+
+class Owner(peewee.Model):
+    id = peewee.AutoField()
+
+
+class Code(peewee.Model):
+    id = peewee.CharField(20, primary_key=True)
+
+
+@pytest.mark.parametrize("type_", ["INT", "INT UNSIGNED", "BIGINT", "BIGINT UNSIGNED"])
+def test_a_key_takes_the_size_and_the_sign_of_its_parents(empty, type_):
+    empty.execute(f"CREATE TABLE owner (id {type_} AUTO_INCREMENT PRIMARY KEY)", "INSERT INTO owner VALUES (1)")
+    phase, database = referring("Owners", Owner), db.connect(empty.url)
+    assert phase.run(database).status == "migrated"
+    assert phase.run(database).status == "up_to_date"
+    empty.execute("DROP TABLE child", "CREATE TABLE child (id INT AUTO_INCREMENT PRIMARY KEY, parent_id INT NOT NULL)",
+                  "INSERT INTO child VALUES (1, 1)")  # fmt: skip
+    assert phase.run(database).status == "migrated"
+    assert empty.query("SELECT * FROM child") == [(1, 1)]
+    assert phase.run(database).status == "up_to_date"
+
+
+def test_a_parent_that_is_narrower_than_the_model_is_refused_by_name(empty):
+    empty.execute("CREATE TABLE owner (id SMALLINT AUTO_INCREMENT PRIMARY KEY)")
+    with pytest.raises(phase_4_5.Refused, match=r"child\.parent_id.*owner\.id.*smallint"):
+        referring("Owners", Owner).check(db.connect(empty.url))
+
+
+def test_no_key_refers_to_a_partitioned_table(empty):
+    empty.execute("CREATE TABLE owner (id INT AUTO_INCREMENT PRIMARY KEY) PARTITION BY HASH (id) PARTITIONS 2")
+    for look in ("check", "run"):
+        with pytest.raises(phase_4_5.Refused, match=r"child\.parent_id.*owner.*partitioned"):
+            getattr(referring("Owners", Owner), look)(db.connect(empty.url))
+    assert empty.query("SHOW TABLES") == [("owner",)]
+
+
+def test_a_table_that_is_merely_validated_may_be_partitioned(fresh):
+    fresh.execute(
+        "DROP TABLE historical_sales",
+        "CREATE TABLE historical_sales (sale_id VARCHAR(50) NOT NULL, week_start_date DATE NOT NULL, category_id "
+        "VARCHAR(50) NOT NULL, store_id VARCHAR(50) NOT NULL, units_sold INTEGER NOT NULL, PRIMARY KEY (sale_id)) "
+        "PARTITION BY KEY (sale_id) PARTITIONS 4",
+    )
+    database = db.connect(fresh.url)
+    assert phase_4_5.run(database).status == "migrated"
+    assert phase_4_5.run(database).status == "up_to_date"
+
+
+def indexed(field, **options):
+    meta = type("Meta", (), {"table_name": "child"})
+    child = type("Child", (peewee.Model,), {"value": field, "Meta": meta, **options})
+    return Phase("Indexed", upon={}, builds=[child])
+
+
+@pytest.mark.parametrize("field", [peewee.CharField(1000, index=True), peewee.CharField(1000, primary_key=True)])
+def test_a_key_that_the_server_would_cut_short_is_refused_by_name(empty, field):
+    for look in ("check", "run"):
+        with pytest.raises(phase_4_5.Refused, match=r"child\.value.*too long"):
+            getattr(indexed(field.clone()), look)(db.connect(empty.url))
+    assert empty.query("SHOW TABLES") == []
+
+
+def test_a_unique_key_of_any_length_is_kept_whole(empty):
+    phase, database = indexed(peewee.CharField(1000, unique=True)), db.connect(empty.url)
+    assert phase.run(database).status == "migrated"
+    assert phase.run(database).status == "up_to_date"
+    empty.execute("ALTER TABLE child DROP INDEX child_value", "INSERT INTO child (value) VALUES ('a')")
+    assert phase.run(database).status == "migrated"
+
+
+def test_a_second_column_that_counts_is_refused_by_name(complete):
+    complete.execute("DELETE FROM weekly_actuals", "ALTER TABLE weekly_actuals DROP COLUMN id, "
+                     "ADD COLUMN code INT NOT NULL AUTO_INCREMENT PRIMARY KEY")  # fmt: skip
+    before = complete.dump()
+    for look in (phase_4_5.check, phase_4_5.run):
+        with pytest.raises(phase_4_5.Refused, match=r"weekly_actuals\.code"):
+            look(db.connect(complete.url))
+    assert complete.dump() == before
+
+
+# -- generated columns
+
+
+def test_a_virtual_column_is_refused_by_name_before_anything_happens(complete):
+    complete.execute("ALTER TABLE weekly_actuals DROP COLUMN variance_pct, DROP INDEX idx_weekly_actuals_date, "
+                     "ADD COLUMN variance_pct DOUBLE AS (actual_units_sold / 100) VIRTUAL")  # fmt: skip
+    before = complete.dump()
+    for look in (phase_4_5.check, phase_4_5.run):
+        with pytest.raises(phase_4_5.Refused, match=r"variance_pct.*VIRTUAL"):
+            look(db.connect(complete.url))
+    assert complete.dump() == before
+
+
+def test_a_stored_column_becomes_a_plain_one_with_its_values(complete):
+    complete.execute("ALTER TABLE weekly_actuals DROP COLUMN variance_pct, "
+                     "ADD COLUMN variance_pct DOUBLE AS (actual_units_sold / 100) STORED")  # fmt: skip
+    before = complete.query("SELECT id, variance_pct FROM weekly_actuals ORDER BY id")
+    assert phase_4_5.run(db.connect(complete.url)).status == "migrated"
+    assert complete.query("SELECT id, variance_pct FROM weekly_actuals ORDER BY id") == before
+    complete.execute("UPDATE weekly_actuals SET variance_pct = 0.5")
+
+
+# -- FLOAT is what the server understands by it
+
+
+@pytest.mark.parametrize("type_", ["FLOAT", "DOUBLE"])
+def test_a_float_of_either_width_is_as_declared(complete, type_):
+    complete.execute(f"ALTER TABLE weekly_actuals MODIFY variance_pct {type_}")
+    complete.execute("UPDATE weekly_actuals SET variance_pct = 0.071")
+    assert phase_4_5.run(db.connect(complete.url)).changes == ()
+    assert complete.query("SELECT DISTINCT variance_pct FROM weekly_actuals") == [(0.071,)]
+
+
+def test_text_of_a_float_keeps_every_digit(complete):
+    complete.execute("ALTER TABLE weekly_actuals MODIFY variance_pct VARCHAR(30)",
+                     "UPDATE weekly_actuals SET variance_pct = '0.056910569105691054'")  # fmt: skip
+    assert phase_4_5.run(db.connect(complete.url)).status == "migrated"
+    assert complete.query("SELECT DISTINCT variance_pct FROM weekly_actuals") == [(0.056910569105691054,)]
+
+
+# -- what is a user's own
+
+
+TRICKY = "COMMENT 'NOT NULL DEFAULT 7, CHECK (it) COMMENT ''quoted'' \\\\ `x`'"
+
+
+@pytest.mark.parametrize(
+    ("column", "wrong", "right"),
+    [
+        ("week_number", f"INT NULL DEFAULT 5 {TRICKY} CHECK (week_number > 0 AND 'NOT NULL' <> ')')",
+         f"int(11) NOT NULL DEFAULT 5 {TRICKY} CHECK (`week_number` > 0 and 'NOT NULL' <> ')')"),
+        ("week_number", f"SMALLINT NULL DEFAULT (3 + 4) {TRICKY}", f"int(11) NOT NULL DEFAULT (3 + 4) {TRICKY}"),
+        ("forecast_units_sold", f"BIGINT NOT NULL DEFAULT 4 {TRICKY}", f"bigint(20) DEFAULT 4 {TRICKY}"),
+        ("uploaded_at", f"DATETIME(3) NULL DEFAULT '2000-01-01' ON UPDATE CURRENT_TIMESTAMP(3) {TRICKY}",
+         f"datetime(3) DEFAULT utc_timestamp() ON UPDATE current_timestamp(3) {TRICKY}"),
+    ],
+)  # fmt: skip
+def test_a_modify_keeps_all_that_is_not_to_change(complete, column, wrong, right):
+    complete.execute("DELETE FROM weekly_actuals", f"ALTER TABLE weekly_actuals MODIFY {column} {wrong}")
+    phase_4_5.run(db.connect(complete.url), smoke_test=False)
+    text = complete.query("SHOW CREATE TABLE weekly_actuals")[0][1]
+    (line,) = [line.strip(" ,") for line in text.splitlines() if line.startswith(f"  `{column}`")]
+    assert line == f"`{column}` {right}"
+
+
+def test_a_users_collation_stays_where_no_key_needs_another(empty):
+    class Word(peewee.Model):
+        text = peewee.CharField(50)
+
+    phase, database = Phase("Words", upon={}, builds=[Word]), db.connect(empty.url)
+    phase.run(database)
+    empty.execute("ALTER TABLE word MODIFY text VARCHAR(20) COLLATE utf8mb4_bin")
+    assert phase.run(database).status == "migrated"
+    assert "`text` varchar(50) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL" in shown(empty, "word")
+
+
+def test_a_chain_of_keys_takes_its_first_parents_collation(empty):
+    class Middle(peewee.Model):
+        id = peewee.ForeignKeyField(Code, column_name="id", primary_key=True)
+
+    class Last(peewee.Model):
+        middle = peewee.ForeignKeyField(Middle)
+
+    phase, database = Phase("Chain", upon={Code: ()}, builds=[Last, Middle]), db.connect(empty.url)
+    empty.execute("CREATE TABLE code (id VARCHAR(20) COLLATE latin1_bin PRIMARY KEY)")
+    phase.run(database)
+    assert "`middle_id` varchar(20) CHARACTER SET latin1 COLLATE latin1_bin NOT NULL" in shown(empty, "last")
+    empty.execute("SET foreign_key_checks = 0", "ALTER TABLE last DROP FOREIGN KEY last_ibfk_1, "
+                  "MODIFY middle_id VARCHAR(20) COLLATE utf8mb4_bin NOT NULL")  # fmt: skip
+    assert phase.run(database).status == "migrated"
+    assert phase.run(database).status == "up_to_date"
+
+
+# -- a text that is the same means the same table
+
+
+ALTERS = (
+    "ADD COLUMN z INT", "MODIFY v BIGINT", "MODIFY v INT UNSIGNED", "MODIFY v INT ZEROFILL", "MODIFY v INT NOT NULL",
+    "MODIFY v INT DEFAULT 3", "ALTER COLUMN v SET DEFAULT 4", "ALTER COLUMN e DROP DEFAULT", "MODIFY v INT COMMENT 'x'",
+    "MODIFY v INT INVISIBLE", "MODIFY v INT CHECK (v > 0)", "DROP COLUMN v, ADD COLUMN v INT AS (p + 1) VIRTUAL",
+    "MODIFY s VARCHAR(60)", "MODIFY s VARCHAR(50) COLLATE utf8mb4_bin", "MODIFY s VARCHAR(50) CHARACTER SET latin1",
+    "MODIFY s CHAR(50)", "MODIFY s TEXT", "MODIFY s JSON", "MODIFY s VARBINARY(50)", "MODIFY s ENUM('a', 'b')",
+    "MODIFY t DATETIME(6)", "MODIFY t TIMESTAMP NULL", "MODIFY t DATETIME DEFAULT (UTC_TIMESTAMP())",
+    "MODIFY t DATETIME DEFAULT CURRENT_TIMESTAMP", "MODIFY t DATETIME ON UPDATE CURRENT_TIMESTAMP", "MODIFY t DATE",
+    "MODIFY d DECIMAL(12, 5)", "MODIFY d DECIMAL(10, 4)", "MODIFY f DOUBLE", "MODIFY f FLOAT(7, 4)",
+    "MODIFY id INT NOT NULL", "MODIFY id BIGINT NOT NULL AUTO_INCREMENT", "CHANGE v w INT", "DROP COLUMN v",
+    "MODIFY v INT AFTER s", "ADD INDEX (s)", "ADD INDEX (s(5))", "ADD INDEX (s DESC)", "ADD INDEX (s, v)",
+    "ADD UNIQUE (v)", "ADD UNIQUE INDEX vs (v, s)", "DROP INDEX own", "DROP INDEX own, ADD INDEX own (v DESC)",
+    "DROP INDEX own, ADD UNIQUE INDEX own (v)", "RENAME INDEX own TO other", "ALTER INDEX own IGNORED",
+    "DROP PRIMARY KEY, ADD INDEX (id)", "DROP PRIMARY KEY, ADD PRIMARY KEY (id, v)", "ADD FULLTEXT (s)",
+    "ADD CONSTRAINT c CHECK (v > 1)", "DROP CONSTRAINT own_check", "DROP CONSTRAINT own_check, ADD CONSTRAINT own_check "
+    "CHECK (v > 2)", "DROP FOREIGN KEY own_key", "DROP FOREIGN KEY own_key, ADD CONSTRAINT k FOREIGN KEY (p) REFERENCES "
+    "parent (id) ON DELETE CASCADE", "ADD CONSTRAINT k FOREIGN KEY (v) REFERENCES parent (id) ON UPDATE CASCADE",
+    "CONVERT TO CHARACTER SET latin1", "DEFAULT CHARACTER SET latin1", "COLLATE utf8mb4_bin", "DROP FOREIGN KEY own_key, ENGINE=MyISAM",
+    "DROP FOREIGN KEY own_key, ENGINE=Aria", "COMMENT = 'x'", "AUTO_INCREMENT = 1000", "ROW_FORMAT = COMPACT", "STATS_PERSISTENT = 1",
+    "ADD SYSTEM VERSIONING", "DROP FOREIGN KEY own_key PARTITION BY HASH (id) PARTITIONS 2", "ADD PERIOD FOR years (a, b)",
+)  # fmt: skip
+SILENT = {"AUTO_INCREMENT = 1000"}  # what is cut out of the text, or nothing at all
+
+
+@pytest.fixture
+def reader(empty):
+    """Return a function that gives the text and the meaning of a table, both as they are now."""
+    from migrations.engines import engine_for
+
+    class Target(peewee.Model):
+        pass
+
+    database = db.connect(empty.url)
+    found = engine_for(database, 1.0, {"target": Target}, ["target"])
+
+    def read():
+        with found.connected():
+            return found._texts(["target"])["target"], found.table("target")
+
+    return read
+
+
+@pytest.mark.parametrize("alter", ALTERS)
+def test_a_change_of_a_tables_meaning_changes_its_text(empty, reader, alter):
+    empty.execute(
+        "CREATE TABLE parent (id INT PRIMARY KEY)",
+        "CREATE TABLE target (id INT AUTO_INCREMENT PRIMARY KEY, v INT, s VARCHAR(50), t DATETIME, d DECIMAL(10, 5), "
+        "f FLOAT, p INT, e INT DEFAULT 7, a DATE NOT NULL DEFAULT '2025-01-01', b DATE NOT NULL DEFAULT '2026-01-01', INDEX own (v), "
+        "CONSTRAINT own_check CHECK (p > 0), CONSTRAINT own_key FOREIGN KEY (p) REFERENCES parent (id))",
+    )
+    text, meaning = reader()
+    empty.execute(f"ALTER TABLE target {alter}")
+    now, means = reader()
+    assert now != text or means == meaning
+    assert (now != text) == (alter not in SILENT)
+
+
+def test_the_same_text_in_another_database_is_looked_up_again(complete):
+    """A key to another database's table is only seen by the name before its own."""
+    database, name = db.connect(complete.url), f"other_{uuid.uuid4().hex}"
+    phase_4_5.run(database)
+    complete.execute(f"CREATE DATABASE {name}")
+    try:
+        other = url_of(complete, name=name)
+        with contextlib.closing(another(other)) as connection:
+            for table in ("categories", "store_clusters", "stores", "historical_sales", "workflows", "weekly_actuals"):
+                connection.cursor().execute(complete.query(f"SHOW CREATE TABLE {table}")[0][1])
+        assert phase_4_5.run(db.connect(other)).status == "up_to_date"
+        complete.execute(f"ALTER TABLE {name}.weekly_actuals DROP INDEX idx_weekly_actuals_date")
+        assert phase_4_5.run(db.connect(other)).status == "migrated"
+        assert phase_4_5.run(database).status == "up_to_date"
+    finally:
+        complete.execute(f"DROP DATABASE {name}")
+
+
+def test_what_was_remembered_gives_way_to_every_change(world):
+    made = world("mysql").make(COMPLETE)
+    database = db.connect(made.url)
+    for _ in range(3):
+        assert phase_4_5.run(database).status == "up_to_date"
+        made.execute("ALTER TABLE weekly_actuals DROP INDEX idx_weekly_actuals_date")
+        assert phase_4_5.run(database).status == "migrated"
+    made.execute("RENAME TABLE weekly_actuals TO kept", "CREATE VIEW weekly_actuals AS SELECT * FROM kept")
+    with pytest.raises(phase_4_5.Refused, match="view"):
+        phase_4_5.run(database)

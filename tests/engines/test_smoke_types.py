@@ -1,0 +1,234 @@
+"""The smoke test beside a column of a user's own, NOT NULL and of whatever type a server has.
+
+In a parent and in the table itself, on empty tables and beside rows: tried, and held, and nothing left.
+"""
+
+import re
+
+import peewee
+import pytest
+from engines.worlds import SQLite
+
+import db
+from migrations.phase import Phase
+
+HELD = dict.fromkeys(("insert", "select", "unique", "foreign_keys", "cascade", "cleanup"), True)
+
+
+class Owner(peewee.Model):
+    name = peewee.CharField(40, primary_key=True)
+
+    class Meta:
+        table_name = "owners"
+
+
+class Thing(peewee.Model):
+    owner = peewee.ForeignKeyField(Owner, on_delete="CASCADE")
+    label = peewee.CharField(40, unique=True)
+
+    class Meta:
+        table_name = "things"
+
+
+PHASE = Phase("Types", upon={Owner: ()}, builds=[Thing])
+
+# A type, and a value of it for a row that is there.
+POSTGRESQL = {
+    "bool": "true", "int2": "7", "int4": "7", "int8": "7", "numeric": "7.5", "numeric(3,3)": "0.25",
+    "numeric(2,0)": "42", "numeric(3,5)": "0.001", "float4": "0.1", "float8": "0.1", "money": "1.50", "oid": "7",
+    "text": "it's 100%", "varchar(3)": "abc", "bpchar": "x", "char(2)": "ab", "name": "x", '"char"': "x",
+    "bytea": "\\x00ff", "date": "infinity", "timestamp": "2020-01-01 10:00", "timestamptz": "-infinity",
+    "time": "24:00", "timetz": "10:00+02", "interval": "1 year", "interval year to month": "2 years", "uuid": "0" * 32,
+    "inet": "::1", "cidr": "10.0.0.0/8", "macaddr": "08:00:2b:01:02:03", "macaddr8": "08:00:2b:01:02:03:04:05",
+    "bit": "1", "bit(9)": "101010101", "varbit": "10", "varbit(3)": "101", "json": '{"a": "b"}', "jsonb": "[1, null]",
+    "xml": "<a/>", "tsvector": "a b", "tsquery": "a & b", "jsonpath": "$.a", "point": "(1,2)", "line": "{1,2,3}",
+    "lseg": "[(0,0),(1,2)]", "box": "(1,2),(0,0)", "path": "[(0,0),(1,1)]", "polygon": "((0,0),(1,1),(1,0))",
+    "circle": "<(0,0),5>", "pg_lsn": "0/7", "pg_snapshot": "1:1:", "txid_snapshot": "1:1:", "tid": "(0,7)",
+    "xid": "7", "xid8": "7", "cid": "7", "int2vector": "1 2", "oidvector": "1 2", "refcursor": "x",
+    "aclitem": "=r/postgres", "regclass": "pg_class", "regtype": "int4", "regproc": "now", "regprocedure": "now()",
+    "regoper": "||/", "regoperator": "+(int4,int4)", "regrole": "postgres", "regnamespace": "pg_catalog",
+    "regconfig": "simple", "regdictionary": "simple", "regcollation": '"C"',
+    "int4range": "[1,5)", "int8range": "empty", "numrange": "(,5)", "daterange": "[2020-01-01,2020-02-01)",
+    "tsrange": "empty", "tstzrange": "empty", "int4multirange": "{[1,3)}", "int8multirange": "{}",
+    "nummultirange": "{}", "datemultirange": "{}", "tsmultirange": "{}", "tstzmultirange": "{}",
+    "text[]": '{a,"b c"}', "jsonb[]": '{"{}"}', "int4[][]": "{{1}}", "uuid[]": "{}", "mood[]": "{sad}",
+    "mood": "happy", "pair": "(1,x)", "percent": "50", "code": "AB12", "shade": "#00ff00", "mood_domain": "sad",
+    "span": "[a,b)",
+}  # fmt: skip
+MARIADB = {
+    "bool": "1", "tinyint": "-7", "tinyint unsigned": "255", "smallint": "7", "mediumint": "7", "int": "7",
+    "int(5) unsigned zerofill": "7", "bigint": "7", "bigint unsigned": "18446744073709551615", "decimal": "7",
+    "decimal(3,3)": "0.25", "decimal(2,0) unsigned": "42", "decimal(65,30)": "1.5", "float": "0.1", "double": "0.1",
+    "float(5,2)": "1.25", "bit": "1", "bit(9)": "5", "bit(64)": "5",
+    "char": "x", "char(2)": "ab", "varchar(3)": "abc", "varchar(9) character set latin1": "é",
+    "varchar(9) collate utf8mb4_bin": "it's", "tinytext": "x", "text": "100%", "mediumtext": "x", "longtext": "x",
+    "binary": "x", "binary(16)": "x", "varbinary(3)": "abc", "tinyblob": "x", "blob": "x", "mediumblob": "x",
+    "longblob": "x", "enum('a','b')": "b", "enum('it''s','a,b','(')": "a,b", "set('x','y')": "x,y", "json": '{"a": 1}',
+    "date": "2020-01-01", "time": "-838:59:59", "time(6)": "10:00:00.123456", "datetime": "2020-01-01 10:00:00",
+    "datetime(6)": "2020-01-01 10:00:00.123456", "timestamp": "2020-01-01 10:00:00", "year": "2020",
+    "uuid": "00000000-0000-0000-0000-000000000007", "inet6": "::1", "inet4": "10.0.0.1",
+    "geometry": "POINT(1 2)", "point": "POINT(1 2)", "linestring": "LINESTRING(0 0,1 2)",
+    "polygon": "POLYGON((0 0,0 1,1 1,0 0))", "multipoint": "MULTIPOINT(1 2,3 4)",
+    "multilinestring": "MULTILINESTRING((0 0,1 2))", "multipolygon": "MULTIPOLYGON(((0 0,0 1,1 1,0 0)))",
+    "geometrycollection": "GEOMETRYCOLLECTION(POINT(1 2))",
+}  # fmt: skip
+SQLITE = {
+    **dict.fromkeys(["", "INTEGER", "INT", "TINYINT(1)", "UNSIGNED BIG INT", "BOOLEAN", "YEAR", "SERIAL"], "7"),
+    **dict.fromkeys(["REAL", "DOUBLE PRECISION", "FLOAT", "NUMERIC", "DECIMAL(3,3)", "MONEY"], "0.5"),
+    **dict.fromkeys(["TEXT", "VARCHAR(3)", "NVARCHAR", "CHARACTER(2)", "CLOB", "UUID", "JSON", "ENUM"], "x"),
+    **dict.fromkeys(["BLOB", "VARBINARY(9)", "BYTEA", "GEOMETRY"], "x"),
+    **dict.fromkeys(["DATE", "DATETIME", "TIMESTAMP WITH TIME ZONE", "TIME", "INTERVAL"], "2020-01-01"),
+}
+STRICT = {"INT": "7", "INTEGER": "7", "REAL": "0.5", "TEXT": "x", "BLOB": "x", "ANY": "x"}
+TYPES = {"postgresql": POSTGRESQL, "mysql": MARIADB, "sqlite": SQLITE}
+OWN_TYPES = """
+CREATE TYPE mood AS ENUM ('sad', 'it''s fine', 'happy'); CREATE TYPE pair AS (n int, t text);
+CREATE DOMAIN percent AS numeric(5,2) NOT NULL CHECK (VALUE > 0 AND VALUE < 1 OR VALUE = 50);
+CREATE DOMAIN code AS varchar(4) CHECK (length(VALUE) = 4) CHECK (upper(VALUE) = VALUE);
+CREATE DOMAIN shade AS text CHECK (VALUE IN ('#ff0000', '#00ff00')); CREATE DOMAIN mood_domain AS mood;
+CREATE TYPE span AS RANGE (subtype = text)"""
+# Columns with a condition, and a value that meets it.
+CHECKED = {
+    "share {number} NOT NULL CHECK (share > 0 AND share < 1)": "0.25",
+    "share {number} NOT NULL CHECK (share > 0.5 AND share <= 0.75)": "0.6",
+    "n INTEGER NOT NULL CHECK (n BETWEEN 2000 AND 2100)": "2020",
+    "n INTEGER NOT NULL CHECK (n < -5)": "-9",
+    "code {string} NOT NULL CHECK (length(code) = 10)": "'0123456789'",
+    "code {string} NOT NULL CHECK (length(code) BETWEEN 5 AND 8 AND upper(code) = code)": "'ABCDE'",
+    "kind {string} NOT NULL CHECK (kind IN ('a', 'it''s'))": "'a'",
+    "kind {string} NOT NULL CHECK (kind LIKE 'A%' AND length(kind) > 1)": "'Ab'",
+    "mail {string} NOT NULL CHECK (mail LIKE '%_@_%')": "'a@b'",
+    "low INTEGER NOT NULL, high INTEGER NOT NULL, CHECK (low < high)": "1, 2",
+    "low INTEGER NOT NULL CHECK (low > 3), high INTEGER NOT NULL CHECK (high < 9), CHECK (high - low = 4)": "4, 8",
+    "since DATE NOT NULL CHECK (since >= '2024-01-01'), till DATE NOT NULL, CHECK (till > since)":
+        "'2024-01-01', '2024-01-02'",
+    "maybe INTEGER CHECK (maybe IS NOT NULL AND maybe > 10)": "11",
+    "state {string} DEFAULT 'new' NOT NULL, done DATE, CHECK (state <> 'new' OR done IS NOT NULL)":
+        "'old', '2020-01-01'",
+}  # fmt: skip
+WORDS = {
+    "sqlite": {"number": "REAL", "string": "TEXT"},
+    "postgresql": {"number": "numeric(3,2)", "string": "varchar(20)"},
+    "mysql": {"number": "decimal(3,2)", "string": "varchar(20)"},
+}
+# Types of which a unique column holds one row already.
+UNIQUE = {
+    "postgresql": ["int2", "int4", "int8", "numeric(4,2)", "float8", "text", "varchar(2)", "char(3)", "uuid", "date",
+                   "timestamp", "timestamptz", "time", "timetz", "interval", "inet", "cidr", "macaddr", "bytea",
+                   "bit(9)", "varbit", "mood", "int4range", "daterange", "int4[]", "jsonb", "money", "oid",
+                   "pg_lsn", "tsvector", "name", '"char"', "pair", "code"],
+    "mysql": ["tinyint", "smallint", "smallint unsigned", "int", "bigint unsigned", "decimal(4,2)", "double",
+              "varchar(2)", "char(3)", "binary(16)", "uuid", "date", "datetime", "timestamp", "time", "year",
+              "bit(9)", "enum('a','b','c')", "inet6"],
+    "sqlite": ["INTEGER", "SMALLINT", "REAL", "DECIMAL(4,2)", "TEXT", "VARCHAR(2)", "BLOB", "DATE", "DATETIME", "UUID"],
+}  # fmt: skip
+
+UNIQUE_VALUES = {
+    "numeric(4,2)": "1", "decimal(4,2)": "1", "DECIMAL(4,2)": "1", "varchar(2)": "a", "VARCHAR(2)": "a", "char(3)": "a", "int4[]": "{1}",
+    "smallint unsigned": "1", "SMALLINT": "1", "enum('a','b','c')": "a",
+}  # fmt: skip
+KEYS = {"sqlite": "INTEGER", "mysql": "INTEGER AUTO_INCREMENT", "postgresql": "SERIAL"}
+
+
+@pytest.fixture(scope="module")
+def opened(servers, tmp_path_factory):
+    """Return a function that gives a world of an engine with an open database; all cases share them."""
+    made = {}
+
+    def get(engine):
+        if engine not in made:
+            world = SQLite(tmp_path_factory.mktemp("types") / "types.db") if engine == "sqlite" else servers(engine)
+            world.execute(*(OWN_TYPES.split(";") if engine == "postgresql" else ()), "CREATE TABLE owners (x INTEGER)")
+            made[engine] = world, db.connect(world.url)
+            made[engine][1].connect()
+        return made[engine]
+
+    yield get
+    for _, database in made.values():
+        database.close()
+
+
+def steps(opened, engine, place, columns, value=None, options="", string="VARCHAR(40)"):
+    """Return the steps of a run on two tables, one of them with further columns.
+
+    :param place: the table with those columns.
+    :param value: SQL of what a row of each table has in them; without one the tables are empty.
+    """
+    world, database = opened(engine)
+    more = {name: f"{columns}, " * (name == place) for name in ("owners", "things")}
+    world.execute(
+        "DROP TABLE IF EXISTS things",
+        "DROP TABLE owners",
+        f"CREATE TABLE owners (name {string} NOT NULL, {more['owners']}PRIMARY KEY (name)) {options}",
+        f"CREATE TABLE things (id {KEYS[engine]} PRIMARY KEY, owner_id {string} NOT NULL, label {string} NOT NULL, "
+        f"{more['things']}FOREIGN KEY (owner_id) REFERENCES owners (name) ON DELETE CASCADE) {options}",
+        "CREATE UNIQUE INDEX things_label ON things (label)",
+        "CREATE INDEX things_owner_id ON things (owner_id)",
+    )
+    if value is not None:
+        given = {name: f", {value}" * (name == place) for name in more}
+        world.execute(f"INSERT INTO owners VALUES ('me'{given['owners']})")
+        world.execute(f"INSERT INTO things VALUES (1, 'me', 'mine'{given['things']})")
+    before = rows(world)
+    report = PHASE.run(database, statistics=False)
+    assert report.changes == ()
+    assert rows(world) == before
+    return report.smoke_test
+
+
+def rows(world):
+    """Return the rows of both tables; as text where a driver does not know all values."""
+    what = "{0}::text" if world.engine == "postgresql" else "*"
+    return [world.query(f"SELECT {what.format(name)} FROM {name}") for name in ("owners", "things")]
+
+
+def quoted(engine, kind, value):
+    text = "'" + value.replace("'", "''") + "'"
+    spatial = engine == "mysql" and re.match("(multi)?(geometry|point|linestring|polygon)", kind)
+    return f"ST_GeomFromText({text})" if spatial else text if engine != "mysql" or "bit" not in kind else value
+
+
+@pytest.mark.parametrize("place", ["owners", "things"])
+@pytest.mark.parametrize("rows", ["empty", "beside rows"])
+@pytest.mark.parametrize(("engine", "kind"), [(engine, kind) for engine, kinds in TYPES.items() for kind in kinds])
+def test_a_column_of_any_type(opened, engine, kind, rows, place):
+    value = quoted(engine, kind, TYPES[engine][kind]) if rows == "beside rows" else None
+    assert steps(opened, engine, place, f"extra {kind} NOT NULL", value) == HELD
+
+
+@pytest.mark.parametrize("place", ["owners", "things"])
+@pytest.mark.parametrize("rows", ["empty", "beside rows"])
+@pytest.mark.parametrize("kind", STRICT)
+def test_a_column_of_a_strict_table(opened, kind, rows, place):
+    value = f"CAST('{STRICT[kind]}' AS {kind})" if rows == "beside rows" else None
+    assert steps(opened, "sqlite", place, f"extra {kind} NOT NULL", value, "STRICT", "TEXT") == HELD
+
+
+def test_every_built_in_type_of_postgresql_is_tried(opened):
+    world, _ = opened("postgresql")
+    takes_nothing = ("pg_node_tree", "pg_ndistinct", "pg_dependencies", "pg_mcv_list", "pg_brin_bloom_summary",
+                     "pg_brin_minmax_multi_summary", "gtsvector")  # fmt: skip
+    known = world.query(
+        "SELECT typname FROM pg_type WHERE typnamespace = 'pg_catalog'::regnamespace AND typtype IN ('b', 'r', 'm') "
+        "AND typcategory <> 'A' AND typname !~ '^_'"
+    )
+    tried = {"varchar": "varchar(3)", **{name.strip('"'): name for name in POSTGRESQL}}
+    assert {name for (name,) in known} - {*takes_nothing} <= tried.keys()
+
+
+@pytest.mark.parametrize("place", ["owners", "things"])
+@pytest.mark.parametrize("rows", ["empty", "beside rows"])
+@pytest.mark.parametrize("columns", CHECKED)
+@pytest.mark.parametrize("engine", TYPES)
+def test_a_column_with_a_condition(opened, engine, columns, rows, place):
+    value = CHECKED[columns] if rows == "beside rows" else None
+    assert steps(opened, engine, place, columns.format(**WORDS[engine]), value) == HELD
+
+
+@pytest.mark.parametrize("place", ["owners", "things"])
+@pytest.mark.parametrize("rows", ["empty", "beside rows"])
+@pytest.mark.parametrize(("engine", "kind"), [(engine, kind) for engine, kinds in UNIQUE.items() for kind in kinds])
+def test_a_unique_column_of_any_type(opened, engine, kind, rows, place):
+    known = {**TYPES[engine], **UNIQUE_VALUES}
+    value = quoted(engine, kind, known[kind]) if rows == "beside rows" else None
+    assert steps(opened, engine, place, f"extra {kind} NOT NULL UNIQUE", value) == HELD
