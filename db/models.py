@@ -11,66 +11,21 @@ checks and mends the table by what is declared here.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable, Sequence
 
 from peewee import (
     SQL,
-    AutoField,
     CharField,
-    Context,
     Database,
     DateField,
     DateTimeField,
-    DoubleField,
     ForeignKeyField,
     IntegerField,
-    JSONField,
     Model,
-    Node,
-    NodeList,
     TextField,
 )
 
-_UTC_NOW = {
-    "sqlite": "CURRENT_TIMESTAMP",  # UTC: https://sqlite.org/lang_createtable.html
-    "postgresql": "(now() AT TIME ZONE 'utc')",  # CURRENT_TIMESTAMP would be the session's local time
-    "mysql": "(UTC_TIMESTAMP())",  # CURRENT_TIMESTAMP would be the session's local time
-}
-
-
-def _backend(ctx: Context) -> str:
-    """DDL is written from a context that does not name the database; its settings give it away."""
-    if ctx.state.quote == "``":
-        return "mysql"
-    return "postgresql" if ctx.state.field_types["DATETIME"] == "TIMESTAMP" else "sqlite"
-
-
-def utc_now() -> datetime.datetime:
-    """Return the time now in UTC, naive and in whole seconds, as the database's default gives it."""
-    return datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None, microsecond=0)
-
-
-class UtcNow(Node):
-    """`DEFAULT` of a column: now, in UTC, whatever the time zone of the server or the session."""
-
-    def __sql__(self, ctx: Context) -> Context:
-        return ctx.literal("DEFAULT " + _UTC_NOW[_backend(ctx)])
-
-
-class LastingAutoField(AutoField):
-    """An auto-increment key whose values are never given out twice, on SQLite too."""
-
-    def ddl(self, ctx: Context) -> Node:
-        ddl = super().ddl(ctx)
-        return NodeList((ddl, SQL("AUTOINCREMENT"))) if _backend(ctx) == "sqlite" else ddl
-
-
-class FloatField(DoubleField):
-    """8 bytes on every backend; Peewee's own `FloatField` has 4 on a server."""
-
-    def ddl_datatype(self, ctx: Context) -> Node:
-        return SQL("FLOAT") if _backend(ctx) == "sqlite" else super().ddl_datatype(ctx)
+from db.fields import FloatField, JSONField, LastingAutoField, UniqueKey, UtcNow, utc_now
 
 
 def _created_at() -> DateTimeField:
@@ -198,8 +153,7 @@ class WeeklyActuals(Model):
 
     class Meta:
         table_name = "weekly_actuals"
-        unique_key = ("unique_workflow_week_store", ("workflow_id", "week_number", "store_id"))
-        constraints = [SQL(f"CONSTRAINT {unique_key[0]} UNIQUE ({', '.join(unique_key[1])})")]
+        constraints = [UniqueKey("unique_workflow_week_store", "workflow_id", "week_number", "store_id")]
 
     @classmethod
     def bulk_insert(
