@@ -4,7 +4,7 @@
     describe(database)  # 'postgresql://app@db.internal/fashion'
 
 Peewee's own `playhouse.db_url` builds the object; this module adds the schemes of SQLAlchemy,
-foreign key enforcement, timeouts, and errors that never quote a password.
+foreign key enforcement, timeouts, options checked before connecting, and errors that never quote a password.
 """
 
 from __future__ import annotations
@@ -14,17 +14,28 @@ import re
 
 import peewee
 
+TYPE_CHECKING = False  # as typing has it, whose import takes longer than a check of the schema
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
 DEFAULT_URL = "sqlite:///fashion_forecast.db"
 CONNECT_TIMEOUT = 10  # seconds
 _DISTRIBUTION = "fashion-forecast-migrations"
 
-# SQLAlchemy's scheme -> (Peewee's scheme, further arguments). Peewee's own pass through.
-_ALIASES = {
-    "postgresql+psycopg": ("postgresql", {"prefer_psycopg3": True}),
-    "postgresql+psycopg2": ("postgresql", {}),
-    "mysql+pymysql": ("mysql", {}),
-    "mariadb": ("mysql", {}),
-    "mariadb+pymysql": ("mysql", {}),
+_SCHEMES = {  # SQLAlchemy's, with the driver of the application -> Peewee's, whose own pass through
+    "sqlite+pysqlite": "sqlite",
+    "sqlite+aiosqlite": "sqlite",
+    "postgresql+psycopg": "postgresql",
+    "postgresql+psycopg2": "postgresql",
+    "postgresql+asyncpg": "postgresql",
+    "mysql+pymysql": "mysql",
+    "mysql+mysqldb": "mysql",
+    "mysql+aiomysql": "mysql",
+    "mariadb": "mysql",
+    "mariadb+pymysql": "mysql",
+    "mariadb+mysqldb": "mysql",
+    "mariadb+aiomysql": "mysql",
 }
 _SQLITE_OPTIONS = {"cached_statements", "check_same_thread", "detect_types", "timeout", "uri"}
 _POOL_OPTIONS = {"max_connections", "stale_timeout"}
@@ -35,90 +46,133 @@ class UnusableURL(ValueError):
 
 
 class MissingDriver(UnusableURL):
-    """The URL is sound, but the Python driver that it needs is not installed."""
+    """The URL is sound, but what it needs of Python's packages is not installed."""
 
 
 def connect(url: str | None = None) -> peewee.Database:
     """Return the unopened `Database` for a URL, with foreign keys enforced and timeouts set.
 
     :param url: Peewee's or SQLAlchemy's form; default `$DATABASE_URL`, else `DEFAULT_URL`.
-    :raises UnusableURL: unknown scheme, no database name, malformed.
-    :raises MissingDriver: names the extra to install.
+    :raises UnusableURL: unknown scheme or option, no database name, malformed.
+    :raises MissingDriver: names the extra to install, or the Peewee that is too old.
     """
+    if int(peewee.__version__.partition(".")[0]) < 4:
+        raise MissingDriver(f"Peewee 4.0 or newer is needed, not {peewee.__version__}; run: pip install -U peewee")
     url = url or os.environ.get("DATABASE_URL") or DEFAULT_URL
     scheme, separator, _ = url.partition("://")
     scheme = scheme.lower()
     if not separator:
         raise UnusableURL("the database URL has no scheme; write for example " + DEFAULT_URL)
-    if scheme in ("sqlite", "sqlite+pool"):
-        return _sqlite(url, scheme)
-    return _server(url, scheme)
+    peewee_scheme = _SCHEMES.get(scheme, scheme)
+    if peewee_scheme in ("sqlite", "sqlite+pool"):
+        return _sqlite(url, scheme, pooled=peewee_scheme == "sqlite+pool")
+    return _server(url, scheme, peewee_scheme)
 
 
-def _sqlite(url: str, scheme: str) -> peewee.SqliteDatabase:
+def _sqlite(url: str, scheme: str, pooled: bool) -> peewee.SqliteDatabase:
     location = url[len(scheme) + len("://") :]
     path, _, query = location.partition("?")
     if path and not path.startswith("/"):
         raise UnusableURL("the sqlite URL has no database name; a file takes three slashes: sqlite:///file.db")
-    options: dict = {}
+    options: dict[str, Any] = {}
     if query:
         from playhouse import db_url  # only here: it imports every other driver
 
-        options = db_url.parse(url)
+        options = db_url.parse("sqlite:///?" + query)
         options.pop("database")
         if options.pop("uri", False):
             known = {key: options.pop(key) for key in ("timeout",) if key in options}
             path = "/file:" + path[1:].removeprefix("file:")
             path += "?" + "&".join(f"{key}={value}" for key, value in options.items())
             options = {"uri": True, **known}
-        known_here = _SQLITE_OPTIONS | (_POOL_OPTIONS if scheme == "sqlite+pool" else set())
-        if unknown := options.keys() - known_here:
-            raise UnusableURL(f"the sqlite URL has the unknown option {', '.join(sorted(unknown))}")
+        _demand_known(options, _SQLITE_OPTIONS | (_POOL_OPTIONS if pooled else set()), "sqlite")
     options.setdefault("timeout", CONNECT_TIMEOUT)
     database_class = peewee.SqliteDatabase
-    if scheme == "sqlite+pool":
-        from playhouse.pool import PooledSqliteDatabase as database_class
+    if pooled:
+        from playhouse.pool import PooledSqliteDatabase
+
+        database_class = PooledSqliteDatabase
     return database_class(path[1:] or ":memory:", pragmas={"foreign_keys": 1}, **options)
 
 
-def _server(url: str, scheme: str) -> peewee.Database:
-    peewee_scheme, options = _ALIASES.get(scheme, (scheme, {}))
+def _server(url: str, scheme: str, peewee_scheme: str) -> peewee.Database:
     family = peewee_scheme.partition("+")[0]
+    options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT}
     if family in ("postgres", "postgresql", "cockroachdb"):
-        _require(peewee.psycopg or peewee.psycopg2, family, "postgresql")
-        timeouts = {"connect_timeout": CONNECT_TIMEOUT}
+        psycopg2 = _driver("psycopg2")
+        _require(_driver("psycopg") or psycopg2, family, "postgresql")
+        options["prefer_psycopg3"] = scheme == "postgresql+psycopg" or psycopg2 is None
     elif family == "mysql":
-        _require(peewee.mysql, family, "mysql")
-        timeouts = {"connect_timeout": CONNECT_TIMEOUT, "read_timeout": CONNECT_TIMEOUT}
+        _require(_driver("mysql"), family, "mysql")
+        options["read_timeout"] = CONNECT_TIMEOUT
     else:
         raise _unknown(scheme)
+    from playhouse import db_url
+
+    database_class = db_url.schemes.get(peewee_scheme)
+    if database_class is None:
+        raise _unknown(scheme)
+    given = _parsed(url, scheme, peewee_scheme)
+    if family == "mysql":
+        lifted = {"lifted": "read_timeout" not in given}
+        database_class = type(database_class.__name__, (_BoundedHandshake, database_class), lifted)
+    try:
+        database: peewee.Database = database_class(**{**options, **given})
+        _check_options(database, scheme)
+    except UnusableURL:
+        raise
+    except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:  # whatever a driver makes of them
+        named = ", ".join(sorted(given.keys() - {"database", "user", "password", "passwd", "host", "port"}))
+        raise UnusableURL(f"the {scheme} URL has an option that cannot be used ({named}): {error}") from None
+    return database
+
+
+def _parsed(url: str, scheme: str, peewee_scheme: str) -> dict[str, Any]:
+    """Return what the URL of a server says, as arguments of a Peewee database."""
     from urllib.parse import unquote, urlsplit
 
     from playhouse import db_url
 
-    if peewee_scheme not in db_url.schemes:
-        raise _unknown(scheme)
     rest = url.partition("://")[2]
     try:
-        name = urlsplit(url).path[1:]
-        if not name:  # before db_url.connect, whose message quotes the URL with its password
+        name = urlsplit(f"{peewee_scheme}://{rest}").path[1:]
+        if not name:
             raise UnusableURL(f"the {scheme} URL has no database name; write {scheme}://host/name")
         if "@" in name:  # user:1/2@host/name: half a password would go for a database's name
             raise ValueError
-        given = db_url.parse(f"{peewee_scheme}://{rest}", unquote_password=True, unquote_user=True)
-        given["database"] = unquote(name)
-        database_class = db_url.schemes[peewee_scheme]
-        if family == "mysql":
-            lifted = {"lifted": "read_timeout" not in given}
-            database_class = type(database_class.__name__, (_BoundedHandshake, database_class), lifted)
-        return database_class(**{**timeouts, **options, **given})
+        given: dict[str, Any] = db_url.parse(f"{peewee_scheme}://{rest}", unquote_password=True, unquote_user=True)
     except UnusableURL:
         raise
-    except (ValueError, TypeError):  # whose text may quote the password
+    except ValueError:  # whose text may quote the password
         raise UnusableURL(
             f"the {scheme} URL cannot be read; write {scheme}://user:password@host:port/name "
             "and percent-encode special characters in the password"
         ) from None
+    if "passwd" in given:  # a name that the drivers have given up
+        given["password"] = given.pop("passwd")
+    return {**given, "database": unquote(name)}
+
+
+def _check_options(database: peewee.Database, scheme: str) -> None:
+    """Refuse an option that the driver does not know, as far as it tells without connecting."""
+    from inspect import signature
+
+    given, mysql, psycopg = database.connect_params, _driver("mysql"), _driver("psycopg")
+    if isinstance(database, peewee.PostgresqlDatabase) and psycopg:
+        of_libpq = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
+        _demand_known(given, of_libpq | signature(psycopg.connect).parameters.keys(), scheme)
+    elif isinstance(database, peewee.MySQLDatabase) and mysql.__name__ == "pymysql":
+        _demand_known(given, set(signature(mysql.connect).parameters), scheme)
+        mysql.connect(**given, defer_connect=True)  # for their values
+
+
+def _demand_known(given: Iterable[str], known: set[str], scheme: str) -> None:
+    if unknown := sorted(set(given) - known):
+        from difflib import get_close_matches
+
+        near = get_close_matches(unknown[0], sorted(known), 5)
+        hint = f"; near it are {', '.join(near)}" if near else ""
+        raise UnusableURL(f"the {scheme} URL has the unknown option {unknown[0]!r}{hint}")
 
 
 class _BoundedHandshake:
@@ -126,8 +180,10 @@ class _BoundedHandshake:
     but that would cut off any long query, so it is lifted once connected.
     """
 
+    lifted: bool
+
     def _connect(self) -> object:
-        connection = super()._connect()
+        connection: object = super()._connect()  # type: ignore[misc]
         if self.lifted and hasattr(connection, "_read_timeout"):
             connection._read_timeout = None
         return connection
@@ -135,10 +191,15 @@ class _BoundedHandshake:
 
 def _unknown(scheme: str) -> UnusableURL:
     shown = repr(scheme) if scheme.replace("+", "").isalnum() else "***"  # it may be user:password@host
+    others = ("sqlite+pool", "postgresql", "postgres", "mysql", "cockroachdb")
     return UnusableURL(
-        f"unknown scheme {shown} in the database URL; known are sqlite, sqlite+pool, postgresql, postgres, "
-        "postgresql+psycopg, postgresql+psycopg2, mysql, mysql+pymysql, mariadb, mariadb+pymysql, cockroachdb"
+        f"unknown scheme {shown} in the database URL; known are sqlite, {', '.join(sorted({*_SCHEMES, *others}))}"
     )
+
+
+def _driver(name: str) -> Any:
+    """Return the driver that Peewee has found: psycopg, psycopg2 or mysql; None where it is not installed."""
+    return getattr(peewee, name, None)
 
 
 def _require(driver: object, family: str, extra: str) -> None:
