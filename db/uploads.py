@@ -138,10 +138,10 @@ class _Upload:
 
     def _explained(self, error: Exception, columns: Columns) -> Exception:
         """Return what to raise for a batch that the database did not take."""
-        code, text = _code(error), _text(error)
-        if code in _UNFIT or _UNFIT_SQLITE.match(text):
+        codes, text = _codes(error), _text(error)
+        if codes & _UNFIT or _UNFIT_SQLITE.match(text):
             return _refused(f"{text}; run: {self.model._made_by}")
-        if not isinstance(error, _REFUSALS) and code not in _CHECK_FAILED:
+        if not (isinstance(error, _REFUSALS) or codes & _CHECK_FAILED):
             return error
         blamed = list(islice(self._blame(columns), 5)) if isinstance(error, peewee.IntegrityError) else []
         return self._blamed(*(blamed or [self._first_refused(columns)]))
@@ -200,9 +200,9 @@ def _refused(text: str) -> UploadRefused:
     return UploadRefused(f"nothing was uploaded: {text}")
 
 
-def _code(error: Exception) -> object:
+def _codes(error: Exception) -> set[object]:
     original = getattr(error, "orig", error)
-    return getattr(original, "sqlstate", None) or getattr(original, "pgcode", None) or (*original.args, None)[0]
+    return {getattr(original, "sqlstate", None), getattr(original, "pgcode", None), *original.args[:1]}
 
 
 def _text(error: Exception) -> str:

@@ -133,7 +133,7 @@ def _bytes(field: Any, value: Any) -> bytes:
 
 def _uuid(field: Any, value: Any) -> str | bytes:
     if not isinstance(value, uuid.UUID):
-        value = uuid.UUID(bytes=value) if isinstance(value, bytes) else uuid.UUID(value)
+        value = uuid.UUID(bytes=value) if isinstance(value, bytes) else uuid.UUID(str(value))
     return value.bytes if isinstance(field, peewee.BinaryUUIDField) else value.hex
 
 
