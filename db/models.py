@@ -32,6 +32,8 @@ TYPE_CHECKING = False  # as typing has it, whose import takes longer than a chec
 if TYPE_CHECKING:
     from typing import Any
 
+    from peewee import ModelSelect
+
     from db.writers import Columns
 
 
@@ -146,6 +148,7 @@ class HistoricalSales(Uploadable):
 class Workflow(Uploadable):
     """A run of the forecast; `weekly_actuals` are the actual sales uploaded for it."""
 
+    weekly_actuals: ModelSelect[WeeklyActuals]
     workflow_id = CharField(50, primary_key=True)
     workflow_type = CharField(50)
     forecast_id = CharField(50, null=True)
@@ -178,6 +181,9 @@ class WeeklyActuals(Uploadable):
 
     _made_by = "python -m migrations.phase_4_5"
 
+    workflow_id: str  # the keys that the relations below stand for
+    store_id: str
+    category_id: str
     id = LastingAutoField()
     workflow = ForeignKeyField(Workflow, backref="weekly_actuals", on_delete="CASCADE", index=False)
     week_number = IntegerField()

@@ -117,7 +117,7 @@ class _Upload:
         found: dict[str, Any] = {}
         for key in keys:
             field = key if isinstance(key, peewee.Field) else self.model._meta.combined.get(key)
-            name = getattr(field, "column_name", None)
+            name = getattr(field, "column_name", "")
             if name not in self.columns or self.columns[name].field is not field:
                 raise _refused(f"unknown column {key!r}; known are {', '.join(self.columns)}")
             if name in found:
@@ -191,8 +191,9 @@ def _unique_keys(model: type[peewee.Model], columns: Mapping[str, Column]) -> It
         names = [primary] if isinstance(primary, str) else primary
         keys.append(tuple(meta.fields[name].column_name for name in names))
     for index in meta.fields_to_index():
-        if isinstance(index, peewee.Index) and index._unique and index._where is None:
-            keys.append(tuple(getattr(each, "column_name", "") for each in index._expressions))
+        parts: Mapping[str, Any] = vars(index)  # of an SQL of one's own, others
+        if parts.get("_unique") and parts["_where"] is None:
+            keys.append(tuple(getattr(each, "column_name", "") for each in parts["_expressions"]))
     return (key for key in keys if columns.keys() >= {*key})
 
 

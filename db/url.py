@@ -56,8 +56,9 @@ def connect(url: str | None = None) -> peewee.Database:
     :raises UnusableURL: unknown scheme or option, no database name, malformed.
     :raises MissingDriver: names the extra to install, or the Peewee that is too old.
     """
-    if int(peewee.__version__.partition(".")[0]) < 4:
-        raise MissingDriver(f"Peewee 4.0 or newer is needed, not {peewee.__version__}; run: pip install -U peewee")
+    version = str(getattr(peewee, "__version__", "0"))
+    if int(version.partition(".")[0]) < 4:
+        raise MissingDriver(f"Peewee 4.0 or newer is needed, not {version}; run: pip install -U peewee")
     url = url or os.environ.get("DATABASE_URL") or DEFAULT_URL
     scheme, separator, _ = url.partition("://")
     scheme = scheme.lower()

@@ -48,7 +48,9 @@ class Column:
     """A column that rows can fill in; `optional` where the database does it for those that do not."""
 
     def __init__(self, field: peewee.Field) -> None:
-        self.field, self.target, self.name = field, field, field.column_name
+        self.field: Any = field
+        self.target: Any = field
+        self.name: str = field.column_name
         while isinstance(self.target, peewee.ForeignKeyField):
             self.target = self.target.rel_field
         kinds = type(self.target).__mro__
@@ -132,9 +134,8 @@ def _bytes(field: Any, value: Any) -> bytes:
 
 
 def _uuid(field: Any, value: Any) -> str | bytes:
-    if not isinstance(value, uuid.UUID):
-        value = uuid.UUID(bytes=value) if isinstance(value, bytes) else uuid.UUID(str(value))
-    return value.bytes if isinstance(field, peewee.BinaryUUIDField) else value.hex
+    key = uuid.UUID(bytes=value) if isinstance(value, bytes) else uuid.UUID(str(value))
+    return key.bytes if isinstance(field, peewee.BinaryUUIDField) else key.hex
 
 
 def _json(field: Any, value: Any) -> str:

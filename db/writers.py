@@ -65,7 +65,8 @@ class _SQLite(Writer):
     def _bound(self, column: Sequence[Any]) -> Iterable[Any]:
         """Return dates and decimals as Peewee stores them; sqlite3 would call an adapter in Python for each."""
         if isinstance(next(filter(_is_given, column), None), (datetime.date, datetime.time, Decimal)):
-            return map(_known(column, lambda value: str(value) if _is_given(value) else None).__getitem__, column)
+            known = {value: str(value) if _is_given(value) else None for value in set(column)}
+            return map(known.__getitem__, column)
         return column
 
 
@@ -116,19 +117,15 @@ def writer(database: peewee.Database) -> type[Writer]:
 
 def _texts(columns: Columns, texts: Texts) -> Iterator[Iterable[str]]:
     """Return for each column the texts of its values."""
-
-    def text(value: Any) -> str:
-        return next(texts[kind] for kind in type(value).__mro__ if kind in texts)(value)
-
-    return (map(_known(column, text).__getitem__, column) for column in columns.values())
+    for column in columns.values():
+        distinct = set(column)
+        kinds = {kind: next(texts[base] for base in kind.__mro__ if base in texts) for kind in set(map(type, distinct))}
+        known = {value: kinds[type(value)](value) for value in distinct}
+        yield map(known.__getitem__, column)
 
 
 def _is_given(value: Any) -> bool:
     return value is not None
-
-
-def _known(column: Sequence[Any], function: Callable[[Any], Any]) -> dict[Any, Any]:
-    return {value: function(value) for value in set(column)}
 
 
 def _copied(text: str) -> str:
