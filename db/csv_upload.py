@@ -14,7 +14,7 @@ import json
 import os
 import sys
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NoReturn, TextIO
 
 import peewee
@@ -46,10 +46,8 @@ class _Rows:
                 raise UnusableFile(f"line 1: there is a blank beside {name!r}; put nothing but a comma between cells")
             if self.names.count(name) > 1:
                 raise UnusableFile(f"line 1: the column {name!r} is named twice")
-        fields = map(model._meta.combined.get, self.names)
-        self._convert: list[Callable[[str], object]] = [
-            json.loads if isinstance(field, JSONField) else str for field in fields
-        ]
+        fields = enumerate(map(model._meta.combined.get, self.names))
+        self._json = [position for position, field in fields if isinstance(field, JSONField)]
 
     def __iter__(self) -> Iterator[tuple[object, ...]]:
         many, row = len(self.names), 0
@@ -59,10 +57,16 @@ class _Rows:
             if len(cells) != many:
                 surplus = f": {cells[many]!r:.80} is under no name" if len(cells) > many else ""
                 raise UnusableFile(f"line {line} has {len(cells)} cells where line 1 names {many} columns{surplus}")
-            try:
-                yield tuple(convert(cell) if cell else None for convert, cell in zip(self._convert, cells))
-            except ValueError as error:
-                raise UnusableFile(f"line {line}: a cell is not JSON: {error}") from None
+            values: list[object] = [cell or None for cell in cells]
+            for position in self._json:
+                values[position] = self._parsed(line, self.names[position], cells[position])
+            yield tuple(values)
+
+    def _parsed(self, line: int, name: str, cell: str) -> object:
+        try:
+            return json.loads(cell) if cell else None
+        except ValueError:
+            raise UnusableFile(f"line {line}: {name} is {cell!r:.80}, expected JSON") from None
 
     def line(self, row: int) -> int:
         """Return the line of the file on which a row begins that was read."""
@@ -79,7 +83,7 @@ class _Rows:
         except csv.Error as error:
             raise UnusableFile(f"line {line}: {error}") from None
         except UnicodeDecodeError as error:
-            raise UnusableFile(f"after line {line - 1}: it is not UTF-8 ({error.reason})") from None
+            raise UnusableFile(f"line {line} or one below it is not UTF-8: {error.reason}") from None
 
 
 def upload(file: TextIO, model: type[Uploadable], database: peewee.Database, on_conflict: str | None = None) -> int:
@@ -141,4 +145,4 @@ def _demand_file(database: peewee.Database) -> None:
 
 
 def _opened(name: str) -> TextIO:
-    return open(sys.stdin.fileno() if name == "-" else name, encoding="utf-8-sig", newline="")
+    return open(0 if name == "-" else name, encoding="utf-8-sig", newline="")

@@ -106,7 +106,9 @@ def test_many_batches_are_one_upload(upload, world):
 
 
 def test_conflicts_refuse_all_by_name(upload, world):
-    with pytest.raises(UploadRefused, match="row 2: workflow wf_spring_2025, week_number 1, store S001.*row 4: .*store S005"):
+    with pytest.raises(
+        UploadRefused, match="row 2: workflow wf_spring_2025, week_number 1, store S001.*row 4: .*store S005"
+    ):
         upload([row("S005"), THERE, row("S006"), row("S005")])
     assert count(world) == 1
 

@@ -109,7 +109,7 @@ def database(made):
     """Every table, empty, and the models bound to it."""
     with made.connection_context(), made.bind_ctx(TABLES):
         for table in reversed(TABLES):
-            table.update({each: None for each in table._meta.refs}).execute() if table is Parcel else None
+            table.update(dict.fromkeys(table._meta.refs)).execute() if table is Parcel else None
             table.delete().execute()
         yield made
 
@@ -259,7 +259,7 @@ def test_wherever_it_stands(database, at):
 def test_defaults_of_the_model_and_of_the_database(database):
     Box.bulk_insert([{}, {"small": 1}])
     assert Box.select(Box.counted, Box.small).order_by(Box.number).tuples()[:] == [(5, None), (5, 1)]
-    assert len({at for at in stored(Box.at)}) == 1
+    assert len(set(stored(Box.at))) == 1
     Depot.bulk_insert([{"name": "a"}, {"name": "b"}])
     assert len({depot.depot_id for depot in Depot.select()}) == 2
     Parcel.bulk_insert([{"key": "a"}, {"key": "b", "order": 8}])
