@@ -105,7 +105,7 @@ def _server(url: str, scheme: str, peewee_scheme: str) -> peewee.Database:
         options["prefer_psycopg3"] = scheme == "postgresql+psycopg" or psycopg2 is None
     elif family == "mysql":
         _require(_driver("mysql"), family, "mysql")
-        options["read_timeout"] = CONNECT_TIMEOUT
+        options |= {"read_timeout": CONNECT_TIMEOUT, "charset": "utf8mb4"}  # an older Peewee's has three bytes
     else:
         raise _unknown(scheme)
     from playhouse import db_url
@@ -115,6 +115,8 @@ def _server(url: str, scheme: str, peewee_scheme: str) -> peewee.Database:
         raise _unknown(scheme)
     given = _parsed(url, scheme, peewee_scheme)
     if family == "mysql":
+        if not hasattr(peewee.MySQLDatabase, "use_concat_function"):  # an older Peewee's mode, which is not strict
+            options["sql_mode"] = "PIPES_AS_CONCAT,STRICT_TRANS_TABLES"
         lifted = {"lifted": "read_timeout" not in given}
         database_class = type(database_class.__name__, (_BoundedHandshake, database_class), lifted)
     try:

@@ -96,16 +96,23 @@ class _MySQL(Writer):
     replaces = " ON DUPLICATE KEY UPDATE {values}"
     value = "{0} = VALUES({0})"
     limit = 0  # characters of a statement: each is four bytes at most
+    lenient = ""  # the session's mode where that would bend values to fit
 
     def write(self, columns: Columns) -> None:
         rows = list(map(",".join, zip(*_texts(columns, _LITERALS))))
         if not self.limit:
-            ((packet,),) = self.database.execute_sql("SELECT @@max_allowed_packet").fetchall()
-            self.limit = int(packet) // 4 - 10_000
+            ((packet, mode),) = self.database.execute_sql("SELECT @@max_allowed_packet, @@sql_mode").fetchall()
+            self.limit, self.lenient = int(packet) // 4 - 10_000, "" if "STRICT_" in mode else f"'{mode}'"
         head, conflict = f"INSERT INTO {self.table} ({self._names(columns)}) VALUES ", self._conflict(columns)
         size, cursor = max(1, self.limit // (max(map(len, rows)) + 3)), self.database.cursor()
-        for first in range(0, len(rows), size):
-            cursor.execute(f"{head}({'),('.join(rows[first : first + size])}){conflict}")
+        try:
+            if self.lenient:
+                cursor.execute("SET sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")
+            for first in range(0, len(rows), size):
+                cursor.execute(f"{head}({'),('.join(rows[first : first + size])}){conflict}")
+        finally:
+            if self.lenient:
+                cursor.execute(f"SET sql_mode = {self.lenient}")
 
 
 def writer(database: peewee.Database) -> type[Writer]:

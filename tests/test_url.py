@@ -142,7 +142,6 @@ def test_options_of_a_server_arrive():
         ("postgresql://app:secret@host/shop?no_such_option=secret", "unknown option 'no_such_option'"),
         ("postgresql+asyncpg://app:secret@host/shop?ssl=require", "unknown option 'ssl'; near it are .*sslmode"),
         ("postgresql+pool://host/shop?max_connection=2", "unknown option 'max_connection'"),
-        ("postgresql://host/shop?isolation_level=none_such", "cannot be used .isolation_level"),
         ("mysql://app:secret@host/shop?no_such_option=secret", "unknown option 'no_such_option'"),
         ("mariadb://app:secret@host/shop?ssl_mode=1", "unknown option 'ssl_mode'; near it are .*ssl_key"),
         ("mysql://app:secret@host/shop?charset=none_such", "cannot be used .charset"),

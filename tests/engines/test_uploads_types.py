@@ -320,6 +320,21 @@ def test_a_batch_larger_than_a_statement_may_be(database):
     assert sum(len(text) for text in stored(Box.text)) == 400 * 60_000
 
 
+@pytest.mark.parametrize("made", ["mysql"], indirect=True)
+def test_a_lenient_server_does_not_bend_values(database):
+    database.execute_sql("SET sql_mode = 'PIPES_AS_CONCAT'")
+    with pytest.raises(UploadRefused, match="row 2: Out of range value for column 'small'"):
+        Box.bulk_insert([{"small": 1}, {"small": 2**17}])
+    Box.bulk_insert([{"small": 1}])
+    assert database.execute_sql("SELECT @@sql_mode").fetchall() == (("PIPES_AS_CONCAT",),)
+
+
+@pytest.mark.parametrize("made", ["mysql"], indirect=True)
+def test_whatever_peewees_version_the_mode_is_strict(database):
+    ((mode,),) = database.execute_sql("SELECT @@sql_mode").fetchall()
+    assert "STRICT_TRANS_TABLES" in mode
+
+
 def test_no_such_table_says_what_makes_it(database):
     class Nowhere(Uploadable):
         name = peewee.CharField()
