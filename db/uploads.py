@@ -208,7 +208,8 @@ def _codes(error: Exception) -> set[object]:
 
 def _text(error: Exception) -> str:
     """Return what a database says, in one line and without a number of a row that counts from elsewhere."""
-    lines = str(error.args[-1] if isinstance(error, peewee.PeeweeException) and error.args else error).splitlines()
+    said = error.args[:2] if isinstance(error, peewee.PeeweeException) else ()  # the text, or a code and the text
+    lines = str(said[-1] if said else error).splitlines()
     return re.sub(r" at row \d+$", "", lines[0]) if lines else type(error).__name__
 
 
