@@ -11,7 +11,7 @@ checks and mends the table by what is declared here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from peewee import (
     SQL,
@@ -19,6 +19,7 @@ from peewee import (
     Database,
     DateField,
     DateTimeField,
+    Field,
     ForeignKeyField,
     IntegerField,
     Model,
@@ -26,6 +27,44 @@ from peewee import (
 )
 
 from db.fields import FloatField, JSONField, LastingAutoField, UniqueKey, UtcNow, utc_now
+
+TYPE_CHECKING = False  # as typing has it, whose import takes longer than a check of the schema
+if TYPE_CHECKING:
+    from typing import Any
+
+    from peewee import ModelSelect
+
+    from db.writers import Columns
+
+
+class Uploadable(Model):
+    """A model whose table takes rows at the speed of the database."""
+
+    _made_by = "python -m db.init_db"  # the command that makes the table
+
+    @classmethod
+    def bulk_insert(
+        cls, rows: Iterable[Mapping[Any, Any] | Sequence[Any]], fields: Sequence[str | Field] = (),
+        on_conflict: str | None = None, database: Database | None = None, batch_size: int = 10_000,
+    ) -> int:  # fmt: skip
+        """Insert rows, all or none, in one transaction (the caller's, if there is one); return their number.
+
+        :param rows: any iterable of dicts by field or column name, or of tuples in the order of `fields`.
+            A column that a row leaves out, or gives as None, gets the model's default.
+        :param on_conflict: "update" replaces the rows that have the same unique key (the model's `UniqueKey`, else
+            its primary key), but for an id that counts by itself; None refuses all.
+        :param database: default the one that the model is bound to.
+        :param batch_size: rows held in memory at a time.
+        :raises db.uploads.UploadRefused: a row is malformed, is there already, or points at nothing; or the
+            table is not there, and the text says what makes it.
+        """
+        from db.uploads import bulk_insert  # workers that only migrate need none of it
+
+        return bulk_insert(cls, rows, fields, on_conflict, database, batch_size)
+
+    @classmethod
+    def _fill_in(cls, columns: Columns) -> None:
+        """Complete a batch of an upload: values by the column's name, one for each row."""
 
 
 def _created_at() -> DateTimeField:
@@ -37,7 +76,7 @@ def _one_of(name: str, column: str, *values: str) -> SQL:
     return SQL(f"CONSTRAINT {name} CHECK ({column} IN ({quoted}))")
 
 
-class Category(Model):
+class Category(Uploadable):
     """A product category with its season."""
 
     category_id = CharField(50, primary_key=True)
@@ -54,7 +93,7 @@ class Category(Model):
         constraints = [_one_of("check_archetype", "archetype", "FASHION_RETAIL", "STABLE_CATALOG", "CONTINUOUS")]
 
 
-class StoreCluster(Model):
+class StoreCluster(Uploadable):
     """A group of stores of one fashion tier."""
 
     cluster_id = CharField(50, primary_key=True)
@@ -68,7 +107,7 @@ class StoreCluster(Model):
         constraints = [_one_of("check_fashion_tier", "fashion_tier", "PREMIUM", "MAINSTREAM", "VALUE")]
 
 
-class Store(Model):
+class Store(Uploadable):
     """A store and what the forecast knows of it."""
 
     store_id = CharField(50, primary_key=True)
@@ -91,7 +130,7 @@ class Store(Model):
         ]
 
 
-class HistoricalSales(Model):
+class HistoricalSales(Uploadable):
     """Units sold of a category in a store and a week, as the forecast was trained on."""
 
     sale_id = CharField(100, primary_key=True)
@@ -106,9 +145,10 @@ class HistoricalSales(Model):
         constraints = [SQL("CONSTRAINT check_units_sold CHECK (units_sold >= 0)")]
 
 
-class Workflow(Model):
+class Workflow(Uploadable):
     """A run of the forecast; `weekly_actuals` are the actual sales uploaded for it."""
 
+    weekly_actuals: ModelSelect[WeeklyActuals]
     workflow_id = CharField(50, primary_key=True)
     workflow_type = CharField(50)
     forecast_id = CharField(50, null=True)
@@ -136,9 +176,14 @@ class Workflow(Model):
         ]
 
 
-class WeeklyActuals(Model):
+class WeeklyActuals(Uploadable):
     """Actual sales of a store in a week of a workflow, for variance monitoring."""
 
+    _made_by = "python -m migrations.phase_4_5"
+
+    workflow_id: str  # the keys that the relations below stand for
+    store_id: str
+    category_id: str
     id = LastingAutoField()
     workflow = ForeignKeyField(Workflow, backref="weekly_actuals", on_delete="CASCADE", index=False)
     week_number = IntegerField()
@@ -156,22 +201,13 @@ class WeeklyActuals(Model):
         constraints = [UniqueKey("unique_workflow_week_store", "workflow_id", "week_number", "store_id")]
 
     @classmethod
-    def bulk_insert(
-        cls, rows: Iterable[dict | tuple], fields: Sequence = (), on_conflict: str | None = None,
-        database: Database | None = None, batch_size: int = 10_000,
-    ) -> int:  # fmt: skip
-        """Insert rows, all or none, in one transaction (the caller's, if there is one); return their number.
-
-        :param rows: any iterable of dicts by field or column name, or of tuples in the order of `fields`.
-        :param on_conflict: "update" replaces the rows that have the same workflow, week and store, but for
-            their id; None refuses all.
-        :param database: default the one that the model is bound to.
-        :param batch_size: rows held in memory at a time.
-        :raises db.uploads.UploadRefused: a row is malformed, is there already, or points at nothing.
-        """
-        from db.uploads import bulk_insert  # workers that only migrate need none of it
-
-        return bulk_insert(cls, rows, fields, on_conflict, database, batch_size)
+    def _fill_in(cls, columns: Columns) -> None:
+        columns["variance_pct"] = [
+            (actual - forecast) / forecast if variance is None and forecast else variance
+            for variance, actual, forecast in zip(
+                columns["variance_pct"], columns["actual_units_sold"], columns["forecast_units_sold"]
+            )
+        ]
 
     def __repr__(self) -> str:
         return (

@@ -1,27 +1,38 @@
-"""Uploads of weekly actuals at the speed of the database, all rows or none: `WeeklyActuals.bulk_insert`.
+"""Uploads at the speed of the database, all rows or none: `bulk_insert` of every model, and a command.
 
-Rows are taken batch by batch, and a batch column by column: values that have the column's Python type
-pass as they are, others go through the model's field. No instances are made, no ids returned.
+    WeeklyActuals.bulk_insert(rows, database=database)
+    python -m db.uploads week_09.csv [--database URL] [--on-conflict update] [--table weekly_actuals]
+
+Rows are taken batch by batch, and a batch column by column. No instances are made, no ids returned.
 """
 
 from __future__ import annotations
 
-import datetime
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import peewee
 
-_TYPES = {"VARCHAR": str, "INT": int, "DATE": datetime.date, "DATETIME": datetime.datetime, "DOUBLE": float}
-_VARIANCE = ("variance_pct", "actual_units_sold", "forecast_units_sold")
-_STAGE = "weekly_actuals__upload"
-Columns = dict[str, Sequence[Any]]  # by the column's name, a value for each row of a batch
+from db.fields import UniqueKey
+from db.values import BadValue, Column
+from db.writers import Columns, writer
+
+if TYPE_CHECKING:
+    from db.models import Uploadable
+
+_REFUSALS = (peewee.IntegrityError, peewee.DataError, OverflowError, UnicodeError)
+_CHECK_FAILED = {4025, 3819}  # MariaDB's and MySQL's, which their driver takes for a matter of operation
+# A table or a column that is not there, or no unique key for ON CONFLICT: PostgreSQL's, then MariaDB's code.
+_UNFIT = {"42P01", "42703", "42P10", 1146, 1054}
+_UNFIT_SQLITE = re.compile("no such table|table .* has no column|ON CONFLICT clause does not match")
 
 
 class UploadRefused(peewee.IntegrityError, ValueError):
-    """Nothing was uploaded; the text names the rows to blame, counted from 1."""
+    """Nothing was uploaded; the text names the rows to blame, and `rows` holds their numbers and the reasons."""
+
+    rows: tuple[tuple[int, str], ...] = ()  # counted from 1
 
 
 def progress(rows: Iterable[Any]) -> Iterable[Any]:
@@ -30,14 +41,15 @@ def progress(rows: Iterable[Any]) -> Iterable[Any]:
         from tqdm import tqdm
     except ImportError:
         return rows
-    return tqdm(rows, unit=" rows", disable=None)
+    bar: Iterable[Any] = tqdm(rows, unit=" rows", disable=None)
+    return bar
 
 
 def bulk_insert(
-    model: type[peewee.Model], rows: Iterable[Any], fields: Sequence[Any], on_conflict: str | None,
+    model: type[Uploadable], rows: Iterable[Any], fields: Sequence[Any], on_conflict: str | None,
     database: peewee.Database | None, batch_size: int,
 ) -> int:  # fmt: skip
-    """Insert rows and return their number; see `WeeklyActuals.bulk_insert`."""
+    """Insert rows and return their number; see `Uploadable.bulk_insert`."""
     if on_conflict not in (None, "update"):
         raise ValueError(f'on_conflict is None or "update", not {on_conflict!r}')
     database = database or model._meta.database
@@ -55,118 +67,153 @@ def bulk_insert(
 class _Upload:
     """An upload under way: `insert` takes the next batch, `done` counts the rows."""
 
-    def __init__(self, model: type[peewee.Model], database: peewee.Database, fields: Sequence, update: bool) -> None:
-        self.model, self.database, self.update, self.done = model, database, update, 0
-        self.columns = {field.column_name: field for field in model._meta.sorted_fields if not field.primary_key}
-        self.key = model._meta.unique_key[1]
-        self.uploaded_at = model.uploaded_at.default()  # one for all
-        self.fields = list(self._columns(fields))
+    def __init__(self, model: type[Uploadable], database: peewee.Database, fields: Sequence[Any], update: bool) -> None:
+        self.model, self.database, self.done = model, database, 0
+        self.columns = {each.column_name: Column(each) for each in model._meta.sorted_fields if not each.auto_increment}
+        self.keys = list(_unique_keys(model, self.columns))
+        if update and not self.keys:
+            raise ValueError(f"{model.__name__} has no unique key that tells which row to update")
+        key = self.keys.pop(0) if update else None  # what is left are the keys that refuse
+        self.writer = writer(database)(database, model, key)
+        self.fields = list(self._keys_of(fields))
 
     def insert(self, batch: list[Any]) -> None:
         """Insert a batch, or nothing of it."""
-        given = self._by_column(batch)
-        columns = {name: self._adapted(name, given.get(name, [None] * len(batch))) for name in self.columns}
-        columns["variance_pct"] = [
-            (actual - forecast) / forecast if variance is None and forecast else variance
-            for variance, actual, forecast in zip(*map(columns.get, _VARIANCE))
-        ]
+        given, nothing = self._by_column(batch), [None] * len(batch)
         try:
-            with self.database.atomic(), peewee.__exception_wrapper__:
-                self._write(columns)
-        except (peewee.IntegrityError, peewee.DataError, OverflowError) as error:
-            blame = self._blame(columns) if isinstance(error, peewee.IntegrityError) else ()
-            rows = f"rows {self.done + 1} to {self.done + len(batch)}"
-            reason = "; ".join(islice(blame, 5)) or f"{rows}: {' '.join(str(error).split())}"
-            raise UploadRefused(f"nothing was uploaded: {reason}") from error
+            columns: Columns = {
+                name: column.adapt(given.get(name, nothing))
+                for name, column in self.columns.items()
+                if name in given or not column.optional
+            }
+        except BadValue as bad:
+            raise self._blamed((bad.position, str(bad))) from None
+        self.model._fill_in(columns)
+        try:
+            self._write(columns)
+        except (*_REFUSALS, peewee.DatabaseError) as error:
+            raise self._explained(error, columns) from error
         self.done += len(batch)
 
     def _by_column(self, batch: list[Any]) -> Columns:
         if isinstance(batch[0], Mapping):
-            self._demand(batch, "a dict", lambda row: isinstance(row, Mapping))
-            keys = self._columns(set().union(*batch))
-            return {name: [row.get(key) for row in batch] for name, key in keys.items()}
+            self._demand(batch, "expected a dict", lambda row: isinstance(row, Mapping))
+            keys = set().union(*batch)
+            if None in keys:  # csv.DictReader's
+                self._demand(batch, "more cells than columns are named", lambda row: None not in row)
+            return {name: [row.get(key) for row in batch] for name, key in self._keys_of(keys).items()}
         many = len(self.fields)
-        expected = f"{many} values, as fields has" if many else "a dict, or fields=[...]"
-        self._demand(batch, expected, lambda row: isinstance(row, Sequence) and len(row) == many)
+        expected = f"expected {many} values, as fields has" if many else "expected a dict, or fields=[...]"
+        self._demand(batch, expected, lambda row: isinstance(row, (list, tuple)) and len(row) == many)
         return dict(zip(self.fields, zip(*batch)))
 
     def _demand(self, batch: list[Any], expected: str, fits: Callable[[Any], bool]) -> None:
-        for position, row in enumerate(batch, self.done + 1):
+        for position, row in enumerate(batch):
             if not fits(row):
-                raise UploadRefused(f"row {position}: expected {expected}: {row!r}")
+                raise self._blamed((position, f"{expected}: {row!r:.200}"))
 
-    def _columns(self, keys: Iterable[Any]) -> dict[str, Any]:
+    def _keys_of(self, keys: Iterable[Any]) -> dict[str, Any]:
         """Return by column the key that stands for it: its name, the field's, or the field."""
         found: dict[str, Any] = {}
         for key in keys:
             field = key if isinstance(key, peewee.Field) else self.model._meta.combined.get(key)
-            if field is None or self.columns.get(field.column_name) is not field:
-                raise UploadRefused(f"unknown column {key!r}; known are {', '.join(self.columns)}")
-            if field.column_name in found:
-                raise UploadRefused(f"the column {field.column_name} is given twice, as {key} too")
-            found[field.column_name] = key
+            name = getattr(field, "column_name", "")
+            if name not in self.columns or self.columns[name].field is not field:
+                raise _refused(f"unknown column {key!r}; known are {', '.join(self.columns)}")
+            if name in found:
+                raise _refused(f"the column {name} is given twice, as {key} too")
+            found[name] = key
         return found
 
-    def _adapted(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
-        """Return values of the column's Python type; equal ones are adapted once."""
-        field, default = self.columns[name], self.uploaded_at if name == "uploaded_at" else None
-        expected = _TYPES.get(getattr(field, "rel_field", field).field_type, object)
-        if set(map(type, values)) <= {expected, type(None) if field.null else expected}:
-            return values
-        adapt = lru_cache(maxsize=None, typed=True)(field.db_value)
-        adapted = []
-        for position, value in enumerate(values, self.done + 1):
-            try:
-                result = adapt(default if value is None else value)
-            except (TypeError, ValueError, OverflowError):
-                result = ...
-            if not isinstance(result, expected) and not (result is None and field.null):
-                found = "missing" if value is None else f"{value!r}, expected {expected.__name__}"
-                raise UploadRefused(f"row {position}: {name} is {found}")
-            adapted.append(result)
-        return adapted
-
     def _write(self, columns: Columns) -> None:
-        if isinstance(self.database, peewee.SqliteDatabase):
-            # sqlite3 would call an adapter in Python for each date: a third of an upload's time.
-            for name in ("week_start_date", "week_end_date", "uploaded_at"):
-                columns = {**columns, name: list(map(lru_cache(maxsize=None)(str), columns[name]))}
-        rows: Iterable[tuple] = zip(*columns.values())
-        if self.update:  # of equal keys the last one counts; PostgreSQL takes but one in a statement
-            rows = dict(zip(zip(*map(columns.get, self.key)), rows)).values()
-        cursor, fields = self.database.cursor(), list(self.columns.values())
-        table, names = self.model._meta.table_name, ", ".join(columns)
-        if not hasattr(cursor, "copy"):  # PyMySQL makes statements of many rows of it
-            marks = ", ".join([self.database.param] * len(fields))
-            statement = f"INSERT INTO {table} ({names}) VALUES ({marks})"
-            if self.update:
-                statement = self._sql(self.model.insert_many([[None] * len(fields)], fields))
-            cursor.executemany(statement, rows)
-            return
-        if self.update:
-            cursor.execute(f"CREATE TEMP TABLE {_STAGE} AS SELECT {names} FROM {table} WITH NO DATA")
-        with cursor.copy(f"COPY {_STAGE if self.update else table} ({names}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
-        if self.update:
-            cursor.execute(self._sql(self.model.insert_from(peewee.SQL(f"SELECT {names} FROM {_STAGE}"), fields)))
-            cursor.execute(f"DROP TABLE {_STAGE}")
+        with self.database.atomic(), peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+            self.writer.write(columns)
 
-    def _sql(self, query: peewee.Insert) -> str:
-        """Return the statement of an insert that replaces what was there."""
-        target = {} if isinstance(self.database, peewee.MySQLDatabase) else {"conflict_target": self.key}
-        query = query.on_conflict(preserve=[name for name in self.columns if name not in self.key], **target)
-        return self.database.get_sql_context().sql(query.returning()).query()[0]
+    def _blamed(self, *rows: tuple[int, str]) -> UploadRefused:
+        """Return the refusal of rows by their positions in the batch."""
+        numbered = [(self.done + 1 + position, reason) for position, reason in rows]
+        error = _refused("; ".join(f"row {number}: {reason}" for number, reason in numbered))
+        error.rows = tuple(numbered)
+        return error
 
-    def _blame(self, columns: Columns) -> Iterator[str]:
+    def _explained(self, error: Exception, columns: Columns) -> Exception:
+        """Return what to raise for a batch that the database did not take."""
+        codes, text = _codes(error), _text(error)
+        if codes & _UNFIT or _UNFIT_SQLITE.match(text):
+            return _refused(f"{text}; run: {self.model._made_by}")
+        if not (isinstance(error, _REFUSALS) or codes & _CHECK_FAILED):
+            return error
+        blamed = list(islice(self._blame(columns), 5)) if isinstance(error, peewee.IntegrityError) else []
+        return self._blamed(*(blamed or [self._first_refused(columns)]))
+
+    def _blame(self, columns: Columns) -> Iterator[tuple[int, str]]:
         """Say which rows of a refused batch point at nothing, and which are there already."""
-        for name, field in self.columns.items():
-            for value in dict.fromkeys(columns[name]) if isinstance(field, peewee.ForeignKeyField) else ():
-                if not field.rel_model.select().where(field.rel_field == value).exists(self.database):
-                    yield f"row {self.done + 1 + columns[name].index(value)}: there is no {field.name} {value!r}"
-        seen: set[tuple] = set()
-        for position, key in enumerate(() if self.update else zip(*map(columns.get, self.key)), self.done + 1):
-            same = [self.columns[name] == value for name, value in zip(self.key, key)]
-            if key in seen or self.model.select().where(*same).exists(self.database):
-                yield "row {}: workflow {}, week {}, store {} is there already, or given twice".format(position, *key)
-            seen.add(key)
+        for name, values in columns.items():
+            field = self.columns[name].field
+            for value in dict.fromkeys(values) if isinstance(field, peewee.ForeignKeyField) else ():
+                if value is not None and not self._is_there(field.rel_model, field.rel_field == value):
+                    yield values.index(value), f"there is no {field.name} {value!r}"
+        for key in self.keys:
+            fields, seen = [self.columns[name].field for name in key], set()
+            for position, values in enumerate(zip(*map(columns.__getitem__, key))):
+                same = [field == value for field, value in zip(fields, values)]
+                if None not in values and (values in seen or self._is_there(self.model, *same)):
+                    named = ", ".join(f"{field.name} {value}" for field, value in zip(fields, values))
+                    yield position, f"{named} is there already, or given twice"
+                seen.add(values)
+
+    def _is_there(self, model: type[peewee.Model], *where: Any) -> bool:
+        query = model.select(peewee.SQL("1")).where(*where).limit(1)  # exists(database) is not in every Peewee
+        return bool(list(query.tuples().execute(self.database)))
+
+    def _first_refused(self, columns: Columns) -> tuple[int, str]:
+        """Halve a refused batch until one row is left, and say what the database has against it."""
+        first, end, reason = 0, len(next(iter(columns.values()))), ""
+        with self.database.atomic() as attempt:
+            while first < end and not reason:
+                middle = (first + end + 1) // 2
+                try:
+                    self._write({name: values[first:middle] for name, values in columns.items()})
+                    first = middle
+                except (*_REFUSALS, peewee.DatabaseError) as error:
+                    reason = _text(error) if middle == first + 1 else ""
+                    end = middle
+            attempt.rollback()
+        return first, reason
+
+
+def _unique_keys(model: type[peewee.Model], columns: Mapping[str, Column]) -> Iterator[tuple[str, ...]]:
+    """Return the unique keys of columns that rows can fill in: named ones, the primary key, others."""
+    meta = model._meta
+    keys = [each.columns for each in meta.constraints or () if isinstance(each, UniqueKey)]
+    primary = getattr(meta.primary_key, "field_names", None) or getattr(meta.primary_key, "name", None)
+    if primary:
+        names = [primary] if isinstance(primary, str) else primary
+        keys.append(tuple(meta.fields[name].column_name for name in names))
+    for index in meta.fields_to_index():
+        parts: Mapping[str, Any] = vars(index)  # of an SQL of one's own, others
+        if parts.get("_unique") and parts["_where"] is None:
+            keys.append(tuple(getattr(each, "column_name", "") for each in parts["_expressions"]))
+    return (key for key in keys if columns.keys() >= {*key})
+
+
+def _refused(text: str) -> UploadRefused:
+    return UploadRefused(f"nothing was uploaded: {text}")
+
+
+def _codes(error: Exception) -> set[object]:
+    original = getattr(error, "orig", error)
+    return {getattr(original, "sqlstate", None), getattr(original, "pgcode", None), *original.args[:1]}
+
+
+def _text(error: Exception) -> str:
+    """Return what a database says, in one line and without a number of a row that counts from elsewhere."""
+    said = error.args[:2] if isinstance(error, peewee.PeeweeException) else ()  # the text, or a code and the text
+    lines = str(said[-1] if said else error).splitlines()
+    return re.sub(r" at row \d+$", "", lines[0]) if lines else type(error).__name__
+
+
+if __name__ == "__main__":
+    from db.csv_upload import main
+
+    raise SystemExit(main())

@@ -56,8 +56,9 @@ def connect(url: str | None = None) -> peewee.Database:
     :raises UnusableURL: unknown scheme or option, no database name, malformed.
     :raises MissingDriver: names the extra to install, or the Peewee that is too old.
     """
-    if int(peewee.__version__.partition(".")[0]) < 4:
-        raise MissingDriver(f"Peewee 4.0 or newer is needed, not {peewee.__version__}; run: pip install -U peewee")
+    version = str(getattr(peewee, "__version__", "0"))
+    if int(version.partition(".")[0]) < 4:
+        raise MissingDriver(f"Peewee 4.0 or newer is needed, not {version}; run: pip install -U peewee")
     url = url or os.environ.get("DATABASE_URL") or DEFAULT_URL
     scheme, separator, _ = url.partition("://")
     scheme = scheme.lower()
@@ -104,7 +105,7 @@ def _server(url: str, scheme: str, peewee_scheme: str) -> peewee.Database:
         options["prefer_psycopg3"] = scheme == "postgresql+psycopg" or psycopg2 is None
     elif family == "mysql":
         _require(_driver("mysql"), family, "mysql")
-        options["read_timeout"] = CONNECT_TIMEOUT
+        options |= {"read_timeout": CONNECT_TIMEOUT, "charset": "utf8mb4"}  # an older Peewee's has three bytes
     else:
         raise _unknown(scheme)
     from playhouse import db_url
@@ -114,6 +115,8 @@ def _server(url: str, scheme: str, peewee_scheme: str) -> peewee.Database:
         raise _unknown(scheme)
     given = _parsed(url, scheme, peewee_scheme)
     if family == "mysql":
+        if not hasattr(peewee.MySQLDatabase, "use_concat_function"):  # an older Peewee's mode, which is not strict
+            options["sql_mode"] = "PIPES_AS_CONCAT,STRICT_TRANS_TABLES"
         lifted = {"lifted": "read_timeout" not in given}
         database_class = type(database_class.__name__, (_BoundedHandshake, database_class), lifted)
     try:

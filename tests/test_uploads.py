@@ -40,7 +40,10 @@ def row(store="S001", week=9, **more):
 @pytest.fixture(scope="module")
 def season(tmp_path_factory):
     path = tmp_path_factory.mktemp("season") / "app.db"
-    init_db(db.connect(f"sqlite:///{path}"), sample_data=True)
+    database = db.connect(f"sqlite:///{path}")
+    with database.connection_context(), database.bind_ctx(MODELS):
+        database.create_tables(MODELS)
+        init_db(database, base_only=True, sample_data=True)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as plain:
         plain.execute("DELETE FROM weekly_actuals WHERE week_number <> 1 OR store_id <> 'S001'")
     return path
@@ -181,19 +184,19 @@ THERE = row("S001", week=1)
 
 
 def test_a_row_that_is_there_refuses_all_by_name(upload, read):
-    with pytest.raises(UploadRefused, match="row 2: workflow wf_spring_2025, week 1, store S001"):
+    with pytest.raises(UploadRefused, match="row 2: workflow wf_spring_2025, week_number 1, store S001"):
         upload([row("S005"), THERE, row("S006")])
     assert read() == 1
 
 
 def test_a_row_given_twice_refuses_all_by_name(upload, read):
-    with pytest.raises(UploadRefused, match="row 3: workflow wf_spring_2025, week 9, store S005"):
+    with pytest.raises(UploadRefused, match="row 3: workflow wf_spring_2025, week_number 9, store S005"):
         upload([row("S005"), row("S006"), row("S005")])
     assert read() == 1
 
 
 def test_a_row_given_twice_is_found_across_batches(upload, read):
-    with pytest.raises(UploadRefused, match="row 4: workflow wf_spring_2025, week 9, store S001"):
+    with pytest.raises(UploadRefused, match="row 4: workflow wf_spring_2025, week_number 9, store S001"):
         upload([row("S001"), row("S002"), row("S003"), row("S001")], batch_size=3)
     assert read() == 1
 

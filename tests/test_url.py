@@ -15,9 +15,17 @@ SERVERS = [
     ("postgres://app:pw@host:5433/shop", peewee.PostgresqlDatabase),
     ("postgresql+psycopg://app:pw@host:5433/shop", peewee.PostgresqlDatabase),
     ("postgresql+psycopg2://app:pw@host:5433/shop", peewee.PostgresqlDatabase),
+    ("postgresql+asyncpg://app:pw@host:5433/shop", peewee.PostgresqlDatabase),
+    ("postgresql+pool://app:pw@host:5433/shop", peewee.PostgresqlDatabase),
     ("mysql://app:pw@host:5433/shop", peewee.MySQLDatabase),
     ("mysql+pymysql://app:pw@host:5433/shop", peewee.MySQLDatabase),
+    ("mysql+mysqldb://app:pw@host:5433/shop", peewee.MySQLDatabase),
+    ("mysql+aiomysql://app:pw@host:5433/shop", peewee.MySQLDatabase),
+    ("mysql+pool://app:pw@host:5433/shop", peewee.MySQLDatabase),
     ("mariadb://app:pw@host:5433/shop", peewee.MySQLDatabase),
+    ("mariadb+pymysql://app:pw@host:5433/shop", peewee.MySQLDatabase),
+    ("mariadb+mysqldb://app:pw@host:5433/shop", peewee.MySQLDatabase),
+    ("mariadb+aiomysql://app:pw@host:5433/shop", peewee.MySQLDatabase),
     ("cockroachdb://app:pw@host:5433/shop", peewee.PostgresqlDatabase),
 ]
 
@@ -52,7 +60,13 @@ def test_an_absolute_path_has_four_slashes():
     assert db.connect("sqlite:////some/file.db").database == "/some/file.db"
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
+@pytest.mark.parametrize("scheme", ["sqlite", "sqlite+pysqlite", "sqlite+aiosqlite", "SQLite+AIOSQLite"])
+def test_every_scheme_of_sqlite_names_the_same_file(scheme):
+    assert db.connect(f"{scheme}:///some/file.db").database == "some/file.db"
+    assert db.connect(f"{scheme}:////some/file.db?timeout=3").database == "/some/file.db"
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+pysqlite://"])
 def test_in_memory_urls(url):
     assert db.connect(url).database == ":memory:"
 
@@ -114,7 +128,8 @@ def test_options_of_a_server_arrive():
     ("url", "says"),
     [
         ("oracle://host/shop", "unknown scheme 'oracle'"),
-        ("postgresql+asyncpg://host/shop", "unknown scheme"),
+        ("postgresql+nodriver://host/shop", "unknown scheme"),
+        ("sqlite+nodriver:///shop.db", "unknown scheme"),
         ("shop.db", "no scheme"),
         ("postgresql://app:secret@host", "no database name"),
         ("postgresql://app:secret@host/", "no database name"),
@@ -123,12 +138,41 @@ def test_options_of_a_server_arrive():
         ("postgresql://app:secret@[host/shop", "percent-encode"),
         ("sqlite://file.db", "three slashes"),
         ("sqlite:///file.db?no_such_option=1", "no_such_option"),
+        ("sqlite+aiosqlite:///file.db?no_such_option=1", "no_such_option"),
+        ("postgresql://app:secret@host/shop?no_such_option=secret", "unknown option 'no_such_option'"),
+        ("postgresql+asyncpg://app:secret@host/shop?ssl=require", "unknown option 'ssl'; near it are .*sslmode"),
+        ("postgresql+pool://host/shop?max_connection=2", "unknown option 'max_connection'"),
+        ("mysql://app:secret@host/shop?no_such_option=secret", "unknown option 'no_such_option'"),
+        ("mariadb://app:secret@host/shop?ssl_mode=1", "unknown option 'ssl_mode'; near it are .*ssl_key"),
+        ("mysql://app:secret@host/shop?charset=none_such", "cannot be used .charset"),
+        ("mysql://app:secret@host/shop?connect_timeout=soon", "cannot be used .connect_timeout"),
+        ("mysql://app:secret@host/shop?ssl_ca=/none/such", "cannot be used .ssl_ca.*No such file"),
     ],
 )
 def test_an_unusable_url_says_what_is_wrong(url, says):
     with pytest.raises(db.UnusableURL, match=says) as caught:
         db.connect(url)
     assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_option_is_a_wrong_call(cli):
+    done = cli("--check", "--database", "postgresql://127.0.0.1/shop?no_such_option=1")
+    assert done.returncode == 2
+    assert "no_such_option" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("scheme", ["postgresql+pool", "mysql+pool"])
+def test_options_of_a_pool_are_its_own(scheme):
+    database = db.connect(f"{scheme}://host/shop?max_connections=3&stale_timeout=4&timeout=5")
+    assert not {"max_connections", "stale_timeout", "timeout"} & database.connect_params.keys()
+
+
+def test_an_older_peewee_is_told_in_one_line():
+    script = "import peewee, db; peewee.__version__ = '3.19.0'; db.connect('sqlite:///shop.db')"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "Peewee 4.0 or newer is needed, not 3.19.0; run: pip install -U peewee" in done.stderr.splitlines()[-1]
 
 
 # One password, as it stands and percent-encoded, in all the places where a URL goes wrong.

@@ -1,0 +1,356 @@
+"""Every type of field that a model may have goes through `bulk_insert` on every engine and reads back."""
+
+import datetime
+import decimal
+import uuid
+
+import peewee
+import pytest
+
+import db
+from db.fields import FloatField, JSONField, LastingAutoField, UniqueKey, UtcNow, utc_now
+from db.models import Uploadable
+from db.uploads import UploadRefused
+
+KEY = uuid.UUID("12345678-1234-5678-1234-567812345678")
+UTC = datetime.timezone.utc
+
+
+class Parcel(Uploadable):
+    """A table whose names are words of SQL; its key is a text, and points to itself."""
+
+    key = peewee.CharField(20, primary_key=True)
+    parent = peewee.ForeignKeyField("self", null=True, column_name="group")
+    order = peewee.IntegerField(default=7)
+
+    class Meta:
+        table_name = "select"
+
+
+class Depot(Uploadable):
+    depot_id = peewee.UUIDField(primary_key=True, default=uuid.uuid4)
+    name = peewee.CharField(20)
+
+
+class Box(Uploadable):
+    number = LastingAutoField()
+    depot = peewee.ForeignKeyField(Depot, null=True)
+    parcel = peewee.ForeignKeyField(Parcel, null=True)
+    small = peewee.SmallIntegerField(null=True)
+    big = peewee.BigIntegerField(null=True)
+    fixed = peewee.FixedCharField(4, null=True)
+    text = peewee.TextField(null=True)
+    truth = peewee.BooleanField(null=True)
+    price = peewee.DecimalField(10, 2, null=True)
+    rounded = peewee.DecimalField(10, 2, null=True, auto_round=True)
+    float = FloatField(null=True)
+    single = peewee.FloatField(null=True)
+    double = peewee.DoubleField(null=True)
+    day = peewee.DateField(null=True)
+    hour = peewee.TimeField(null=True)
+    moment = peewee.DateTimeField(null=True)
+    uuid = peewee.UUIDField(null=True)
+    uuid_bytes = peewee.BinaryUUIDField(null=True)
+    blob = peewee.BlobField(null=True)
+    json = JSONField(null=True)
+    at = peewee.DateTimeField(default=utc_now, constraints=[UtcNow()])
+    counted = peewee.IntegerField(constraints=[peewee.SQL("DEFAULT 5")])
+
+
+class Place(Uploadable):
+    """A composite key, and a unique key beside it."""
+
+    aisle = peewee.IntegerField()
+    shelf = peewee.CharField(5)
+    box = peewee.ForeignKeyField(Box, null=True)
+    label = peewee.CharField(20, null=True)
+    note = peewee.CharField(20, null=True)
+
+    class Meta:
+        primary_key = peewee.CompositeKey("aisle", "shelf")
+        constraints = [UniqueKey("unique_label", "label"), peewee.SQL("CONSTRAINT check_aisle CHECK (aisle > 0)")]
+
+
+class Slot(Uploadable):
+    """Nothing but a key."""
+
+    aisle = peewee.IntegerField()
+    shelf = peewee.CharField(5)
+
+    class Meta:
+        primary_key = peewee.CompositeKey("aisle", "shelf")
+
+
+class Shouted(peewee.CharField):
+    def db_value(self, value):
+        return value if value is None else value.upper()
+
+
+class Sign(Uploadable):
+    text = Shouted(20)
+
+
+TABLES = (Depot, Parcel, Box, Place, Slot, Sign)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql", "mysql"])
+def made(request, servers, tmp_path_factory):
+    url = f"sqlite:///{tmp_path_factory.mktemp('types')}/app.db"
+    if request.param != "sqlite":
+        url = servers(request.param).url
+    database = db.connect(url)
+    with database.connection_context(), database.bind_ctx(TABLES):
+        database.create_tables(TABLES)
+    return database
+
+
+@pytest.fixture
+def database(made):
+    """Every table, empty, and the models bound to it."""
+    with made.connection_context(), made.bind_ctx(TABLES):
+        for table in reversed(TABLES):
+            table.update(dict.fromkeys(table._meta.refs)).execute() if table is Parcel else None
+            table.delete().execute()
+        yield made
+
+
+def stored(field):
+    return [row[0] for row in Box.select(field).order_by(Box.number).tuples()]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "meant"),
+    [
+        ("small", -32768, -32768),
+        ("small", "12", 12),
+        ("small", 3.0, 3),
+        ("small", True, 1),
+        ("big", 2**63 - 1, 2**63 - 1),
+        ("fixed", "abcd", "abcd"),
+        ("text", "%s \\t \\N \\. '\" \t\r\n \\' é ☃ 😀 ;--", "%s \\t \\N \\. '\" \t\r\n \\' é ☃ 😀 ;--"),
+        ("text", "", ""),
+        ("text", b"bytes", "bytes"),
+        ("text", 5, "5"),
+        ("truth", True, True),
+        ("truth", False, False),
+        ("truth", "false", False),
+        ("truth", "No", False),
+        ("truth", "1", True),
+        ("truth", 0, False),
+        ("price", decimal.Decimal("12345678.91"), decimal.Decimal("12345678.91")),
+        ("price", decimal.Decimal("1E+3"), decimal.Decimal("1000")),
+        ("price", "-0.05", decimal.Decimal("-0.05")),
+        ("price", 0.1, decimal.Decimal("0.1")),
+        ("price", 0, decimal.Decimal(0)),
+        ("rounded", "1.005", decimal.Decimal("1.00")),
+        ("float", 0.25, 0.25),
+        ("float", 7, 7.0),
+        ("single", -0.5, -0.5),
+        ("double", 0.1, 0.1),
+        ("double", 5e-324, 5e-324),
+        ("double", 1.7976931348623157e308, 1.7976931348623157e308),
+        ("double", "2.5", 2.5),
+        ("day", datetime.date(2025, 3, 3), datetime.date(2025, 3, 3)),
+        ("day", datetime.datetime(2025, 3, 3, 4, 5), datetime.date(2025, 3, 3)),
+        ("day", "2025-03-03", datetime.date(2025, 3, 3)),
+        ("hour", datetime.time(23, 59, 58), datetime.time(23, 59, 58)),
+        ("hour", "04:05", datetime.time(4, 5)),
+        ("moment", datetime.datetime(2025, 3, 3, 4, 5, 6), datetime.datetime(2025, 3, 3, 4, 5, 6)),
+        ("moment", "2025-03-03 04:05:06", datetime.datetime(2025, 3, 3, 4, 5, 6)),
+        ("moment", datetime.datetime(2025, 3, 3, 4, tzinfo=UTC), datetime.datetime(2025, 3, 3, 4)),
+        (
+            "moment",
+            datetime.datetime(2025, 3, 3, 4, tzinfo=datetime.timezone(datetime.timedelta(hours=-5))),
+            datetime.datetime(2025, 3, 3, 9),
+        ),
+        ("uuid", KEY, KEY),
+        ("uuid", str(KEY), KEY),
+        ("uuid", KEY.bytes, KEY),
+        ("uuid_bytes", KEY, KEY),
+        ("uuid_bytes", KEY.hex, KEY),
+        ("blob", bytes(range(256)), bytes(range(256))),
+        ("blob", b"", b""),
+        ("blob", bytearray(b"\\x00'"), b"\\x00'"),
+        ("blob", "é", "é".encode()),
+        ("json", {"a": [1, None, "'\\"], "é": {"b": True}}, {"a": [1, None, "'\\"], "é": {"b": True}}),
+        ("json", [1, 2], [1, 2]),
+        ("json", "text", "text"),
+        ("json", "12", "12"),
+        ("json", 12, 12),
+        ("json", False, False),
+        ("depot", None, None),
+    ],
+)
+def test_a_value_reads_back(database, name, given, meant):
+    assert Box.bulk_insert([{name: given}, {name: None}]) == 2
+    found = stored(getattr(Box, name))
+    found = [value.tobytes() if isinstance(value, memoryview) else value for value in found]
+    assert found == [meant, None]
+    assert type(found[0]) is type(meant)
+
+
+@pytest.mark.parametrize(
+    "name", ["small", "text", "truth", "price", "float", "day", "hour", "moment", "uuid", "uuid_bytes", "blob", "json"]
+)
+def test_it_is_stored_as_peewee_stores_it(database, name):
+    value = {
+        "small": 3, "text": "é", "truth": True, "price": decimal.Decimal("1.50"), "float": 0.5, "hour": "04:05:06",
+        "day": datetime.date(2025, 3, 3), "moment": datetime.datetime(2025, 3, 3, 4, 5), "blob": b"\\x00",
+        "uuid": KEY, "uuid_bytes": KEY, "json": {"a": [1]},
+    }[name]  # fmt: skip
+    Box.bulk_insert([{name: value}])
+    Box.insert_many([{name: value, "counted": 5}]).execute()
+    table, column = Box._meta.table_name, peewee.Entity(getattr(Box, name).column_name)
+    rows = database.execute(peewee.Select([peewee.Table(table)], [column]).order_by(peewee.SQL("number"))).fetchall()
+    ours, peewees = (bytes(row[0]) if isinstance(row[0], memoryview) else row[0] for row in rows)
+    assert (type(ours), ours) == (type(peewees), peewees)
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "says"),
+    [
+        ("small", "many", "small is 'many', expected int"),
+        ("small", 3.7, "small is 3.7, expected int"),
+        ("small", decimal.Decimal("0.5"), "expected int"),
+        ("small", " 5 x", "small is ' 5 x', with blanks, expected int"),
+        ("truth", "maybe", "truth is 'maybe', expected bool"),
+        ("truth", 2, "truth is 2, expected bool"),
+        ("price", "dear", "price is 'dear', expected Decimal"),
+        ("price", float("nan"), "price is nan, expected Decimal"),
+        ("float", "x", "float is 'x', expected float"),
+        ("day", "3rd of March", "expected date"),
+        ("day", " 2025-03-03 ", "day is ' 2025-03-03 ', with blanks, expected date"),
+        ("hour", "noon", "hour is 'noon', expected time"),
+        ("moment", 5, "moment is 5, expected datetime"),
+        ("uuid", "x" * 32, "expected UUID"),
+        ("uuid_bytes", 5, "expected UUID"),
+        ("blob", 5, "blob is 5, expected bytes"),
+        ("json", {1, 2}, "json is .1, 2., expected JSON"),
+        ("json", float("nan"), "json is nan, expected JSON"),
+        ("text", ["a"], "text is"),
+        ("depot", "x", "depot_id is 'x', expected UUID"),
+        ("counted", None, "counted is missing"),
+    ],
+)
+def test_a_wrong_value_is_named(database, name, bad, says):
+    with pytest.raises(UploadRefused, match=f"row 2: {says}" if "is" in says else says) as refused:
+        Box.bulk_insert([{name: None if name != "counted" else 1}, {name: bad}])
+    assert refused.value.rows[0][0] == 2
+    assert Box.select().count() == 0
+
+
+def test_a_value_that_the_database_refuses_is_found_among_many(database):
+    rows = [{"aisle": n, "shelf": "a"} for n in range(1, 40)]
+    with pytest.raises(UploadRefused, match="row 31: .*check_aisle") as refused:
+        Place.bulk_insert([*rows[:30], {"aisle": 0, "shelf": "b"}, *rows[30:]])
+    assert refused.value.rows[0][0] == 31
+    assert Place.select().count() == 0
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 7, 8])
+def test_wherever_it_stands(database, at):
+    rows = [{"aisle": 0 if n == at else n, "shelf": "a"} for n in range(1, 9)]
+    with pytest.raises(UploadRefused, match=f"row {at}: "):
+        Place.bulk_insert(rows)
+    with pytest.raises(UploadRefused, match=f"row {at}: "):
+        Place.bulk_insert(rows, batch_size=3)
+
+
+def test_defaults_of_the_model_and_of_the_database(database):
+    Box.bulk_insert([{}, {"small": 1}])
+    assert Box.select(Box.counted, Box.small).order_by(Box.number).tuples()[:] == [(5, None), (5, 1)]
+    assert len(set(stored(Box.at))) == 1
+    Depot.bulk_insert([{"name": "a"}, {"name": "b"}])
+    assert len({depot.depot_id for depot in Depot.select()}) == 2
+    Parcel.bulk_insert([{"key": "a"}, {"key": "b", "order": 8}])
+    assert Parcel.select(Parcel.order).order_by(Parcel.key).tuples()[:] == [(7,), (8,)]
+
+
+def test_foreign_keys_to_texts_uuids_and_the_table_itself(database):
+    depot = Depot.create(name="a")
+    Parcel.bulk_insert([{"key": "root"}, {"key": "leaf", "parent": "root"}, {"key": "twig", "parent": "leaf"}])
+    Box.bulk_insert([{"depot": depot, "parcel": "leaf"}, {"depot": str(depot.depot_id), "parcel": None}])
+    assert [box.depot.name for box in Box.select()] == ["a", "a"]
+    assert Parcel.get_by_id("twig").parent.parent.key == "root"
+    with pytest.raises(UploadRefused, match="row 2: there is no parent 'nobody'"):
+        Parcel.bulk_insert([{"key": "x"}, {"key": "y", "parent": "nobody"}])
+    with pytest.raises(UploadRefused, match=f"row 1: there is no depot '{KEY.hex}'"):
+        Box.bulk_insert([{"depot": KEY}])
+
+
+def test_a_text_key_is_replaced(database):
+    Parcel.bulk_insert([{"key": "a", "order": 1}, {"key": "b"}])
+    with pytest.raises(UploadRefused, match="row 2: key a is there already"):
+        Parcel.bulk_insert([{"key": "c"}, {"key": "a"}])
+    Parcel.bulk_insert([{"key": "a", "order": 3}, {"key": "c"}, {"key": "a", "order": 4}], on_conflict="update")
+    assert Parcel.select(Parcel.key, Parcel.order).order_by(Parcel.key).tuples()[:] == [("a", 4), ("b", 7), ("c", 7)]
+
+
+def test_the_named_key_goes_before_the_primary_one(database):
+    Place.bulk_insert([{"aisle": 1, "shelf": "a", "label": "x"}])
+    Place.bulk_insert([{"aisle": 2, "shelf": "b", "label": "x", "note": "moved"}], on_conflict="update")
+    assert [(place.aisle, place.shelf, place.note) for place in Place.select()] == [(2, "b", "moved")]
+
+
+def test_both_keys_are_blamed(database):
+    Place.bulk_insert([{"aisle": 1, "shelf": "a", "label": "x"}])
+    with pytest.raises(UploadRefused, match="row 1: label x is there.*row 2: aisle 1, shelf a is there"):
+        Place.bulk_insert([{"aisle": 3, "shelf": "a", "label": "x"}, {"aisle": 1, "shelf": "a"}])
+
+
+def test_a_table_that_is_only_a_key_takes_an_update(database):
+    for _ in range(2):
+        assert Slot.bulk_insert([{"aisle": 1, "shelf": "a"}, {"aisle": 1, "shelf": "b"}], on_conflict="update") == 2
+    assert Slot.select().count() == 2
+
+
+def test_without_a_key_of_their_own_rows_cannot_be_replaced(database):
+    with pytest.raises(ValueError, match="Sign has no unique key"):
+        Sign.bulk_insert([{"text": "a"}], on_conflict="update")
+
+
+def test_a_field_of_ones_own_converts_as_it_likes(database):
+    Sign.bulk_insert([{"text": "exit"}])
+    assert Sign.get().text == "EXIT"
+
+
+def test_a_batch_larger_than_a_statement_may_be(database):
+    """MariaDB takes 16 megabytes at a time."""
+    assert Box.bulk_insert({"text": f"{n:04}" * 15_000} for n in range(400)) == 400
+    assert sum(len(text) for text in stored(Box.text)) == 400 * 60_000
+
+
+@pytest.mark.parametrize("made", ["mysql"], indirect=True)
+def test_a_lenient_server_does_not_bend_values(database):
+    database.execute_sql("SET sql_mode = 'PIPES_AS_CONCAT'")
+    with pytest.raises(UploadRefused, match="row 2: Out of range value for column 'small'"):
+        Box.bulk_insert([{"small": 1}, {"small": 2**17}])
+    Box.bulk_insert([{"small": 1}])
+    assert database.execute_sql("SELECT @@sql_mode").fetchall() == (("PIPES_AS_CONCAT",),)
+
+
+@pytest.mark.parametrize("made", ["mysql"], indirect=True)
+def test_whatever_peewees_version_the_mode_is_strict(database):
+    ((mode,),) = database.execute_sql("SELECT @@sql_mode").fetchall()
+    assert "STRICT_TRANS_TABLES" in mode
+
+
+def test_no_such_table_says_what_makes_it(database):
+    class Nowhere(Uploadable):
+        name = peewee.CharField()
+
+    with pytest.raises(UploadRefused, match="nowhere.*; run: python -m db.init_db$") as refused:
+        Nowhere.bulk_insert([{"name": "a"}], database=database)
+    assert "\n" not in str(refused.value)
+
+
+def test_no_such_column_says_what_makes_it(database):
+    class Sign(Uploadable):
+        text = peewee.CharField()
+        colour = peewee.CharField()
+
+        class Meta:
+            table_name = "sign"
+
+    with pytest.raises(UploadRefused, match="colour.*; run: python -m db.init_db$"):
+        Sign.bulk_insert([{"text": "a", "colour": "red"}], database=database)
