@@ -122,13 +122,8 @@ def over_rows(engine):
 
 # -- drawn
 
-LIGHT = {
-    "back": "#ffffff",
-    "text": "#1f2328",
-    "soft": "#59636e",
-    "grid": "#d8dee4",
-    "engines": ("#0969da", "#bc4c00", "#1a7f37"),
-}
+LIGHT = {"back": "#ffffff", "text": "#1f2328", "soft": "#59636e", "grid": "#d8dee4",
+         "engines": ("#0969da", "#bc4c00", "#1a7f37")}  # fmt: skip
 DARK = {"back": "#0d1117", "text": "#f0f6fc", "soft": "#9198a1", "grid": "#2f353d",
         "engines": ("#58a6ff", "#f0883e", "#3fb950")}  # fmt: skip
 WIDTH, HEIGHT, TOP, BOTTOM = 980, 370, 92, 310
@@ -136,7 +131,8 @@ WIDTH, HEIGHT, TOP, BOTTOM = 980, 370, 92, 310
 
 def drawing(beside, over):
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">', "<style>",
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
+        "<title>What nothing-to-do costs beside other tools, and what the command costs over rows</title>", "<style>",
         'text { font: 13px system-ui, "Segoe UI", Helvetica, Arial, sans-serif }', ".title { font-size: 15px }",
         ".title, .ours { font-weight: 600 }", ".end { text-anchor: end }", ".mid { text-anchor: middle }",
         "polyline { fill: none; stroke-width: 2 }", ".dashed { stroke-dasharray: 5 4 }", *_colours(LIGHT),
