@@ -21,7 +21,6 @@ def servers():
                 made[engine] = f"no {engine} server can be reached: {' '.join(str(error).split())}"
         if isinstance(made[engine], str):
             (pytest.fail if os.environ.get("CI") else pytest.skip)(made[engine])
-        made[engine].clear()
         return made[engine]
 
     yield get
@@ -32,7 +31,7 @@ def servers():
 
 @pytest.fixture
 def world(servers, tmp_path):
-    """Return a function that gives an empty database of an engine."""
+    """Return a function that gives a database of an engine, in which `make` leaves nothing of before."""
     return lambda engine: SQLite(tmp_path / "app.db") if engine == "sqlite" else servers(engine)
 
 

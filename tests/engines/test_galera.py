@@ -15,7 +15,7 @@ from states import MENDED, State
 import db
 from migrations import phase_4_5
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 
 @pytest.fixture(scope="module")

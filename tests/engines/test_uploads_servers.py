@@ -30,6 +30,7 @@ THERE = row("S001", week=1)
 def season(request, servers):
     """A server's database with the sample season; made once, for it takes a while."""
     world = servers(request.param)
+    world.clear()
     init_db(db.connect(world.url), sample_data=True)
     return world
 
