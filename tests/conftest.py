@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import drivers
 import processes
 import pytest
 from application import APPLICATION_DATA, APPLICATION_TABLES, MEMORY, ROOT, execute
@@ -14,6 +15,21 @@ import db
 
 if MEMORY:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)  # where pytest makes the folders of the tests
+
+
+def pytest_runtest_setup(item):
+    for engine in drivers.required(item):
+        drivers.require(engine)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session):
+    """Have the last line name the engines that were left out."""
+    result = yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and (left_out := drivers.summary(reporter.stats.get("skipped", []))):
+        reporter.write_line(f"left out: {left_out}", yellow=True)
+    return result
 
 
 @pytest.fixture
