@@ -5,7 +5,9 @@ import os
 
 import pytest
 
-DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql"}
+# The servers, for `parametrize`.
+SERVERS = ("postgresql", "mysql", pytest.param("postgresql18", marks=pytest.mark.exhaustive))
+DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "postgresql18": "psycopg"}
 _SCHEMES = {"postgres": "postgresql", "cockroach": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
 _LEFT_OUT = "left out: "
 

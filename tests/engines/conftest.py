@@ -4,6 +4,7 @@ import contextlib
 
 import drivers
 import pytest
+from engines.postgresql18 import PostgreSQL18
 from engines.servers import COMPLETE, HALF, NO_DATE_INDEX, NOTHING, another
 from engines.worlds import WORLDS, SQLite
 
@@ -17,7 +18,7 @@ def servers():
         drivers.require(engine)
         if engine not in made:
             try:
-                made[engine] = WORLDS[engine]()
+                made[engine] = {**WORLDS, "postgresql18": PostgreSQL18}[engine]()
             except Exception as error:
                 made[engine] = f"no server can be reached: {' '.join(str(error).split())}"
         if isinstance(made[engine], str):

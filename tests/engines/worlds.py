@@ -189,10 +189,10 @@ class Server(World):
 class PostgreSQL(Server):
     engine = "postgresql"
 
-    def __init__(self):
+    def __init__(self, server=None):
         import psycopg
 
-        server = os.environ.get("POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
+        server = server or os.environ.get("POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
         self.server = psycopg.connect(server, autocommit=True, connect_timeout=5)
         self.name = f"states_{uuid.uuid4().hex}"
         self.server.execute(f"CREATE DATABASE {self.name}")
@@ -206,7 +206,8 @@ class PostgreSQL(Server):
     def drop_tables(self, but=()):
         kinds = {"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "S": "SEQUENCE"}
         for kind, name in self.query(
-            "SELECT relkind::text, quote_ident(relname) FROM pg_class WHERE relnamespace = to_regnamespace('public')"
+            "SELECT relkind::text, quote_ident(relname) FROM pg_class "
+            "WHERE relnamespace = to_regnamespace('public') ORDER BY relkind = 'S'"
         ):
             if kind in kinds and name not in but:
                 self.execute(f"DROP {kinds[kind]} IF EXISTS public.{name} CASCADE")
