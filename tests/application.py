@@ -1,9 +1,14 @@
 """Databases as the deployed application leaves them."""
 
+import os
+import shutil
 import sqlite3
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+_SHARED = "/dev/shm"
+# A folder in memory, for files that need not outlive anything; None where there is none, or too little room.
+MEMORY = _SHARED if os.access(_SHARED, os.W_OK) and shutil.disk_usage(_SHARED).free > 2**30 else None
 
 # The application's own DDL: another ORM's, with strings of no length and CHECKs that no model has.
 APPLICATION_TABLES = """

@@ -3,11 +3,40 @@
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
+import drivers
+import processes
 import pytest
-from application import APPLICATION_DATA, APPLICATION_TABLES, ROOT, execute
+from application import APPLICATION_DATA, APPLICATION_TABLES, MEMORY, ROOT, execute
 
 import db
+
+if MEMORY:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)  # where pytest makes the folders of the tests
+
+
+def pytest_runtest_setup(item):
+    for engine in drivers.required(item):
+        drivers.require(engine)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session):
+    """Have the last line name the engines that were left out."""
+    result = yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and (left_out := drivers.summary(reporter.stats.get("skipped", []))):
+        reporter.write_line(f"left out: {left_out}", yellow=True)
+    return result
+
+
+@pytest.fixture
+def disk():
+    """A folder for a test that has to wait for the disk as a user does."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -34,11 +63,16 @@ def database(path):
 
 @pytest.fixture
 def cli(path):
-    """Run the command on `path`, or on a `--database` of the test's own, in a process of its own."""
+    """Run the command on `path`, or on a `--database` of the test's own, in a process of its own.
 
-    def run(*arguments, module="migrations.phase_4_5", env=(), **options):
-        if "--database" not in arguments and module == "migrations.phase_4_5":
+    An environment or streams of the test's own are for an interpreter that starts with them.
+    """
+
+    def run(*arguments, module=processes.PHASE, env=(), **options):
+        if "--database" not in arguments and module == processes.PHASE:
             arguments = ("--database", f"sqlite:///{path}", *arguments)
+        if not env and not options:
+            return processes.run(module, *arguments)
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **dict(env)}
         command = [sys.executable, "-m", module, *map(str, arguments)]
         options = {"cwd": ROOT, "text": True, "timeout": 120, **options}

@@ -310,6 +310,7 @@ def test_a_database_at_its_limit_of_pages_is_told_so(path, database):
 # -- URLs
 
 
+@pytest.mark.drivers
 @pytest.mark.parametrize(
     ("url", "says"),
     [
@@ -328,6 +329,7 @@ def test_an_unusable_url_is_one_line_and_exit_status_2(complain, url, says):
     assert "s3cr3t" not in line
 
 
+@pytest.mark.drivers
 @pytest.mark.parametrize("scheme", ["postgresql", "mysql", "cockroachdb"])
 @pytest.mark.parametrize("arguments", [["-v"], ["--json", "-v"], ["-q"]], ids=" ".join)
 @pytest.mark.parametrize(("written", "meant"), [("s3cr3t", "s3cr3t"), ("s3%2Fcr%403t", "s3/cr@3t")])
@@ -339,6 +341,7 @@ def test_no_password_reaches_any_output(cli, scheme, arguments, written, meant):
     assert meant not in done.stdout + done.stderr
 
 
+@pytest.mark.drivers
 @pytest.mark.parametrize("scheme", ["postgresql", "mysql"])
 def test_a_password_that_the_driver_chokes_on_stays_hidden(cli, scheme):
     done = cli("--database", f"{scheme}://app:s3cr3t@no.such.host.invalid/shop", "-v")
@@ -346,6 +349,7 @@ def test_a_password_that_the_driver_chokes_on_stays_hidden(cli, scheme):
     assert "s3cr3t" not in done.stdout + done.stderr
 
 
+@pytest.mark.drivers("postgresql")
 def test_a_server_that_is_not_there_is_one_line(complain):
     line = complain("--database", "postgresql://app:s3cr3t@127.0.0.1:1/shop")
     assert "postgresql://app@127.0.0.1:1/shop" in line

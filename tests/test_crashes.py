@@ -84,9 +84,9 @@ for number in range(1, statements + 1):
 
 
 @pytest.fixture(params=[FRESH, DRIFTED], ids=lambda state: state.name)
-def prepared(request, tmp_path):
+def prepared(request, disk):
     """A file to copy, and to compare with."""
-    world = SQLite(tmp_path / "prepared.db").make(request.param)
+    world = SQLite(disk / "prepared.db").make(request.param)
     if request.param is DRIFTED:
         world.insert(*(row(id, week=id) for id in range(1, 8)))
         world.execute("INSERT INTO notes VALUES (1), (7)", "DELETE FROM weekly_actuals WHERE id = 6")
@@ -177,7 +177,7 @@ def test_a_fault_leaves_the_connection_of_the_caller_as_it_was(prepared, stateme
             assert not database.connection().in_transaction
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_killed_after_any_statement_the_file_is_as_before_or_as_after(prepared, statements):
     ends = {"before": contents(prepared.path), "after": after(prepared)}
     folder = Path(prepared.path).parent
@@ -197,9 +197,9 @@ def test_killed_after_any_statement_the_file_is_as_before_or_as_after(prepared, 
 
 
 @pytest.fixture
-def large(tmp_path):
+def large(disk):
     """A file to copy, with many rows in a table that has to be rebuilt."""
-    world = SQLite(tmp_path / "prepared.db").make(DRIFTED)
+    world = SQLite(disk / "prepared.db").make(DRIFTED)
     world.insert(row(1, week=1), row(2, week=2), row(3, week=3), row(97, week=97))
     world.execute("BEGIN", MANY_ROWS, "DELETE FROM weekly_actuals WHERE id = 97")
     world.execute("INSERT INTO notes SELECT id FROM weekly_actuals LIMIT 1000", "COMMIT")
@@ -242,7 +242,7 @@ def killer(large):
         process.stdin.close()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_killed_at_any_moment_of_a_rebuild_the_file_is_as_before_or_as_after(large, killer, capsys):
     before, counts = state_of(large.path), {"as before": 0, "as after": 0, "with a hot journal": 0}
     shares = [1.3 * number / KILLS for number in range(KILLS)]

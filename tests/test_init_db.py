@@ -190,6 +190,7 @@ def test_the_command_then_the_migration(command, cli, new):
     assert json.loads(done.stdout)["row_counts"]["historical_sales"] == 600
 
 
+@pytest.mark.drivers
 @pytest.mark.parametrize(
     ("url", "status"),
     [("oracle://app:s3cr3t@host/x", 2), ("sqlite:////no/such/folder/x.db", 1), ("sqlite:////tmp", 1),

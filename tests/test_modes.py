@@ -2,10 +2,9 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import processes
 import pytest
 from engines.worlds import SQLite
 from states import MENDED, REFUSED, UNTOUCHED, State, cases, row
@@ -13,7 +12,6 @@ from states import MENDED, REFUSED, UNTOUCHED, State, cases, row
 import db
 from migrations import phase_4_5
 
-ROOT = Path(__file__).parents[1]
 COMPLETE = State("complete", UNTOUCHED, items={})
 NOTHING = State("nothing", MENDED)
 DRIFTED = State("drifted", MENDED, items={"week_number": "week_number INTEGER"}, without=("idx_weekly_actuals_date",))
@@ -41,10 +39,7 @@ def twin(world):
 
 
 def command(world, *options):
-    return subprocess.run(
-        [sys.executable, "-m", "migrations.phase_4_5", "--database", world.url, *options],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    return processes.run(processes.PHASE, "--database", world.url, *options)
 
 
 def schema(world):

@@ -4,6 +4,8 @@ import os
 import tempfile
 from pathlib import Path
 
+import pytest
+from application import MEMORY
 from engines.worlds import SQLite
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
@@ -12,7 +14,10 @@ from states import BASE, INDEXES, TABLE, WORDS
 import db
 from migrations import phase_4_5
 
-settings.register_profile("here", derandomize=bool(os.environ.get("CI")))
+settings.register_profile(
+    "here", derandomize=bool(os.environ.get("CI")), deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)  # fmt: skip
 settings.load_profile("here")
 
 COLUMNS = {
@@ -141,10 +146,21 @@ def others(world):
     return world.query("SELECT type, name, sql FROM sqlite_master WHERE type IN ('trigger', 'view') ORDER BY name")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=80)
 @given(tables())
 def test_any_table_ends_as_specified_with_every_row_or_is_refused_as_it_was(statements):
-    with tempfile.TemporaryDirectory() as folder:
+    ends_well(statements)
+
+
+@pytest.mark.exhaustive
+@settings(max_examples=600)
+@given(tables())
+def test_any_of_many_tables_ends_as_specified_with_every_row_or_is_refused_as_it_was(statements):
+    ends_well(statements)
+
+
+def ends_well(statements):
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         world = build(Path(folder) / "app.db", statements)
         try:
             hold_the_invariant(world)

@@ -5,27 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import processes
 import pytest
 from engines.worlds import SQLite
 from states import MENDED, State, row
 
-ROOT = Path(__file__).parents[1]
 PROCESSES = 16
 STATES = {
     "fresh": State("fresh", MENDED),
     "to be rebuilt": State("to be rebuilt", MENDED, items={"week_number": "week_number INTEGER", "unique": None}),
     "an index missing": State("an index missing", MENDED, items={}, without=("idx_weekly_actuals_date",)),
 }
-# Each process imports everything first, says so, and waits for the word to start.
-WORKER = """
-import json, sys
-import db
-from migrations import command, phase_4_5
-from migrations.engines import sqlite, sqlite_rebuild
-print("ready", flush=True)
-sys.stdin.readline()
-raise SystemExit(command.main(sys.argv[1:]))
-"""
 WRITER = """
 import os, sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)
@@ -42,31 +32,21 @@ print(written)
 
 
 @pytest.fixture(params=STATES)
-def world(request, tmp_path):
-    world = SQLite(tmp_path / "app.db").make(STATES[request.param])
+def world(request, disk):
+    world = SQLite(disk / "app.db").make(STATES[request.param])
     if STATES[request.param].items is not None:
+        world.execute("BEGIN")
         world.insert(*(row(id, week=id) for id in range(1, 201)))
+        world.execute("COMMIT")
     yield world
     world.drop()
 
 
-def start(script, *arguments):
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments)], cwd=ROOT, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
 def race(world, *options):
     """Let the processes go together, and return what each of them reports."""
-    processes = [start(WORKER, "--database", world.url, "--json", *options) for _ in range(PROCESSES)]
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    outputs = [process.communicate(timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [0] * PROCESSES, outputs
+    started = processes.at_once([[processes.PHASE, "--database", world.url, "--json", *options]] * PROCESSES)
+    outputs = [process.communicate() for process in started]
+    assert [process.returncode for process in started] == [0] * PROCESSES, outputs
     return [json.loads(output) for output, _ in outputs]
 
 
@@ -86,9 +66,12 @@ def test_in_a_file_with_a_write_ahead_log_exactly_one_migrates(world):
     world.assert_specified()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_writer_at_work_on_other_tables_loses_nothing(world):
-    writer = start(WRITER, world.path)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, world.path], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert writer.stdout.readline() == "ready\n"
     race(world)
     Path(f"{world.path}.stop").touch()
     output, errors = writer.communicate(timeout=60)
@@ -100,12 +83,10 @@ def test_a_writer_at_work_on_other_tables_loses_nothing(world):
 
 def test_a_run_waits_for_a_writer_that_is_done_in_time(world):
     world.execute("BEGIN IMMEDIATE", "UPDATE stores SET median_income = 1")
-    process = start(WORKER, "--database", world.url, "--json")
-    process.stdin.write("go\n")
-    process.stdin.flush()
+    process = processes.Run(processes.PHASE, "--database", world.url, "--json")
     with pytest.raises(subprocess.TimeoutExpired):  # it stands behind the lock
         process.wait(timeout=0.5)
     world.execute("COMMIT")
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate()
     assert json.loads(output)["status"] == "migrated"
     assert world.query("SELECT DISTINCT median_income FROM stores") == [(1,)]

@@ -1,12 +1,10 @@
 """What survives where SQLite cannot alter a table and it is rebuilt; each trap beside its remedy."""
 
 import sqlite3
-import subprocess
-import sys
-from pathlib import Path
 
 import peewee
 import playhouse.migrate
+import processes
 import pytest
 from engines.worlds import SQLite
 from states import INDEXES, TABLE, State, row
@@ -15,7 +13,6 @@ import db
 from db.models import WeeklyActuals
 from migrations import phase_4_5
 
-ROOT = Path(__file__).parents[1]
 NULLABLE = {"week_number": "week_number INTEGER"}  # what only a rebuild can mend
 
 
@@ -418,8 +415,9 @@ def test_a_comment_at_the_end_of_an_index_swallows_nothing_of_a_script(make):
 
 def script_of(world):
     """Return what --dry-run prints."""
-    run = [sys.executable, "-m", "migrations.phase_4_5", "-q", "--dry-run", "--database", world.url]
-    return subprocess.run(run, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT).stdout
+    written = processes.run(processes.PHASE, "-q", "--dry-run", "--database", world.url)
+    written.check_returncode()
+    return written.stdout
 
 
 KEYED = {"id": "id INTEGER NOT NULL UNIQUE", "code": "code TEXT DEFAULT (hex(randomblob(9))) PRIMARY KEY"}

@@ -15,7 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import pymysql
+with contextlib.suppress(ImportError):
+    import pymysql
 
 PROVIDER = Path("/usr/lib/galera/libgalera_smm.so")
 PROGRAMS = ("mariadbd", "mariadb-install-db", "rsync", "socat")

@@ -8,17 +8,14 @@ import select
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+import processes
 from states import MENDED, UNTOUCHED, State
 
-ROOT = Path(__file__).parents[2]
 NOTHING = State("no table", MENDED)
 COMPLETE = State("complete", UNTOUCHED, items={})
 HALF = State(
@@ -45,6 +42,7 @@ def another(url, autocommit=True):
     return pymysql.connect(
         host=parts.hostname, port=parts.port or 3306, user=unquote(parts.username or "root"), connect_timeout=10,
         password=unquote(parts.password or ""), database=unquote(parts.path[1:]) or None, autocommit=autocommit,
+        ssl_disabled=True,  # to prepare for it takes longer than to connect
     )  # fmt: skip
 
 
@@ -77,18 +75,17 @@ class Outcome(NamedTuple):
         return self.report["error"]["message"]
 
 
+def _quietly(url, *arguments):
+    """The call of the command; it logs warnings and errors only, so that a failure is just its one line."""
+    return [processes.PHASE, "--database", url, "--json", "-q", *arguments]
+
+
 def start(url, *arguments):
-    """Start the command; it logs warnings and errors only, so that a failure is just its one line."""
-    command = [sys.executable, "-m", "migrations.phase_4_5", "--database", url, "--json", "-q", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return processes.Run(*_quietly(url, *arguments))
 
 
-def finish(process, timeout=120):
-    try:
-        out, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
+def finish(process):
+    out, err = process.communicate()
     return Outcome(process.returncode, json.loads(out), err.splitlines())
 
 
@@ -99,8 +96,7 @@ def command(url, *arguments):
 def together(urls, *arguments):
     """Run the command on all at once; return the outcomes and the seconds until the last one's end."""
     started = time.monotonic()
-    processes = [start(url, *arguments) for url in urls]
-    outcomes = [finish(process) for process in processes]
+    outcomes = [finish(process) for process in processes.at_once([_quietly(url, *arguments) for url in urls])]
     return outcomes, time.monotonic() - started
 
 
@@ -133,13 +129,10 @@ def one_line(outcome):
 
 def kill_after(seconds, url, *arguments):
     """SIGKILL a run; the clock starts when it is past importing and reports its first step."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "migrations.phase_4_5", "--database", url, *arguments],
-        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    process.stderr.readline()
+    process = processes.Run(processes.PHASE, "--database", url, *arguments)
+    process.first_line()
     time.sleep(seconds)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.communicate()
     return process.returncode == -signal.SIGKILL
 

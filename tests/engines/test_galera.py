@@ -1,11 +1,11 @@
 """A Galera cluster: workers on all nodes, where a lock holds on one node only and DDL aborts transactions."""
 
 import contextlib
-import os
 import threading
 import time
 import uuid
 
+import drivers
 import pytest
 from engines import galera
 from engines.servers import COMPLETE, HALF, NOTHING, STORE, another, command, finish, start, statuses, together
@@ -15,13 +15,13 @@ from states import MENDED, State
 import db
 from migrations import phase_4_5
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.exhaustive, pytest.mark.drivers("mysql"), pytest.mark.xdist_group("galera")]
 
 
 @pytest.fixture(scope="module")
 def cluster():
     if lacking := galera.missing():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"a Galera cluster takes {', '.join(lacking)}")
+        drivers.leave_out("galera", f"a cluster takes {', '.join(lacking)}")
     made = galera.Cluster()
     try:
         yield made.start()

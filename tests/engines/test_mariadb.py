@@ -29,6 +29,7 @@ from db.init_db import init_db
 from db.models import WeeklyActuals
 from migrations import phase_4_5
 
+pytestmark = pytest.mark.drivers("mysql")
 STEPS = dict.fromkeys(("insert", "select", "unique", "foreign_keys", "cascade", "cleanup"), True)
 
 

@@ -7,7 +7,6 @@ import time
 import uuid
 from urllib.parse import quote, unquote, urlsplit
 
-import psycopg
 import pytest
 from engines.servers import (
     COMPLETE,
@@ -38,6 +37,10 @@ from db.models import WeeklyActuals
 from migrations import phase_4_5
 from migrations.engines import engine_for
 
+with contextlib.suppress(ImportError):
+    import psycopg
+
+pytestmark = pytest.mark.drivers("postgresql")
 STORE = (
     "INSERT INTO stores (store_id, store_name, cluster_id, store_size_sqft, location_tier, median_income, "
     "store_format, region, avg_weekly_sales_12mo) VALUES ('busy', 'Busy', 'value', 1, 'A', 1, 'MALL', 'WEST', 1)"

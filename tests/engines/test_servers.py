@@ -1,10 +1,11 @@
 """What holds on every server alike: repeating, rolling back, racing and dying."""
 
 import pytest
+from drivers import SERVERS
 from engines.servers import command, kill_after, statuses, together
 
 
-@pytest.fixture(params=["postgresql", "mysql"])
+@pytest.fixture(params=SERVERS)
 def engine(request):
     return request.param
 

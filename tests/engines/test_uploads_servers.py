@@ -7,7 +7,7 @@ import pytest
 
 import db
 from db.init_db import init_db
-from db.models import MODELS, WeeklyActuals
+from db.models import WeeklyActuals
 from db.uploads import UploadRefused
 
 MONDAY = datetime.date(2025, 3, 3)
@@ -30,10 +30,8 @@ THERE = row("S001", week=1)
 def season(request, servers):
     """A server's database with the sample season; made once, for it takes a while."""
     world = servers(request.param)
-    database = db.connect(world.url)
-    with database.connection_context(), database.bind_ctx(MODELS):
-        database.create_tables(MODELS)
-        init_db(database, base_only=True, sample_data=True)
+    world.clear()
+    init_db(db.connect(world.url), sample_data=True)
     return world
 
 

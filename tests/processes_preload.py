@@ -1,0 +1,5 @@
+"""What `processes` has imported before it forks."""
+
+import processes
+
+processes.preload()
