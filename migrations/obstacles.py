@@ -37,11 +37,16 @@ class _Look:
     def __init__(self, engine: Engine, schema: Schema, declared: Table) -> None:
         self.engine, self.schema, self.table, self.declared = engine, schema, schema[declared.name], declared
         self.retyped: set[str] = set()
+        self.merging: set[str] = set()  # those of them in which two values may become one
 
     def obstacles(self, errors: Sequence[Difference]) -> Iterator[str]:
         operations = [each.mended_by for each in errors]
         self.retyped = {
             each.column.name for each in operations if isinstance(each, do.AlterColumn) and "type" in each.what
+        }  # fmt: skip
+        self.merging = {
+            name for name in self.retyped
+            if self.engine.merges(self.table.columns[name].type, self.declared.columns[name].type)
         }  # fmt: skip
         for each in errors:
             if isinstance(each.mended_by, do.AddColumn):
@@ -53,7 +58,7 @@ class _Look:
                     yield from rows_against(what, condition, self.table, self.declared, self.engine)
         added = {each.wanted.columns for each in operations if isinstance(each, do.AddIndex)}
         for index in self.declared.indexes:  # where it holds, so far
-            if index.unique and index.columns not in added and self.retyped & {*index.columns}:
+            if index.unique and index.columns not in added and self.merging & {*index.columns}:
                 what = f"{self.table.name}.{index.name}: rows that become equal once they are converted"
                 yield from rows_against(what, self._repeated(index.columns), self.table, self.declared, self.engine)
 
@@ -76,7 +81,7 @@ class _Look:
             for column in operation.columns:
                 value = f"w.{self.engine.quote(column)}"
                 yield self.engine.uncountable(value) if operation.counting else f"{value} IS NULL"
-            yield self._repeated(operation.columns)
+            yield from self._repeated_in(operation.columns)
         elif isinstance(operation, do.AddIndex) and operation.wanted.unique:
             yield from self._repeated_in(operation.wanted.columns)
         elif isinstance(operation, (do.AddForeignKey, do.ValidateForeignKey)) and self._has(operation.key.columns):
@@ -124,6 +129,10 @@ class _Look:
 
     def _repeated_in(self, columns: Sequence[str]) -> Iterator[str]:
         """A column that is about to be added is the same in every row, or NULL."""
+        keys = [each.columns for each in self.table.indexes if each.unique and not each.partial and each.valid]
+        for key in (self.table.primary_key, *keys):  # what is unique in fewer columns, or in stricter ones, is in these
+            if key and {column.partition(" ")[0] for column in key} <= {*columns} - self.merging:
+                return
         added = [self.declared.columns[name] for name in columns if name not in self.table.columns]
         if len(added) < len(columns) and all(column.default is not None for column in added):
             yield self._repeated([name for name in columns if name in self.table.columns])

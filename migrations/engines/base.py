@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import peewee
 
@@ -18,6 +19,9 @@ from migrations.engines.statements import Statements
 from migrations.operations import Operation
 from migrations.report import Change, DatabaseUnavailable, LockTimeout, MigrationError, Refused
 from migrations.schema import ForeignKey, Schema, Table, Type
+
+if TYPE_CHECKING:
+    from migrations.engines.samples import Samples
 
 logger = logging.getLogger("migrations")
 logger.addHandler(logging.NullHandler())  # or Python prints a library's warnings where nobody configured logging
@@ -218,6 +222,18 @@ class Engine(Rows):
     def enforces_keys(self) -> bool:
         """Whether the connection enforces foreign keys."""
         return True
+
+    def samples(self) -> Samples:
+        """Return what makes the values of rows on trial."""
+        raise NotImplementedError
+
+    def without_checks(self) -> AbstractContextManager[None]:
+        """Return a context in which CHECKs are ignored, where the database can."""
+        return contextlib.nullcontext()
+
+    def checked_at_commit(self, table: str) -> bool:
+        """Whether the row inserted last may violate a foreign key that is enforced later."""
+        return False
 
     # -- errors
 

@@ -37,6 +37,10 @@ class Rows:
         """
         raise NotImplementedError
 
+    def merges(self, source: Type, target: Type) -> bool:
+        """Whether two values of a type that differ may be the same once they are of another."""
+        return True
+
     def typed(self, value: str, type_: Type) -> str:
         """Return SQL that is a value as a type, for a CHECK; itself where the database compares it so anyway."""
         return value

@@ -248,9 +248,7 @@ def piped(world, script):
 
 def rows_read(database):
     names = "'Handler_read_rnd_next', 'Handler_read_rnd'"
-    return sum(
-        int(value) for _, value in database.execute_sql(f"SHOW SESSION STATUS WHERE Variable_name IN ({names})")
-    )
+    return sum(int(value) for _, value in database.execute_sql(f"SHOW SESSION STATUS WHERE Variable_name IN ({names})"))
 
 
 @pytest.mark.parametrize("look", ["check", "run"])

@@ -7,62 +7,45 @@ the mutex: who comes second gets "already exists", and looks again.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import peewee
 
 from migrations.engines.base import Result
-from migrations.engines.mysql import values
+from migrations.engines.mysql import catalogue, values
 from migrations.engines.mysql.keys import Keys
-from migrations.engines.mysql.reading import Reading, Server
+from migrations.engines.mysql.session import BUSY, LOCK, MODE, Session, code
 from migrations.engines.mysql.statements import MySQLStatements
 from migrations.engines.patience import Busy
 from migrations.operations import Operation
-from migrations.report import Change, MigrationError, Refused
-from migrations.schema import ForeignKey, Schema, Table, Type, literal
+from migrations.report import Change, Refused
+from migrations.schema import ForeignKey, Schema, Table, Type
 
 if TYPE_CHECKING:
     from migrations.engines.mysql.samples import Samples
 
-_MODE = "STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION"  # bend no value, keep an id of 0
-# Modes in which SQL, or what the server says of its tables, is not what it says in others.
-_ODD = {
-    "ANSI_QUOTES", "ORACLE", "NO_TABLE_OPTIONS", "NO_KEY_OPTIONS", "NO_FIELD_OPTIONS", "NO_BACKSLASH_ESCAPES",
-    "EMPTY_STRING_IS_NULL", "HIGH_NOT_PRECEDENCE", "PAD_CHAR_TO_FULL_LENGTH",
-}  # fmt: skip
+_SYNCED = {"wsrep_sync_wait": "9"}  # before reading (1) and showing (8), see what the other nodes have done
 _SESSION = {  # what a run sets for itself, where the server knows it
-    "sql_mode": literal(_MODE),
+    **_SYNCED,
+    "sql_mode": MODE,
     "foreign_key_checks": "1",  # without it a new key lets orphans in
     "unique_checks": "1",
     "check_constraint_checks": "1",
     "time_zone": "'+00:00'",  # a TIMESTAMP that becomes a DATETIME
     "alter_algorithm": "'DEFAULT'",  # another refuses what copies the table
-    "wsrep_sync_wait": "9",  # see what the other nodes have done
     "max_statement_time": "0",
     "innodb_lock_wait_timeout": "1",
     "lock_wait_timeout": "0",  # behind an ALTER TABLE that waits, everybody else queues up: try again instead
 }
-_LOCK = "CONCAT('migrations:', MD5(DATABASE()))"  # server-wide, and of at most 64 characters
-_BUSY = {1205, 1213}  # lock timeout; aborted for a peer's change
 _SAME_KEY = "errno: 121"  # how MariaDB says that a foreign key exists, behind a 1005 that means anything
 _RACED = {1050, 1051, 1146, 1060, 1061, 1068, 1091, 1826, 1022}  # a peer was faster: it exists, or is gone
-_AWAY = {0, 2003, 2006, 2013}
 _NO_LOCK = 1235  # GET_LOCK on a node of a cluster up to MariaDB 10.6.14 and 10.11.4
-_NO_LIMIT = 2**64 - 1
-_SERVER = (
-    "SELECT CONNECTION_ID(), VERSION(), DATABASE(), @@collation_database, @@sql_mode, @@sql_quote_show_create, "
-    "@@sql_select_limit, @@{}, @@{} LIMIT 1"
-)
-_LIMITS = {  # of a statement's time, and of a walk along an index; by whether it is MariaDB
-    True: ("max_statement_time", "max_recursive_iterations"),
-    False: ("max_execution_time", "cte_max_recursion_depth"),
-}
+_UNSEEN = (1146, 1142)  # no such table, or no right to see it
 
 
-class MySQL(Reading):
+class MySQL(Session):
     """A MariaDB or MySQL database."""
 
     backend = "mysql"
@@ -70,76 +53,80 @@ class MySQL(Reading):
     parse_type = staticmethod(values.parse_type)
     keys_hold_types = True
     actions = {"RESTRICT": "NO ACTION"}  # InnoDB never waits for the end of the statement
-    walks = False  # whether the session may follow an index as far as it goes
 
-    # -- the connection
+    # -- reading
 
-    @contextmanager
-    def settings(self) -> Iterator[None]:
-        """Where the session is as the server comes, nothing is set."""
-        limits = _LIMITS[self.database.server_version >= (10,)]
-        server = self.server = Server(*self.query(_SERVER.format(*limits))[0])
-        odd = {
-            "sql_mode": (literal(_MODE), literal(server.modes)) if _ODD & {*server.modes.split(",")} else (),
-            "sql_quote_show_create": ("1", "0") if not server.shows_quotes else (),
-            "sql_select_limit": ("DEFAULT", str(server.select_limit)) if server.select_limit != _NO_LIMIT else (),
-            limits[0]: ("0", str(server.time_limit)) if server.time_limit else (),
-        }
-        set_, before = ({name: pair[i] for name, pair in odd.items() if pair} for i in (0, 1))
-        with self._cancelled_with_us(), self.session(set_, before):
-            try:
-                yield
-            finally:
-                if self.walks:
-                    self._restore({limits[1]: str(server.walk_limit)})
+    def read(self) -> Schema:
+        schema = self._shown()
+        if self.models.keys() - self.builds - schema.keys():  # or it is on its way from another node of a cluster
+            with self.session(_SYNCED):
+                schema = self._shown()
+        return schema
 
-    @contextmanager
-    def session(self, wanted: Mapping[str, str], before: Mapping[str, str] | None = None) -> Iterator[None]:
-        before = self._known(wanted) if before is None else before
-        if not before:
-            yield
-            return
-        self._set({name: value for name, value in wanted.items() if name in before})
+    def _shown(self) -> Schema:
+        self.texts = self._texts(self.models)
+        self.seen = {name: catalogue.meaning(text) for name, text in self.texts.items()}
+        return dict(self.seen)
+
+    def table(self, name: str) -> Table | None:
+        texts = self._texts((name,))
+        return catalogue.meaning(texts[name]) if texts else None
+
+    def _texts(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the tables' own texts; on MariaDB, whose clients all take several results, by one exchange."""
+        statements = [f"SHOW CREATE TABLE {self.quote(name)}" for name in names]
+        if self.server.mariadb and hasattr(self.database.cursor(), "nextset"):
+            handler = f"DECLARE CONTINUE HANDLER FOR {', '.join(map(str, _UNSEEN))} SELECT NULL, NULL"
+            rows = self._results("; ".join([f"BEGIN NOT ATOMIC {handler}", *statements, "END"]))
+        else:
+            rows = [row for statement in statements for row in self._one(statement)]
+        texts = {name: catalogue.without_counter(row[1]) for name, row in zip(names, rows) if row[1]}
+        for name, text in texts.items():
+            if text.startswith("CREATE TEMPORARY"):
+                raise Refused(f"the temporary table {name} hides the real one on this connection; drop it first")
+        return texts
+
+    def _one(self, statement: str) -> list[tuple[str, ...]]:
         try:
-            yield
-        finally:
-            self._restore(before)
-
-    def _known(self, wanted: Mapping[str, str]) -> dict[str, str]:
-        """Return the session's values of variables as SQL, of those that this server knows."""
-        names, number = ", ".join(map(literal, wanted)), re.compile(r"[\d.]+")
-        rows = self.query(f"SHOW SESSION VARIABLES WHERE Variable_name IN ({names})")
-        return {name: old if number.fullmatch(old) else literal(old) for name, old in rows}
-
-    def _set(self, values: Mapping[str, str]) -> None:
-        self.database.execute_sql("SET " + ", ".join(f"SESSION {name} = {value}" for name, value in values.items()))
-
-    def _restore(self, values: Mapping[str, str]) -> None:
-        try:  # Peewee's is_connection_usable() asks the server, and swallows an answer that is about us
-            self._set(values)
-        except peewee.PeeweeException as error:
-            if _code(error) == 1213:  # the news that the transaction was aborted, and nothing was set
-                self._set(values)
-            if _code(error) not in _AWAY:
+            return self.query(statement)
+        except peewee.DatabaseError as error:
+            if code(error) not in _UNSEEN:
                 raise
+            return [("", "")]
 
-    @contextmanager
-    def _cancelled_with_us(self) -> Iterator[None]:
-        """A context whose statement does not go on once the client is interrupted."""
-        try:
-            yield
-        except Exception:
-            raise
-        except BaseException:
-            with suppress(peewee.PeeweeException, OSError), (beside := self.another()).connection_context():
-                beside.execute_sql(f"KILL QUERY {self.server.connection}")
-            raise
+    def _results(self, sql: str) -> list[tuple[str, ...]]:
+        """Return the first row of each result of a statement that has several."""
+        with peewee.__exception_wrapper__:
+            cursor = self.database.execute_sql(sql)
+            rows = [cursor.fetchone()]
+            while cursor.nextset():
+                if cursor.description:
+                    rows.append(cursor.fetchone())
+            return rows
 
-    def in_transaction(self) -> bool:
-        status = getattr(self.database.connection(), "server_status", None)  # PyMySQL's, of the last answer
-        if status is None and self.server.mariadb:
-            ((status,),) = self.query("SELECT @@in_transaction LIMIT 1")
-        return self.database.in_transaction() or bool((status or 0) & 1)
+    def clauses(self, table: str, column: str) -> dict[str, str]:
+        """Return the clauses of a column's definition; see `catalogue.clauses`."""
+        return catalogue.clauses(catalogue.definition(self.texts[table], column))
+
+    def default_meaning(self, default: str) -> str:
+        return catalogue.default_meaning(default)
+
+    def lookalikes(self, name: str) -> list[str]:
+        rows = self.query(
+            "SELECT table_name FROM information_schema.tables "
+            "WHERE table_schema = DATABASE() AND lower(table_name) = %s AND BINARY table_name <> %s", (name, name)
+        )  # fmt: skip
+        return [other for (other,) in rows]
+
+    def dependents(self, name: str) -> list[str]:
+        """Views go on to be there without the table, and fail; a foreign key of another table's keeps it."""
+        rows = self.query(
+            "SELECT DISTINCT 'table', table_name FROM information_schema.key_column_usage "
+            "WHERE table_schema = DATABASE() AND referenced_table_schema = DATABASE() AND referenced_table_name = %s "
+            "UNION ALL SELECT 'view', table_name FROM information_schema.views WHERE table_schema = DATABASE() "
+            "AND LOCATE(CONCAT('`', DATABASE(), '`.`', %s, '`'), view_definition)", (name, name)
+        )  # fmt: skip
+        return [f"{kind} {other}" for kind, other in rows if other not in self.builds]
 
     # -- rows
 
@@ -157,16 +144,21 @@ class MySQL(Reading):
             wanted = parent.columns[target].collation if parent and target in parent.columns else None
             plain = value == f"w.{self.quote(column)}" and table.columns[column].collation == wanted
             if wanted and not plain:
-                value = f"CONVERT({value} USING {wanted.partition('_')[0]}) COLLATE {wanted}"
+                character_set, collated, _ = wanted.partition("_")
+                value = f"CONVERT({value} USING {character_set})" + f" COLLATE {wanted}" * bool(collated)
             compared.append(value)
         return super().no_parent(compared, key, table, text)
 
     def all_rows(self) -> AbstractContextManager[None]:
-        """A walk along an index ends without a word after so many values as the session allows."""
-        if not self.walks:
-            self.walks = True
-            self._set({_LIMITS[self.server.mariadb][1]: str(2**32 - 1)})
+        self.walk()
         return nullcontext()
+
+    def estimate(self, table: str) -> int | None:
+        found = self.query(
+            "SELECT max(table_rows) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s",
+            (table,),
+        )
+        return found[0][0]  # type: ignore[no-any-return]
 
     # -- planning
 
@@ -177,7 +169,7 @@ class MySQL(Reading):
         return [*keys.released(operations), *keys.rematched(operations)]
 
     def script(self, changes: Sequence[Change]) -> list[str]:
-        known = self._known(_SESSION)
+        known = self.known(_SESSION)
         settings = [f"SET SESSION {name} = {value};" for name, value in _SESSION.items() if name in known]
         return settings + [f"{change.sql};" for change in changes]
 
@@ -196,17 +188,17 @@ class MySQL(Reading):
                 return work()
             finally:
                 if locked:
-                    self.query(f"SELECT RELEASE_LOCK({_LOCK})")
+                    self.query(f"SELECT RELEASE_LOCK({LOCK})")
 
         with self.session(_SESSION):
-            return self.patiently(attempt, lambda error: _code(error) in _RACED | _BUSY or _SAME_KEY in str(error))
+            return self.patiently(attempt, lambda error: code(error) in _RACED | BUSY or _SAME_KEY in str(error))
 
     def _lock(self) -> bool:
         """Take the lock; return whether there is one to be had on this server."""
         try:
-            ((taken,),) = self.query(f"SELECT GET_LOCK({_LOCK}, 0)")
+            ((taken,),) = self.query(f"SELECT GET_LOCK({LOCK}, 0)")
         except peewee.DatabaseError as error:
-            if _code(error) != _NO_LOCK:
+            if code(error) != _NO_LOCK:
                 raise
             return False
         if not taken:
@@ -225,7 +217,7 @@ class MySQL(Reading):
         return "", None
 
     def execute(self, change: Change) -> None:
-        self.patiently(lambda: super(MySQL, self).execute(change), lambda error: _code(error) in _BUSY)
+        self.patiently(lambda: super(MySQL, self).execute(change), lambda error: code(error) in BUSY)
 
     # -- the smoke test
 
@@ -245,67 +237,7 @@ class MySQL(Reading):
             yield enforced
 
     def without_checks(self) -> AbstractContextManager[None]:
-        """Return a context in which CHECKs are not looked at, where the server has that."""
         return self.session({"check_constraint_checks": "0"})
 
     def enforces_keys(self) -> bool:
         return bool(self.query("SELECT @@foreign_key_checks LIMIT 1")[0][0])
-
-    def checked_at_commit(self, table: str) -> bool:
-        """Return False: InnoDB looks at each row as it comes."""
-        return False
-
-    # -- errors
-
-    def is_lock_timeout(self, error: Exception) -> bool:
-        return _code(error) in _BUSY
-
-    def was_aborted(self, error: Exception) -> bool:
-        # On a cluster the DDL of another node does that to whatever is open on this one; undoing what is undone
-        # already fails with another error, and the only sign may be that a savepoint is gone.
-        while _code(error) not in (1213, 1305) and error.__context__:
-            error = error.__context__  # type: ignore[assignment]
-        return _code(error) in (1213, 1305) and not self.in_transaction()
-
-    def holders(self) -> str:
-        try:
-            ((run,),) = self.query(f"SELECT IS_USED_LOCK({_LOCK})")
-            open_ = self.query(
-                "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx "
-                "WHERE trx_mysql_thread_id NOT IN (0, CONNECTION_ID()) ORDER BY trx_started LIMIT 5"
-            )
-        except peewee.DatabaseError:  # it takes the PROCESS privilege
-            return "who holds it is not told to this user"
-        told = [f"another run is connection {run}"] * bool(run)
-        told += [f"an open transaction is of connection {thread}" for (thread,) in open_]
-        return ", ".join(told) or "who held it is gone by now"
-
-    def explain(self, error: Exception) -> MigrationError:
-        while _code(error) == 0 and error.__context__:  # undoing the work of a lost connection fails, and hides why
-            error = error.__context__  # type: ignore[assignment]
-        return super().explain(error)
-
-    def _account(self, text: str) -> str:
-        """Return the account as a GRANT names it; a connection that was refused is named by the text."""
-        if self.database.is_closed():
-            return text.partition("for user ")[2].partition(" to ")[0]
-        name, _, host = self.query("SELECT CURRENT_USER()")[0][0].rpartition("@")
-        return f"{literal(name)}@{literal(host)}"
-
-    def advice(self, error: Exception, text: str) -> str:
-        code = _code(error)
-        if code in (1142, 1044, 1227):
-            rights = "SELECT, INSERT, DELETE, CREATE, ALTER, INDEX, DROP, REFERENCES"
-            where = f"{self.quote(str(self.database.database))}.*"
-            return f"; an administrator has to run: GRANT {rights} ON {where} TO {self._account(text)}"
-        return {
-            1045: "; check the user and the password in the URL",
-            1049: "; check the name in the URL, or create the database",
-        }.get(code, "; check that the server runs and can be reached, then run again" if code in _AWAY else "")
-
-
-def _code(error: Exception) -> int:
-    """Return the server's error number behind Peewee's exception."""
-    original = error.args[0] if error.args else error
-    code = original.args[0] if getattr(original, "args", None) else original
-    return code if isinstance(code, int) else 0

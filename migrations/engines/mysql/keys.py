@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from migrations.engines.mysql.values import STRINGS
 from migrations.operations import (
     AddColumn,
     AddForeignKey,
@@ -20,7 +21,7 @@ from migrations.schema import Column, ForeignKey, Index, Schema, Table
 if TYPE_CHECKING:
     from migrations.engines.mysql.engine import MySQL
 
-STRINGS = ("string", "fixed string")
+
 _LONGEST = 3072  # bytes of a key
 _BYTES = {"utf8mb4": 4, "utf8mb3": 3, "utf8": 3}  # of a character; 1 is what no other has less of
 

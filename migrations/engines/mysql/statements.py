@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from migrations.engines.mysql.catalogue import default_meaning
-from migrations.engines.mysql.keys import STRINGS, Keys
+from migrations.engines.mysql.keys import Keys
+from migrations.engines.mysql.values import STRINGS
 from migrations.engines.statements import Statements
 from migrations.operations import (
     AddCheck,

@@ -6,6 +6,7 @@ import re
 
 from migrations.schema import Type
 
+STRINGS = ("string", "fixed string")
 # By the type's bare word: its family, and its size where the word alone tells.
 _FAMILIES: dict[str, tuple[str, int | None]] = {
     "bool": ("integer", 1), "boolean": ("integer", 1), "tinyint": ("integer", 1), "smallint": ("integer", 2),

@@ -65,7 +65,7 @@ def rebuild(statements: SQLiteStatements, table: Table, operations: Sequence[Ope
         ("create its replacement", f"CREATE TABLE {new} {definition}"),
         (f"copy {rows:,} rows", f"INSERT OR ABORT INTO {new} ({names}) SELECT {names} FROM {old}"),
     ]
-    if _holds_keys(statements, table, operations):
+    if _checks_keys(statements, table, operations):
         steps.append(("look for rows without a parent", f"PRAGMA foreign_key_check({new})"))
     steps += [
         ("drop the old table", f"DROP TABLE {old}"),
@@ -78,15 +78,18 @@ def rebuild(statements: SQLiteStatements, table: Table, operations: Sequence[Ope
         yield Change(f"rebuild {name}: {what}", sql, holds_up)
 
 
-def _holds_keys(statements: SQLiteStatements, table: Table, operations: Sequence[Operation]) -> bool:
-    """Whether the replacement's foreign keys can be checked: not a user's to what is no key, nor a new one to
-    the table itself, whose key is the replacement's."""
-    added = [each.key.table for each in operations if isinstance(each, AddForeignKey)]
+def _checks_keys(statements: SQLiteStatements, table: Table, operations: Sequence[Operation]) -> bool:
+    """Whether the copied rows could violate a foreign key that held before, and the replacement can tell: not
+    of a user's key to what is no key, nor of a new one to the table itself."""
+    added = [each.key for each in operations if isinstance(each, AddForeignKey)]
+    retyped = {each.column.name for each in operations if isinstance(each, AlterColumn) and "type" in each.what}
+    if not (added or any(retyped & {*key.columns} for key in table.foreign_keys)):
+        return False
     try:  # compiled, and not executed
         statements.engine.query(f"EXPLAIN PRAGMA foreign_key_check({statements.quote(table.name)})")
     except peewee.OperationalError:
         return False
-    return bool(table.foreign_keys or added) and table.name.lower() not in added
+    return table.name.lower() not in [key.table for key in added]
 
 
 def _refuse(statements: SQLiteStatements, table: Table, operations: Sequence[Operation]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from migrations.engines.rows import Rows
+from migrations.engines.sqlite.catalogue import affinity
 from migrations.schema import ForeignKey, Table, Type
 
 _INTEGER = Type("INTEGER", "integer")
@@ -20,7 +21,17 @@ class Values(Rows):
         fits = _FITS.get(target.family, "{kind} = 'text'").format(
             v=value, kind=kind, integer=integer, real=real, whole=whole, exact=_EXACT, decimal=_decimal(value, real)
         )
-        return f"{value} IS NOT NULL AND coalesce(NOT ({fits}), 1)"
+        same = {"integer": integer, "float": real}.get(target.family)  # nearly every value, and known at once
+        usual = f"{value} IS NOT CAST({same} AS TEXT) AND " if same else ""
+        return f"{value} IS NOT NULL AND {usual}coalesce(NOT ({fits}), 1)"
+
+    def merges(self, source: Type, target: Type) -> bool:
+        # Not where all is text, and a number in its shortest form.
+        return affinity(source.text) != "text" or target.family in ("float", "decimal", "json")
+
+    def typed(self, value: str, type_: Type) -> str:
+        words = {"integer": "INTEGER", "float": "REAL", "decimal": "NUMERIC", "string": "TEXT"}
+        return f"CAST({value} AS {words[type_.family]})" if type_.family in words else value
 
     def uncountable(self, value: str) -> str:
         # Any type holds any value here, but an INTEGER PRIMARY KEY holds whole numbers only.
