@@ -126,7 +126,7 @@ class _Upload:
         return found
 
     def _write(self, columns: Columns) -> None:
-        with self.database.atomic(), peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+        with self.database.atomic(), peewee.__exception_wrapper__:
             self.writer.write(columns)
 
     def _blamed(self, *rows: tuple[int, str]) -> UploadRefused:

@@ -97,7 +97,9 @@ TABLES = (Depot, Parcel, Box, Place, Slot, Sign)
 def made(request, servers, tmp_path_factory):
     url = f"sqlite:///{tmp_path_factory.mktemp('types')}/app.db"
     if request.param != "sqlite":
-        url = servers(request.param).url
+        world = servers(request.param)
+        world.clear()
+        url = world.url
     database = db.connect(url)
     with database.connection_context(), database.bind_ctx(TABLES):
         database.create_tables(TABLES)
