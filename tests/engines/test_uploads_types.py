@@ -81,6 +81,13 @@ class Slot(Uploadable):
         primary_key = peewee.CompositeKey("aisle", "shelf")
 
 
+class Ticket(Uploadable):
+    """A key that only the database has a default for."""
+
+    series = peewee.CharField(10, primary_key=True, constraints=[peewee.SQL("DEFAULT 'first'")])
+    note = peewee.CharField(10, null=True)
+
+
 class Shouted(peewee.CharField):
     def db_value(self, value):
         return value if value is None else value.upper()
@@ -90,7 +97,7 @@ class Sign(Uploadable):
     text = Shouted(20)
 
 
-TABLES = (Depot, Parcel, Box, Place, Slot, Sign)
+TABLES = (Depot, Parcel, Box, Place, Slot, Sign, Ticket)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql", "mysql"])
@@ -309,6 +316,15 @@ def test_a_table_that_is_only_a_key_takes_an_update(database):
 def test_without_a_key_of_their_own_rows_cannot_be_replaced(database):
     with pytest.raises(ValueError, match="Sign has no unique key"):
         Sign.bulk_insert([{"text": "a"}], on_conflict="update")
+
+
+def test_a_key_with_a_default_of_the_databases(database):
+    Ticket.bulk_insert([{"note": "a"}])
+    assert Ticket.get().series == "first"
+    with pytest.raises(UploadRefused, match="row 1: "):
+        Ticket.bulk_insert([{"note": "b"}])
+    with pytest.raises(UploadRefused, match="row 1: series is missing"):
+        Ticket.bulk_insert([{"note": "b"}], on_conflict="update")
 
 
 def test_a_field_of_ones_own_converts_as_it_likes(database):
