@@ -66,8 +66,8 @@ def test_json_reads_back_however_it_was_written(database, value):
 
 @pytest.mark.parametrize("value", [value for value in ANY if not isinstance(value, str)])
 def test_json_reads_back_where_the_database_is_passed(database, value):
+    Note.create(content=value)
     Note.bind(None)
-    Note.insert(content=value).execute(database)
     assert [note.content for note in Note.select().execute(database)] == [value]
 
 
@@ -87,7 +87,11 @@ def test_the_unique_key_refuses_by_its_name(database):
     Note.create()
     with pytest.raises(peewee.IntegrityError):
         Note.create()
-    names = {index.name: index.columns for index in database.get_indexes("references") if index.unique}
+    names = {
+        index.name: [column.strip('"') for column in index.columns]  # an older Peewee leaves PostgreSQL's quotes
+        for index in database.get_indexes("references")
+        if index.unique
+    }
     assert ["order", "group"] in names.values()
     if not isinstance(database, peewee.SqliteDatabase):  # which gives constraints' indexes names of its own
         assert names["unique"] == ["order", "group"]

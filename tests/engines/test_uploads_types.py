@@ -97,6 +97,12 @@ class Sign(Uploadable):
     text = Shouted(20)
 
 
+if hasattr(peewee, "JSONField"):  # not in every Peewee
+
+    class Peewees(Uploadable):
+        content = peewee.JSONField(null=True)
+
+
 TABLES = (Depot, Parcel, Box, Place, Slot, Sign, Ticket)
 
 
@@ -351,6 +357,15 @@ def test_a_lenient_server_does_not_bend_values(database):
 def test_whatever_peewees_version_the_mode_is_strict(database):
     ((mode,),) = database.execute_sql("SELECT @@sql_mode").fetchall()
     assert "STRICT_TRANS_TABLES" in mode
+
+
+@pytest.mark.skipif(not hasattr(peewee, "JSONField"), reason="a Peewee without")
+def test_peewees_own_json(made):
+    with made.connection_context(), made.bind_ctx([Peewees]):
+        made.create_tables([Peewees])
+        Peewees.bulk_insert([{"content": {"a": ["é", None]}}, {"content": "text"}, {}])
+        found = [each.content for each in Peewees.select().order_by(Peewees.id)]
+        assert found == [{"a": ["é", None]}, "text", None]
 
 
 def test_no_such_table_says_what_makes_it(database):
