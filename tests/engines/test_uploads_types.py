@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import sqlite3
 import uuid
 
 import peewee
@@ -359,7 +360,9 @@ def test_whatever_peewees_version_the_mode_is_strict(database):
     assert "STRICT_TRANS_TABLES" in mode
 
 
-@pytest.mark.skipif(not hasattr(peewee, "JSONField"), reason="a Peewee without")
+@pytest.mark.skipif(
+    not hasattr(peewee, "JSONField") or sqlite3.sqlite_version_info < (3, 38), reason="Peewee's own needs SQLite 3.38"
+)
 def test_peewees_own_json(made):
     with made.connection_context(), made.bind_ctx([Peewees]):
         made.create_tables([Peewees])
