@@ -1,4 +1,4 @@
-"""What tables are, in the database's own words: by `pg_dump`, `SHOW CREATE TABLE`, `sqlite_master` and PRAGMAs.
+"""What tables are, in the own words of `pg_dump`, `SHOW CREATE TABLE`, `sqlite_master` and PRAGMAs.
 
     in_words(world) == {"order": ['"number" uuid NOT NULL', …], …}
 
@@ -8,8 +8,41 @@ that were added later, the names that a server gives, and what it keeps beside t
 
 import re
 import subprocess
+from typing import NamedTuple
+
+import db
 
 _PG_NOISE = re.compile(r"--.*|SET .*|SELECT pg_catalog\..*|\\(un)?restrict .*")
+
+
+class Oracle(NamedTuple):
+    """What a database is that Peewee made from models: its tables' `words`, and all of it to the `letter`."""
+
+    words: dict
+    letter: object
+
+
+def by_peewee(world, models):
+    """Ask what Peewee makes of models in a world, which is empty before and after."""
+    world.clear()
+    database = db.connect(world.url)
+    with database.bind_ctx(models), database.connection_context():
+        database.create_tables(models)
+        oracle = Oracle(in_words(world), to_the_letter(world))
+        database.drop_tables(models)
+    return oracle
+
+
+def unlike(world, oracle, tables, kept=()):
+    """Return the words of tables that a world and an oracle do not share.
+
+    :param kept: what may be other, as good: "table.what the word holds".
+    """
+    words, kept = in_words(world), [each.partition(".")[::2] for each in kept]
+    return {
+        f"{table}: {word}" for table in tables for word in {*words[table]} ^ {*oracle.words[table]}
+        if not any(table == name and what in re.sub('[`"]', "", word) for name, what in kept)
+    }  # fmt: skip
 
 
 def in_words(world):
@@ -22,7 +55,8 @@ def to_the_letter(world):
     if world.engine == "postgresql":
         return _pg_dump(world)
     if world.engine == "mysql":
-        return [_shown(world, name) for (name,) in world.query("SHOW TABLES")]
+        shown = {name: _shown(world, name) for (name,) in world.query("SHOW TABLES")}
+        return {name: sorted(text.split("\n")) for name, text in shown.items()}  # keys are shown as they were made
     return world.query(
         "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite%' ORDER BY 1, 2"
     )
@@ -64,29 +98,43 @@ def _sqlite_table(world, name, sql):
     yield from re.findall(r"\b(?:AUTOINCREMENT|COLLATE \w+|ON CONFLICT \w+)", sql, re.IGNORECASE)
 
 
-# -- PostgreSQL
+# -- PostgreSQL: by the functions that pg_dump asks, since it takes a process of its own each time
+
+_PG_TABLES = """
+SELECT c.oid, c.relname FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace"""
+_PG_WORDS = """
+SELECT attrelid, concat_ws(' ', quote_ident(attname), format_type(atttypid, atttypmod),
+       'COLLATE ' || nullif(nullif(attcollation, 0), 100)::text, CASE WHEN attnotnull THEN 'NOT NULL' END, attgenerated,
+       CASE WHEN attidentity <> '' OR pg_get_expr(adbin, adrelid) LIKE 'nextval(%' THEN 'counts'
+            ELSE 'DEFAULT ' || pg_get_expr(adbin, adrelid) END)
+FROM pg_attribute a LEFT JOIN pg_attrdef d ON adrelid = attrelid AND adnum = attnum
+WHERE attnum > 0 AND NOT attisdropped
+UNION ALL
+SELECT conrelid, concat_ws(' ', CASE WHEN contype <> 'f' THEN conname END, pg_get_constraintdef(oid)) FROM pg_constraint
+WHERE conrelid <> 0
+UNION ALL
+SELECT indrelid, concat_ws(' ', pg_get_indexdef(indexrelid), CASE WHEN NOT indisvalid THEN 'INVALID' END) FROM pg_index
+UNION ALL
+SELECT attrelid, concat_ws(' ', 'SEQUENCE OF', attname, format_type(seqtypid, NULL), seqincrement, seqmin, seqmax,
+       seqcycle)
+FROM pg_depend JOIN pg_sequence ON objid = seqrelid JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
+WHERE deptype IN ('a', 'i')"""
+
+
+def _postgresql(world):
+    """A key that SERIAL made counts by a default, a newer one as IDENTITY: both by a sequence that is the column's."""
+    names = dict(world.query(_PG_TABLES))
+    tables = {name: [] for name in names.values()}
+    for oid, words in world.query(_PG_WORDS):
+        if oid in names:
+            tables[names[oid]].append(words)
+    return {name: sorted(words) for name, words in tables.items()}
 
 
 def _pg_dump(world):
     command = ["pg_dump", "--schema-only", "--no-owner", "--no-privileges", "--dbname", world.url]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    lines = (line for line in text.splitlines() if line and not _PG_NOISE.fullmatch(line))
-    return [each.strip() for each in "\n".join(lines).split(";\n")]
-
-
-def _postgresql(world):
-    tables = {}
-    for statement in _pg_dump(world):
-        named = re.match(r'CREATE TABLE public\.("?\w+"?) \(\n(.*)\n\)', statement, re.DOTALL)
-        if named:  # columns in whatever order
-            words = tables.setdefault(named[1].strip('"'), [])
-            words += [line.strip().rstrip(",") for line in named[2].split("\n")]
-        else:
-            table = re.search(r'(?:TABLE ONLY| ON|OWNED BY) public\.("\w+"|\w+)', statement)
-            # A key that nobody named has the name that was free.
-            words = re.sub(r"ADD CONSTRAINT \w+ FOREIGN KEY", "ADD FOREIGN KEY", " ".join(statement.split()))
-            tables.setdefault(table[1].strip('"') if table else "", []).append(words)
-    return {name: sorted(words) for name, words in tables.items()}
+    return [line for line in text.splitlines() if line and not _PG_NOISE.fullmatch(line)]
 
 
 # -- MariaDB

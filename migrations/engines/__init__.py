@@ -10,6 +10,12 @@ from migrations.declaration import Model
 from migrations.engines.base import Engine
 from migrations.report import MigrationError
 
+_UNFIT = {  # by the module of a class, which need not be imported to ask
+    "playhouse.sqliteq": "writes in a thread of its own, without transactions; give peewee.SqliteDatabase of the file",
+    "playhouse.pwasyncio": "wants an event loop at every statement; give a database of db.connect(url), in a thread of "
+    "its own: await asyncio.to_thread(ensure, database)",
+}
+
 
 def engine_for(
     database: peewee.Database, lock_timeout: float, models: Mapping[str, Model], builds: Sequence[str]
@@ -18,9 +24,13 @@ def engine_for(
 
     :param models: a phase's models by the names of their tables.
     :param builds: the names of the tables that it makes.
+    :raises MigrationError: no phase can work with such a database; nothing was opened.
     """
     if isinstance(database, peewee.Proxy):
         database = database.obj
+    for each in type(database).__mro__:
+        if why := _UNFIT.get(each.__module__):
+            raise MigrationError(f"{type(database).__name__} {why}")
     engine_class: type[Engine]
     if isinstance(database, peewee.SqliteDatabase):
         from migrations.engines.sqlite import SQLite

@@ -199,7 +199,8 @@ class Samples:
         for sql in self.conditions(table):
             words = set(re.findall(r"\w+", sql.lower()))
             rules.append(({name for name in table.columns if name in words or self.quoted(table, name) in sql}, sql))
-        return [(names, sql) for names, sql in rules if not any(table.columns[name].generated for name in names)]
+        known = {name for name, column in table.columns.items() if not column.generated}
+        return [(names, sql) for names, sql in rules if names and names <= known]
 
     def _is_new(self, table: Table, key: Iterable[str]) -> str:
         """Return a condition that holds for values that no row has."""
@@ -214,19 +215,20 @@ class Samples:
                 column = table.columns[name]
                 options = self._options(table, column, rules, False, 1)
                 choices[name] = [self.typed(table, column, column.default or "NULL"), *options]
+        groups: list[set[str]] = []  # of columns that rules bind together
+        for names, _ in rules:
+            near = [group for group in groups if group & names]
+            groups = [group for group in groups if group not in near] + [names.union(*near)]
         picked: dict[str, list[str]] = {}
-        for names, _ in sorted(rules, key=lambda rule: len(rule[0])):
-            if names - picked.keys():
-                known = names | picked.keys()
-                hold = [(spoken, sql) for spoken, sql in rules if spoken <= known and spoken - picked.keys()]
-                about = {name for spoken, _ in hold for name in spoken}
-                picked |= self._picked(table, {name: picked.get(name, choices[name]) for name in about}, hold)
+        for group in groups:
+            hold = [sql for names, sql in rules if names <= group]
+            picked |= self._picked(table, {name: choices[name] for name in group}, hold)
         alone = {name: options for name, options in choices.items() if name not in picked and len(options) > 1}
         choices |= picked | {name: list(self.usable(options)) or options for name, options in alone.items()}
         return {name: options[0] for name, options in choices.items()}
 
     def _picked(
-        self, table: Table, choices: Mapping[str, list[str]], rules: Iterable[Rule]
+        self, table: Table, choices: Mapping[str, list[str]], conditions: Iterable[str]
     ) -> dict[str, list[str]]:
         """Return the combination that the server picks, each value as an only choice; nothing where none holds."""
         several = sum(len(options) > 1 for options in choices.values())
@@ -234,7 +236,7 @@ class Samples:
         options = {name: self.usable(values)[:most] for name, values in choices.items()}
         positions = ", ".join(f"{_alias(table, name)}.smoke_test_position" for name in options)
         sources = " CROSS JOIN ".join(self._source(table, name, values) for name, values in options.items())
-        holds = " AND ".join(f"({sql})" for _, sql in rules)
+        holds = " AND ".join(f"({condition})" for condition in conditions)
         rows: list[tuple[object, ...]] = []
         sql = f"SELECT {positions} FROM {sources} WHERE {holds} LIMIT 1"
         if not all(options.values()) or self.tried(lambda: rows.extend(self.query(sql))) or not rows:
@@ -243,7 +245,9 @@ class Samples:
 
     def _source(self, table: Table, name: str, values: Iterable[str]) -> str:
         column = self.quoted(table, name)
-        rows = [f"SELECT {position} AS smoke_test_position, {value} AS {column}" for position, value in enumerate(values)]
+        rows = [
+            f"SELECT {position} AS smoke_test_position, {value} AS {column}" for position, value in enumerate(values)
+        ]
         return f"({' UNION ALL '.join(rows)}) AS {_alias(table, name)}"
 
 

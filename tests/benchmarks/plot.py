@@ -59,7 +59,7 @@ def plot(path, full=False):
     beside, over = {}, {}
     for engine in ENGINES:
         try:
-            beside[engine] = beside_tools(engine, rounds=50)
+            beside[engine] = beside_tools(engine, rounds=30)
             if full or engine == "sqlite":
                 over[engine] = over_rows(engine)
         except LeftOut as reason:
@@ -113,7 +113,7 @@ def over_rows(engine):
             command = [sys.executable, "-m", "migrations.phase_4_5", "-q", "--database", url]
             for name, more in (("the whole chain", []), ("--check", ["--check"])):
                 runs[name, rows] = functools.partial(subprocess.run, [*command, *more], cwd=ROOT, check=True)
-        times = medians(7, runs)
+        times = medians(5, runs)
     for (name, rows), seconds in times.items():
         show(f"{ENGINES[engine]}: {name}, a whole process, {rows:,} rows / {ROWS[0]:,}", readable(seconds),
              readable(times[name, ROWS[0]]), f"{seconds / times[name, ROWS[0]]:.2f}")  # fmt: skip

@@ -1,12 +1,13 @@
 """A database on whatever engine a test names, empty at its beginning."""
 
 import contextlib
+import uuid
 
 import drivers
 import pytest
 from engines.postgresql18 import PostgreSQL18
-from engines.servers import COMPLETE, HALF, NO_DATE_INDEX, NOTHING, another
-from engines.worlds import WORLDS, SQLite
+from engines.servers import COMPLETE, HALF, NO_DATE_INDEX, NOTHING, another, url_of
+from engines.worlds import WORLDS, PostgreSQL, SQLite
 
 
 @pytest.fixture(scope="session")
@@ -77,3 +78,33 @@ def hold():
             return connection
 
         yield transaction
+
+
+# -- for PostgreSQL
+
+
+@pytest.fixture
+def alone(fresh):
+    """A database of the test's own, for what is set for the database as a whole."""
+    made = PostgreSQL()
+    yield made
+    made.drop()
+
+
+@pytest.fixture
+def role():
+    """Return a function that makes a user of a world with some rights, and gives its URL."""
+    made = []
+
+    def make(world, *grants, settings=()):
+        name = f"app-{uuid.uuid4().hex}"
+        world.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
+        made.append((world, name))
+        world.execute(f"CREATE ROLE \"{name}\" LOGIN PASSWORD 'hunter2'")
+        world.execute(*(f'GRANT {grant} TO "{name}"' for grant in grants))
+        world.execute(*(f'ALTER ROLE "{name}" SET {setting}' for setting in settings))
+        return url_of(world, user=name, password="hunter2")
+
+    yield make
+    for world, name in made:
+        world.execute(f'REASSIGN OWNED BY "{name}" TO CURRENT_USER', f'DROP OWNED BY "{name}"', f'DROP ROLE "{name}"')

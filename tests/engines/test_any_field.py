@@ -58,6 +58,7 @@ class Plain(peewee.Model):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_field_is_made_and_found_as_it_is(world, engine):
     there = world(engine)
+    there.clear()
     phase = Phase("Fields", upon={}, builds=[Plain, Counted, Kept])
     assert phase.check(db.connect(there.url)).status == "pending"
     first = phase.run(db.connect(there.url))
@@ -81,7 +82,9 @@ VALUES = {
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_field_keeps_its_value(world, engine):
-    database = db.connect(world(engine).url)
+    there = world(engine)
+    there.clear()
+    database = db.connect(there.url)
     Phase("Fields", upon={}, builds=[Kept]).run(database, smoke_test=False)
     with database.bind_ctx([Kept]), database.connection_context():
         made = Kept.create(**VALUES)

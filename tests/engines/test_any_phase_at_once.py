@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from another_phase import BUILDS, phase
-from another_states import State
-from engines.test_any_phase import connect, held, made_by_peewee, rows_of, unlike  # noqa: F401 - a fixture
-from oracle import in_words
+from another_phase import BUILDS, MODELS, phase
+from another_states import State, held, rows_of
+from oracle import by_peewee, in_words, unlike
 from states import ENGINES, MENDED
+
+import db
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
@@ -27,15 +28,24 @@ STATES = {
         "order": {"unique": None}, "order_lines": {"check": None, "primary": None}},
         without=("article_label_shelf", "order_number")),
 }  # fmt: skip
-# Each process imports everything first, says so, and waits for the word to start.
-WORKER = """
-import importlib, sys
+# One process imports everything; many are forked from it, and go when the last of them stands at the gate.
+RACER = """
+import importlib, os, sys
 from another_phase import phase
 import migrations.command, migrations.obstacles, migrations.smoke_test, playhouse.migrate
-importlib.import_module("migrations.engines." + sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
-raise SystemExit(phase.main(sys.argv[2:]))
+engine, folder, processes, *arguments = sys.argv[1:]
+importlib.import_module("migrations.engines." + engine)
+gate, word = os.pipe()
+children = []
+for number in range(int(processes)):
+    children.append(os.fork())
+    if not children[-1]:
+        os.close(word)
+        os.dup2(os.open(f"{folder}/{number}.json", os.O_CREAT | os.O_WRONLY), sys.stdout.fileno())
+        os.read(gate, 1)
+        os._exit(phase.main(arguments))
+os.close(word)
+print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
 """
 # For each line that is read, a process at work on the database, and SIGKILL after so many seconds.
 KILLER = """
@@ -65,7 +75,12 @@ def state(request):
 
 
 @pytest.fixture
-def make(world, engine, state, made_by_peewee):  # noqa: ARG001, F811
+def made_by_peewee(world, engine):
+    return by_peewee(world(engine), MODELS)
+
+
+@pytest.fixture
+def make(world, engine, state, made_by_peewee):
     """Return a function that makes the state anew, with rows where there are tables."""
 
     def anew():
@@ -81,41 +96,41 @@ def make(world, engine, state, made_by_peewee):  # noqa: ARG001, F811
 
 def start(script, *arguments):
     return subprocess.Popen(
-        [sys.executable, "-c", script, *arguments], cwd=ROOT, env=ENVIRONMENT, text=True,
+        [sys.executable, "-c", script, *map(str, arguments)], cwd=ROOT, env=ENVIRONMENT, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
-def race(world, *options):
-    """Let the processes go together, and return what each of them reports."""
-    arguments = (world.engine, "--database", world.url, "--json", "-q", "--lock-timeout", "60", *options)
-    processes = [start(WORKER, *arguments) for _ in range(PROCESSES[world.engine])]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n", process.stderr.read()
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    outputs = [process.communicate(timeout=180) for process in processes]
-    assert {process.returncode for process in processes} == {0}, outputs
-    return [json.loads(output) for output, _ in outputs]
+@pytest.fixture
+def race(tmp_path):
+    """Return a function that lets processes go together, and returns what each of them reports."""
+
+    def run(world, *options):
+        arguments = ("--database", world.url, "--json", "-q", "--lock-timeout", 60, *options)
+        racer = start(RACER, world.engine, tmp_path, PROCESSES[world.engine], *arguments)
+        output, errors = racer.communicate(timeout=180)
+        assert set(output.split()) == {"0"}, output + errors
+        return [json.loads(file.read_text()) for file in tmp_path.glob("*.json")]
+
+    return run
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_of_many_processes_at_once_exactly_one_migrates(make, made_by_peewee):  # noqa: F811
+def test_of_many_processes_at_once_exactly_one_migrates(make, race, made_by_peewee):
     world = make()
     rows = rows_of(world)
     reports = race(world)
     assert collections.Counter(report["status"] for report in reports) == {
         "migrated": 1, "up_to_date": PROCESSES[world.engine] - 1}  # fmt: skip
-    assert unlike(world, made_by_peewee) == set()
+    assert unlike(world, made_by_peewee, NAMES) == set()
     assert held(rows, rows_of(world))
     assert all(set(report["smoke_test"].values()) == {True} for report in reports)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_of_many_rollbacks_at_once_exactly_one_drops(make):
+def test_of_many_rollbacks_at_once_exactly_one_drops(make, race):
     world = make()
-    phase.ensure(connect(world))
+    phase.ensure(db.connect(world.url))
     statuses = collections.Counter(report["status"] for report in race(world, "--rollback", "--force"))
     assert statuses == {"rolled_back": 1, "up_to_date": PROCESSES[world.engine] - 1}
     assert set(in_words(world)) <= {"depots", ""}
@@ -142,22 +157,22 @@ def hold_through_kills(make, oracle, kills):
             status, _ = work(seconds)
             assert status in (0, signal.SIGKILL)
             assert held(rows, rows_of(world)), "a killed run lost rows"
-            interrupted[status, phase.check(connect(world)).status] += 1
-            phase.run(connect(world))
-            assert unlike(world, oracle) == set()
+            interrupted[status, phase.check(db.connect(world.url)).status] += 1
+            phase.run(db.connect(world.url))
+            assert unlike(world, oracle, NAMES) == set()
             assert held(rows, rows_of(world))
         killer.stdin.close()
     return interrupted
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_killed_at_some_moments_the_next_run_ends_right(make, made_by_peewee):  # noqa: F811
+def test_killed_at_some_moments_the_next_run_ends_right(make, made_by_peewee):
     assert hold_through_kills(make, made_by_peewee, kills=8)[signal.SIGKILL, "pending"]
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("engine", ENGINES)
-def test_killed_at_any_moment_the_next_run_ends_right(make, made_by_peewee, capsys):  # noqa: F811
+def test_killed_at_any_moment_the_next_run_ends_right(make, made_by_peewee, capsys):
     interrupted = hold_through_kills(make, made_by_peewee, kills=120)
     with capsys.disabled():
         print(f"\n{interrupted}")

@@ -22,7 +22,9 @@ def engine():
 @pytest.fixture
 def empty(world):
     """A database without any table."""
-    return world("mysql")
+    made = world("mysql")
+    made.clear()
+    return made
 
 
 class Region(peewee.Model):
@@ -412,23 +414,27 @@ ALTERS = (
     "ADD UNIQUE (v)", "ADD UNIQUE INDEX vs (v, s)", "DROP INDEX own", "DROP INDEX own, ADD INDEX own (v DESC)",
     "DROP INDEX own, ADD UNIQUE INDEX own (v)", "RENAME INDEX own TO other", "ALTER INDEX own IGNORED",
     "DROP PRIMARY KEY, ADD INDEX (id)", "DROP PRIMARY KEY, ADD PRIMARY KEY (id, v)", "ADD FULLTEXT (s)",
-    "ADD CONSTRAINT c CHECK (v > 1)", "DROP CONSTRAINT own_check", "DROP CONSTRAINT own_check, ADD CONSTRAINT own_check "
-    "CHECK (v > 2)", "DROP FOREIGN KEY own_key", "DROP FOREIGN KEY own_key, ADD CONSTRAINT k FOREIGN KEY (p) REFERENCES "
-    "parent (id) ON DELETE CASCADE", "ADD CONSTRAINT k FOREIGN KEY (v) REFERENCES parent (id) ON UPDATE CASCADE",
-    "CONVERT TO CHARACTER SET latin1", "DEFAULT CHARACTER SET latin1", "COLLATE utf8mb4_bin", "DROP FOREIGN KEY own_key, ENGINE=MyISAM",
-    "DROP FOREIGN KEY own_key, ENGINE=Aria", "COMMENT = 'x'", "AUTO_INCREMENT = 1000", "ROW_FORMAT = COMPACT", "STATS_PERSISTENT = 1",
-    "ADD SYSTEM VERSIONING", "DROP FOREIGN KEY own_key PARTITION BY HASH (id) PARTITIONS 2", "ADD PERIOD FOR years (a, b)",
+    "ADD CONSTRAINT c CHECK (v > 1)", "DROP CONSTRAINT own_check",
+    "DROP CONSTRAINT own_check, ADD CONSTRAINT own_check CHECK (v > 2)", "DROP FOREIGN KEY own_key",
+    "DROP FOREIGN KEY own_key, ADD CONSTRAINT k FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE",
+    "ADD CONSTRAINT k FOREIGN KEY (v) REFERENCES parent (`odd``name`) ON DELETE SET NULL ON UPDATE NO ACTION",
+    "ADD CONSTRAINT k FOREIGN KEY (v) REFERENCES parent (id) ON UPDATE CASCADE",
+    "CONVERT TO CHARACTER SET latin1", "DEFAULT CHARACTER SET latin1", "COLLATE utf8mb4_bin",
+    "DROP FOREIGN KEY own_key; ENGINE=MyISAM", "DROP FOREIGN KEY own_key; ENGINE=Aria",
+    "DROP FOREIGN KEY own_key; PARTITION BY HASH (id) PARTITIONS 2", "COMMENT = 'y'", "AUTO_INCREMENT = 1000",
+    "ROW_FORMAT = COMPACT", "STATS_PERSISTENT = 1", "ADD SYSTEM VERSIONING",
 )  # fmt: skip
-MEANINGLESS = {  # to what is compared
-    "MODIFY v INT COMMENT 'x'", "MODIFY v INT INVISIBLE", "MODIFY v INT CHECK (v > 0)", "COMMENT = 'x'",
+MEANINGLESS = {"COMMENT = 'y'",  # to what is compared
+    "MODIFY v INT COMMENT 'x'", "MODIFY v INT INVISIBLE", "MODIFY v INT CHECK (v > 0)",
     "MODIFY t DATETIME ON UPDATE CURRENT_TIMESTAMP", "ALTER INDEX own IGNORED", "AUTO_INCREMENT = 1000",
-    "ROW_FORMAT = COMPACT", "STATS_PERSISTENT = 1", "ADD SYSTEM VERSIONING", "ADD PERIOD FOR years (a, b)",
+    "ROW_FORMAT = COMPACT", "STATS_PERSISTENT = 1", "ADD SYSTEM VERSIONING", "MODIFY v INT AFTER s",
     "DEFAULT CHARACTER SET latin1", "COLLATE utf8mb4_bin",
 }  # fmt: skip
 CLUTTERED = (
     "CREATE TABLE parent (id INT PRIMARY KEY, `odd``name` INT UNIQUE)",
-    "CREATE TABLE target (id INT AUTO_INCREMENT PRIMARY KEY, v INT, s VARCHAR(50), t DATETIME, d DECIMAL(10, 5), f FLOAT, "
-    "p INT, e INT DEFAULT 7, a DATE NOT NULL DEFAULT '2025-01-01', b DATE NOT NULL DEFAULT '2026-01-01', INDEX own (v), "
+    "CREATE TABLE target (id INT AUTO_INCREMENT PRIMARY KEY, v INT, s VARCHAR(50), t DATETIME, d DECIMAL(10, 5), "
+    "f FLOAT, p INT, e INT DEFAULT 7, a DATE NOT NULL DEFAULT '2025-01-01', b DATE NOT NULL DEFAULT '2026-01-01', "
+    "INDEX own (v), "
     "`NOT NULL, KEY ``x`` (``v``)` VARCHAR(99) DEFAULT ') ENGINE=x, CHECK (`v`) NOT NULL' COMMENT 'KEY `v` (`v`),', "
     "CONSTRAINT own_check CHECK (p > 0 AND s <> ') NOT ''NULL'), "
     "CONSTRAINT own_key FOREIGN KEY (p) REFERENCES parent (id)) COMMENT = ' PARTITION BY ENGINE=MyISAM, \n) COLLATE=x'",
@@ -438,8 +444,8 @@ CLUTTERED = (
 def told(world):
     """What the information_schema says of the table, told as its meaning is."""
     columns = world.query(
-        "SELECT column_name, column_type, is_nullable = 'YES', nullif(column_default, 'NULL'), extra = 'auto_increment', "
-        "generation_expression IS NOT NULL, collation_name FROM information_schema.columns "
+        "SELECT column_name, column_type, is_nullable = 'YES', nullif(column_default, 'NULL'), "
+        "extra = 'auto_increment', generation_expression IS NOT NULL, collation_name FROM information_schema.columns "
         "WHERE table_schema = database() AND table_name = 'target' ORDER BY ordinal_position"
     )
     indexes, keys = {}, {}
@@ -453,9 +459,9 @@ def told(world):
         )
         indexes.setdefault((name, bool(unique)), []).append(words)
     for name, column, table, target, *actions in world.query(
-        "SELECT k.constraint_name, column_name, k.referenced_table_name, referenced_column_name, delete_rule, update_rule "
-        "FROM information_schema.key_column_usage k JOIN information_schema.referential_constraints r ON r.table_name = "
-        "'target' AND r.constraint_schema = database() AND r.constraint_name = k.constraint_name "
+        "SELECT k.constraint_name, column_name, k.referenced_table_name, referenced_column_name, delete_rule, "
+        "update_rule FROM information_schema.key_column_usage k JOIN information_schema.referential_constraints r "
+        "ON r.table_name = 'target' AND r.constraint_schema = database() AND r.constraint_name = k.constraint_name "
         "WHERE table_schema = database() AND k.table_name = 'target' ORDER BY k.ordinal_position"
     ):
         actions = [action.replace("RESTRICT", "NO ACTION") for action in actions]
@@ -506,19 +512,15 @@ def reader(empty):
     return read
 
 
-@pytest.mark.parametrize("alter", ["COMMENT = 'x'", *ALTERS])
+@pytest.mark.parametrize("alter", ALTERS)
 def test_the_text_of_a_table_means_what_the_catalogue_says(empty, reader, alter):
     empty.execute(*CLUTTERED)
     before = reader()
-    empty.execute(f"ALTER TABLE target {alter}")
+    empty.execute(*(f"ALTER TABLE target {each}" for each in alter.split("; ")))
     after = reader()
-    columns, *rest = told(empty)
-    own_columns, *own_rest = understood(after)
-    assert [(name, type_.partition(" CHARACTER SET ")[0].partition(" COLLATE ")[0], *others)
-            for name, type_, *others in own_columns] == [tuple(column) for column in columns]  # fmt: skip
-    assert own_rest == rest
-    (kind,) = empty.query("SELECT engine FROM information_schema.tables WHERE table_schema = database() "
-                          "AND table_name = 'target'")[0]  # fmt: skip
+    assert understood(after) == told(empty)
+    ((kind,),) = empty.query("SELECT engine FROM information_schema.tables WHERE table_schema = database() "
+                          "AND table_name = 'target'")  # fmt: skip
     wanted = "partitioned table" if "PARTITION" in alter else "table" if kind == "InnoDB" else f"{kind} table"
     assert after.kind == wanted
     assert (after != before) == (alter not in MEANINGLESS)

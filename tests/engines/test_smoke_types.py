@@ -124,8 +124,8 @@ UNIQUE = {
 }  # fmt: skip
 
 UNIQUE_VALUES = {
-    "numeric(4,2)": "1", "decimal(4,2)": "1", "DECIMAL(4,2)": "1", "varchar(2)": "a", "VARCHAR(2)": "a", "char(3)": "a", "int4[]": "{1}",
-    "smallint unsigned": "1", "SMALLINT": "1", "enum('a','b','c')": "a",
+    "numeric(4,2)": "1", "decimal(4,2)": "1", "DECIMAL(4,2)": "1", "varchar(2)": "a", "VARCHAR(2)": "a",
+    "char(3)": "a", "int4[]": "{1}", "smallint unsigned": "1", "SMALLINT": "1", "enum('a','b','c')": "a",
 }  # fmt: skip
 KEYS = {"sqlite": "INTEGER", "mysql": "INTEGER AUTO_INCREMENT", "postgresql": "SERIAL"}
 
@@ -188,23 +188,63 @@ def quoted(engine, kind, value):
     return f"ST_GeomFromText({text})" if spatial else text if engine != "mysql" or "bit" not in kind else value
 
 
-@pytest.mark.parametrize("place", ["owners", "things"])
-@pytest.mark.parametrize("rows", ["empty", "beside rows"])
-@pytest.mark.parametrize(("engine", "kind"), [(engine, kind) for engine, kinds in TYPES.items() for kind in kinds])
+ROWS = ["empty", "beside rows"]
+PLACES = ["owners", "things"]
+EACH = [(engine, kind) for engine, kinds in TYPES.items() for kind in kinds]
+EACH_UNIQUE = [(engine, kind) for engine, kinds in UNIQUE.items() for kind in kinds]
+
+
+def value_of(engine, kind, rows):
+    known = {**TYPES[engine], **UNIQUE_VALUES}
+    return quoted(engine, kind, known[kind]) if rows == "beside rows" else None
+
+
+def at_once(engine, kinds, rows, options=""):
+    columns = ", ".join(f"extra_{number} {kind} NOT NULL {options}" for number, kind in enumerate(kinds))
+    values = [value_of(engine, kind, rows) for kind in kinds]
+    return columns, ", ".join(values) if rows == "beside rows" else None
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("engine", TYPES)
+def test_columns_of_all_types(opened, engine, rows, place):
+    assert steps(opened, engine, place, *at_once(engine, TYPES[engine], rows)) == HELD
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("engine", TYPES)
+def test_unique_columns_of_all_types(opened, engine, rows, place):
+    assert steps(opened, engine, place, *at_once(engine, UNIQUE[engine], rows, "UNIQUE")) == HELD
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize(("engine", "kind"), EACH)
 def test_a_column_of_any_type(opened, engine, kind, rows, place):
-    value = quoted(engine, kind, TYPES[engine][kind]) if rows == "beside rows" else None
-    assert steps(opened, engine, place, f"extra {kind} NOT NULL", value) == HELD
+    assert steps(opened, engine, place, f"extra {kind} NOT NULL", value_of(engine, kind, rows)) == HELD
 
 
-@pytest.mark.parametrize("place", ["owners", "things"])
-@pytest.mark.parametrize("rows", ["empty", "beside rows"])
-@pytest.mark.parametrize("kind", STRICT)
-def test_a_column_of_a_strict_table(opened, kind, rows, place):
-    value = f"CAST('{STRICT[kind]}' AS {kind})" if rows == "beside rows" else None
-    assert steps(opened, "sqlite", place, f"extra {kind} NOT NULL", value, "STRICT", "TEXT") == HELD
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize(("engine", "kind"), EACH_UNIQUE)
+def test_a_unique_column_of_any_type(opened, engine, kind, rows, place):
+    assert steps(opened, engine, place, f"extra {kind} NOT NULL UNIQUE", value_of(engine, kind, rows)) == HELD
 
 
-def test_every_built_in_type_of_postgresql_is_tried(opened):
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("rows", ROWS)
+def test_columns_of_a_strict_table(opened, rows, place):
+    columns = ", ".join(f"extra_{kind} {kind} NOT NULL" for kind in STRICT)
+    values = ", ".join(f"CAST('{value}' AS {kind})" for kind, value in STRICT.items())
+    value = values if rows == "beside rows" else None
+    assert steps(opened, "sqlite", place, columns, value, "STRICT", "TEXT") == HELD
+
+
+def test_every_built_in_type_of_postgresql_is_among_them(opened):
     world, _ = opened("postgresql")
     takes_nothing = ("pg_node_tree", "pg_ndistinct", "pg_dependencies", "pg_mcv_list", "pg_brin_bloom_summary",
                      "pg_brin_minmax_multi_summary", "gtsvector")  # fmt: skip
@@ -212,23 +252,14 @@ def test_every_built_in_type_of_postgresql_is_tried(opened):
         "SELECT typname FROM pg_type WHERE typnamespace = 'pg_catalog'::regnamespace AND typtype IN ('b', 'r', 'm') "
         "AND typcategory <> 'A' AND typname !~ '^_'"
     )
-    tried = {"varchar": "varchar(3)", **{name.strip('"'): name for name in POSTGRESQL}}
-    assert {name for (name,) in known} - {*takes_nothing} <= tried.keys()
+    tried = {"varchar", *(name.strip('"') for name in POSTGRESQL)}
+    assert {name for (name,) in known} - {*takes_nothing} <= tried
 
 
-@pytest.mark.parametrize("place", ["owners", "things"])
-@pytest.mark.parametrize("rows", ["empty", "beside rows"])
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("rows", ["empty", pytest.param("beside rows", marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("columns", CHECKED)
 @pytest.mark.parametrize("engine", TYPES)
 def test_a_column_with_a_condition(opened, engine, columns, rows, place):
     value = CHECKED[columns] if rows == "beside rows" else None
     assert steps(opened, engine, place, columns.format(**WORDS[engine]), value) == HELD
-
-
-@pytest.mark.parametrize("place", ["owners", "things"])
-@pytest.mark.parametrize("rows", ["empty", "beside rows"])
-@pytest.mark.parametrize(("engine", "kind"), [(engine, kind) for engine, kinds in UNIQUE.items() for kind in kinds])
-def test_a_unique_column_of_any_type(opened, engine, kind, rows, place):
-    known = {**TYPES[engine], **UNIQUE_VALUES}
-    value = quoted(engine, kind, known[kind]) if rows == "beside rows" else None
-    assert steps(opened, engine, place, f"extra {kind} NOT NULL UNIQUE", value) == HELD

@@ -36,7 +36,7 @@ def meaning(text: str) -> Table:
     if not head.startswith("CREATE TABLE"):
         return Table(name, "view")
     items = [tokens(line.strip().rstrip(",")) for line in lines if line.startswith("  ")]
-    options = masked("".join(line for line in lines if not line.startswith("  ")))
+    options = masked(" ".join(line.lstrip(")") for line in lines if not line.startswith("  ")))
     columns = [_column(item, _collation(options)) for item in items if item[0].startswith("`")]
     indexes = [_index(item) for item in items if item[0] in _KEYS]
     keys = [item for item in items if item[0] == "CONSTRAINT"]
@@ -64,10 +64,11 @@ def _collation(options: str) -> str:
 
 def _column(item: list[str], of_table: str) -> Column:
     name, parts = _name(item[0]), clauses(item)
-    type_, default = parse_type(parts[""]), parts.get("DEFAULT", " DEFAULT NULL").removeprefix(" DEFAULT ")
+    bare = parts[""].partition(" CHARACTER SET ")[0].partition(" COLLATE ")[0]
+    type_, default = parse_type(bare), parts.get("DEFAULT", " DEFAULT NULL").removeprefix(" DEFAULT ")
     if parts.get("CHECK") == f" CHECK (json_valid({item[0]}))":  # what MariaDB makes of JSON, over a LONGTEXT
         type_ = type_._replace(family="json", size=None)
-    text = type_.family in (*STRINGS, "enum", "set")
+    text = type_.family in (*STRINGS, "enum", "set", "json")
     return Column(
         name, type_, "NOT" not in parts, None if default == "NULL" else default, "AUTO_INCREMENT" in parts,
         "GENERATED" in parts, (_collation(parts[""]) or of_table) if text else None,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from migrations.engines.kinds import DAY, MOMENT, NUMBER, TIME, UUID, Kind, address, below, spelt, token
-from migrations.engines.mysql.engine import _code
+from migrations.engines.mysql.session import code as _code
 from migrations.engines.samples import Samples as Base
 from migrations.engines.samples import Values
 from migrations.schema import Column, Table, literal

@@ -109,7 +109,7 @@ class MySQLStatements(Statements):
     def _retype(self, parts: dict[str, str], operation: AlterColumn) -> None:
         """Put another type into a column's clauses, and take out those that only the old one had."""
         family = operation.column.type.family
-        parts[""] = self._type(operation, parts[""])
+        parts[""] = self._type(operation)
         parts.pop("GENERATED", None)
         if family != "datetime":
             parts.pop("ON", None)
@@ -118,7 +118,7 @@ class MySQLStatements(Statements):
         if not operation.actual.automatic:
             parts.pop("AUTO_INCREMENT", None)
 
-    def _type(self, operation: AlterColumn, own: str) -> str:
+    def _type(self, operation: AlterColumn) -> str:
         """Return the type that a column is to have, as far as it is not as good as it is: a string keeps its
         collation but where a key needs another, a time keeps its fractions of seconds."""
         actual, wanted = operation.actual, operation.column.type
@@ -127,7 +127,7 @@ class MySQLStatements(Statements):
         if parent and parent.type.family == "integer":
             text = parent.type.text.replace(" AUTO_INCREMENT", "")
         elif actual.type.holds(wanted):
-            text = own.partition(" CHARACTER SET ")[0].partition(" COLLATE ")[0]
+            text = actual.type.text
         elif wanted.family == "float":
             text = "DOUBLE"  # as good, and no digit of what is there is lost
         elif wanted.family == "datetime" and actual.type.family in ("datetime", "timestamp"):

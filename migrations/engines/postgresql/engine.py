@@ -112,6 +112,9 @@ class PostgreSQL(Session):
     def unconvertible(self, value: str, source: Type, target: Type) -> str:
         return values.unconvertible(value, source, target)
 
+    def typed(self, value: str, type_: Type) -> str:
+        return f"CAST({value} AS {values.sql_of(type_)})"
+
     def may_hold_orphans(self) -> bool:
         return False  # a validated foreign key has none, and one that is not is a difference
 
@@ -264,6 +267,8 @@ class PostgreSQL(Session):
         if "owner" in text:
             return f"ALTER TABLE {self.quote((ours or self.builds)[0])} OWNER TO {user}"
         tables = [name for name in self.models if ours or name not in self.builds]
+        _, of, denied = text.partition("denied for table ")
+        tables = list(dict.fromkeys([*tables, *denied.split()[:1]])) if of else tables
         return f"GRANT SELECT, INSERT, DELETE, REFERENCES ON {', '.join(map(self.quote, tables))} TO {user}"
 
 

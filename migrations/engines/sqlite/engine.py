@@ -78,12 +78,15 @@ class SQLite(Values, Catalogue, Engine):
     @contextmanager
     def pragmas(self, **values: int) -> Iterator[None]:
         """Set pragmas for a while. `foreign_keys` is ignored inside a transaction: set it before."""
+
+        def set_to(name: str, value: int) -> None:
+            if self.database.pragma(name) != value:  # which may be forbidden, even to what it is
+                self.database.pragma(name, value)
+
         with ExitStack() as restored:
             for name, value in values.items():
-                before = self.database.pragma(name)
-                restored.callback(self.database.pragma, name, before)
-                if before != value:
-                    self.database.pragma(name, value)
+                restored.callback(set_to, name, self.database.pragma(name))
+                set_to(name, value)
             yield
 
     def in_transaction(self) -> bool:

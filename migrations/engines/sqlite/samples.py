@@ -10,7 +10,7 @@ from migrations.engines.kinds import MOMENT, NUMBER, Kind
 from migrations.engines.samples import Samples as Base
 from migrations.engines.sqlite.catalogue import affinity
 from migrations.engines.sqlite.text import clauses_of, is_constraint, kind_of, split, text_of
-from migrations.schema import Column, Table, literal
+from migrations.schema import Column, Table
 
 if TYPE_CHECKING:
     from migrations.engines.sqlite.engine import SQLite
@@ -43,11 +43,10 @@ class Samples(Base):
 
     def conditions(self, table: Table) -> list[str]:
         items, _ = split(self.engine.text_of(table), table.name)
-        parts = [
-            part for item in items
-            for kind, part in ([(kind_of(item), item)] if is_constraint(item) else clauses_of(item)[1]) if kind == "CHECK"
-        ]  # fmt: skip
-        return [text_of(part[part.index("(") + 1 : -part[::-1].index(")") - 1]) for part in parts]
+        clauses = [each for item in items
+                   for each in ([(kind_of(item), item)] if is_constraint(item) else clauses_of(item)[1])]  # fmt: skip
+        checks = [part for kind, part in clauses if kind == "CHECK"]
+        return [text_of(part[part.index("(") + 1 : -part[::-1].index(")") - 1]) for part in checks]
 
     def refuses(self, error: Exception) -> bool:
         return isinstance(error, peewee.IntegrityError) or not any(word in str(error) for word in _NEWS)

@@ -57,7 +57,7 @@ class SQLiteStatements(Statements):
         if table is None or isinstance(operations[0], DropTable):
             return super().of(operations)
         operations = [self._whole(each, table) for each in operations]
-        rewritten = [each for each in operations if not self._is_altered(each, table)]
+        rewritten = [each for each in operations if not self._is_altered(each)]
         rest = [each for each in operations if each not in rewritten]
         if all(self._is_edited(each) for each in rewritten) and (not rewritten or self._can_edit):
             columns = super().of([each for each in rest if isinstance(each, AddColumn)])
@@ -79,7 +79,7 @@ class SQLiteStatements(Statements):
                     return operation._replace(instead_of=each)
         return operation
 
-    def _is_altered(self, operation: Operation, table: Table) -> bool:
+    def _is_altered(self, operation: Operation) -> bool:
         """Whether `ALTER TABLE` or `CREATE INDEX` does it."""
         if isinstance(operation, AddIndex):
             return not (operation.instead_of and operation.instead_of.constraint)
@@ -87,7 +87,7 @@ class SQLiteStatements(Statements):
             return False
         default = operation.column.default
         changing = default is not None and self.engine.default_meaning(default) == UTC_NOW
-        return not changing and (operation.column.null or default is not None) or not self._holds_rows(table.name)
+        return not changing and (operation.column.null or default is not None)
 
     def _is_edited(self, operation: Operation) -> bool:
         """Whether the stored rows know nothing of it."""

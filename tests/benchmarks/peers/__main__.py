@@ -23,7 +23,11 @@ SITUATIONS = {
     "race-mariadb": (f"{RACE}: MariaDB.", race, "mysql"),
     "race-galera": (f"{RACE}: Galera, four workers on each of three nodes.", race, "galera"),
     "race-pooler": (f"{RACE}: PostgreSQL behind pgbouncer in transaction mode.", race, "pooler"),
-    "pooler": ("Behind the same pooler, beside rows: an index and UNIQUE are added; run twice.", pooler, "pooler"),
+    "pooler": (
+        "Behind the same pooler, beside rows: an index and UNIQUE are added; run twice, three times.",
+        pooler,
+        "pooler",
+    ),
     "half": (f"{HALF}; the tool has no history of it.", found, "sqlite", "keys"),
     "half-done": (f"{HALF}; the tool's history says that all is done.", found, "sqlite", "keys", True),
     "by-hand": ("The table is complete, made by hand; the tool has no history of it.", found, "sqlite", None),

@@ -1,0 +1,225 @@
+"""PostgreSQL: what a run sets and undoes, which rows it counts, and that nothing of it goes on without it."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+
+import psycopg
+import pytest
+from engines.servers import COMPLETE, HALF, NOTHING, command, granted, later, one_line, url_of
+from processes import ROOT
+from states import MENDED, TABLE, State, row
+
+import db
+from db.init_db import init_db
+from migrations import phase_4_5
+
+PARENTS = "SELECT, INSERT, DELETE, REFERENCES ON historical_sales, store_clusters, stores, categories, workflows"
+USE = "CREATE, USAGE ON SCHEMA public"
+NO_RIGHT_TIME = State("a time as text", MENDED, items={"week_start_date": "week_start_date {string} NOT NULL"})
+
+
+@pytest.fixture
+def engine():
+    return "postgresql"
+
+
+@pytest.fixture
+def owner(role):
+    """Return a function that makes a user of a world who owns `weekly_actuals`, and gives its URL."""
+
+    def make(world, settings=()):
+        url = role(world, PARENTS, USE, settings=settings)
+        name = url.partition("://")[2].partition(":")[0]
+        world.execute(f'ALTER TABLE weekly_actuals OWNER TO "{name}"')
+        return url
+
+    return make
+
+
+# -- rows that are there and not seen
+
+
+@pytest.fixture
+def hidden(owner):
+    """Return a function that hides every row of a world's table from its owner, and gives the owner's URL."""
+
+    def make(world):
+        url = owner(world)
+        world.execute(
+            "ALTER TABLE weekly_actuals ENABLE ROW LEVEL SECURITY", "ALTER TABLE weekly_actuals FORCE ROW LEVEL SECURITY",
+            "CREATE POLICY tenant ON weekly_actuals USING (false)",
+        )  # fmt: skip
+        return url
+
+    return make
+
+
+def test_a_table_whose_rows_a_role_does_not_see_is_not_rolled_back(complete, hidden):
+    url = hidden(complete)
+    assert "row-level security" in one_line(command(url, "--rollback"))
+    assert len(complete.rows()) == 3
+
+
+def test_what_is_told_about_hidden_rows_helps(complete, hidden):
+    url = hidden(complete)
+    granted(complete, command(url, "--rollback"))
+    assert "holds 3 rows" in one_line(command(url, "--rollback"))
+
+
+@pytest.mark.parametrize("arguments", [(), ("--check",), ("--dry-run",)])
+def test_rows_against_a_change_that_a_role_does_not_see_stop_it(world, hidden, arguments):
+    state = State("NOT NULL lost", MENDED, items={"week_number": "week_number INTEGER"}, bad=(row(20, week=None),))
+    made = world("postgresql").make(state, True)
+    assert "row-level security" in command(hidden(made), *arguments).message
+    assert made.catalogue()[0]["week_number"] == ("integer", True)
+
+
+def test_a_complete_table_whose_rows_a_role_does_not_see_is_complete(complete, hidden):
+    assert phase_4_5.ensure(db.connect(hidden(complete))) is False
+
+
+def test_what_a_run_counts_in_the_callers_transaction_leaves_row_security_as_it_was(half):
+    database = db.connect(half.url)
+    with database.connection_context(), database.atomic(), pytest.raises(phase_4_5.Refused):
+        phase_4_5.rollback(database)
+    with database.connection_context(), database.atomic():
+        before = database.execute_sql("SELECT name, setting FROM pg_settings ORDER BY 1").fetchall()
+        with contextlib.suppress(phase_4_5.Refused):
+            phase_4_5.rollback(database)
+        with contextlib.suppress(phase_4_5.Refused):
+            phase_4_5.run(database)
+        assert database.execute_sql("SELECT name, setting FROM pg_settings ORDER BY 1").fetchall() == before
+
+
+# -- an end before the end
+
+WAITING = """
+import signal, sys
+import db
+from migrations.engines import engine_for
+from migrations.phase_4_5 import phase
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))
+engine = engine_for(db.connect(sys.argv[1]), 10.0, phase.models, phase.names)
+with engine.connected(), engine.all_rows():
+    print("waiting", flush=True)
+    engine.query("SELECT pg_sleep(60)")
+"""
+SLEEPING = (
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(60)%' "
+    "AND pid <> pg_backend_pid() AND state = 'active'"
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 15), (signal.SIGKILL, -signal.SIGKILL)],
+    ids=["SIGINT", "SIGTERM", "SIGKILL"],
+)
+def test_the_server_does_not_go_on_without_us(complete, number, code):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", WAITING, complete.url], env=environment,
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # fmt: skip
+    assert process.stdout.readline() == b"waiting\n"
+    while not complete.query(SLEEPING):
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert process.wait(20) == code
+    process.stdout.close()
+    deadline = time.monotonic() + 20
+    while complete.query(SLEEPING):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_connection_can_be_used_after_an_interruption(complete):
+    database = db.connect(complete.url)
+    with database.connection_context():
+
+        def interrupt(*_):
+            raise SystemExit
+
+        signal.signal(signal.SIGALRM, interrupt)
+        engine = phase_4_5.engine_for(database) if hasattr(phase_4_5, "engine_for") else _engine(database)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(SystemExit), engine.connected(), engine.all_rows():
+            engine.query("SELECT pg_sleep(60)")
+        assert database.execute_sql("SELECT current_setting('row_security')").fetchone() == ("on",)
+
+
+def _engine(database, lock_timeout=10.0):
+    from migrations.engines import engine_for
+
+    return engine_for(database, lock_timeout, phase_4_5.phase.models, phase_4_5.phase.names)
+
+
+# -- limits and habits of a role, and of a database
+
+LIMITS = ("statement_timeout = '300ms'", "lock_timeout = '300ms'", "idle_in_transaction_session_timeout = '300ms'")
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_roles_limits_do_not_end_a_build(half, owner, hold, limit):
+    url = owner(half, settings=(limit,))
+    holder = hold(half, "UPDATE weekly_actuals SET week_number = week_number")
+    with later(1.5, holder.rollback):
+        assert command(url).answer == "migrated"
+    half.assert_specified()
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_roles_limits_are_what_they_were_after_a_run(half, owner, limit):
+    url, name = owner(half, settings=(limit,)), limit.partition(" ")[0]
+    database = db.connect(url)
+    with database.connection_context():
+        assert phase_4_5.ensure(database) is True
+        assert database.execute_sql(f"SHOW {name}").fetchone() == ("300ms",)
+
+
+@pytest.mark.parametrize("state", [NOTHING, COMPLETE, HALF, NO_RIGHT_TIME], ids=lambda state: state.name)
+@pytest.mark.parametrize("setting", [
+    "quote_all_identifiers = on", "standard_conforming_strings = off", "DateStyle = 'German, DMY'",
+    "DateStyle = 'SQL, MDY'", "extra_float_digits = -15", "default_transaction_isolation = 'repeatable read'",
+    "default_transaction_isolation = serializable", "bytea_output = escape", "IntervalStyle = sql_standard",
+    "row_security = off", "client_encoding = latin1", "enable_seqscan = off", "check_function_bodies = off",
+    "timezone = 'Asia/Tokyo'", "array_nulls = off", "backslash_quote = off", "xmloption = document",
+])  # fmt: skip
+def test_whatever_a_database_sets_a_run_does_the_same(alone, state, setting):
+    made = alone.make(state, filled=state is not NOTHING)
+    before = made.rows() if state is not NOTHING else {}
+    made.execute(f"ALTER DATABASE {made.name} SET {setting}")
+    outcome = command(made.url)
+    assert outcome.answer == ("up_to_date" if state is COMPLETE else "migrated")
+    made.assert_specified()
+    assert made.rows() == before
+    assert command(made.url, "--check").code == 0
+
+
+def test_a_database_that_knows_no_encoding(fresh):
+    name = f"ascii_{uuid.uuid4().hex}"
+    fresh.server.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+    try:
+        url = url_of(fresh, name=name)
+        init_db(db.connect(url), base_only=True)
+        with psycopg.connect(url, autocommit=True, client_encoding="latin1") as connection:
+            connection.execute("CREATE TABLE weekly_actuals (week_number INTEGER, \"wóche\" TEXT DEFAULT 'für')")
+        assert command(url).answer == "migrated"
+        assert command(url).answer == "up_to_date"
+    finally:
+        fresh.server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_default_of_float_text_is_read_to_the_last_digit(alone):
+    items = {"variance_pct": TABLE["variance_pct"].replace("{float}", "VARCHAR(40)")}
+    made = alone.make(State("a float as text", MENDED, items=items))
+    made.insert(row(1, variance_pct="0.056910569105691054"), row(2, week=2, variance_pct="-1.7976931348623157e10"))
+    made.execute(f"ALTER DATABASE {made.name} SET extra_float_digits = 0")
+    assert command(made.url).answer == "migrated"
+    made.execute("SET extra_float_digits = 1")
+    assert made.query("SELECT variance_pct FROM weekly_actuals ORDER BY id") == [
+        (0.056910569105691054,), (-1.7976931348623157e10,)
+    ]  # fmt: skip

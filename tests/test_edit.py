@@ -1,0 +1,403 @@
+"""What the stored rows know nothing of is changed in the text of a table, in place; each trap beside its remedy."""
+
+import contextlib
+import os
+import re
+import sqlite3
+
+import peewee
+import pytest
+from engines.worlds import SQLite
+from states import MENDED, TABLE, State, cases, row
+from ways import EDITED, REBUILT, both_ways, connect, way_of
+
+import db
+from db.models import MODELS, Workflow
+from migrations import phase_4_5
+from migrations.engines import engine_for
+from migrations.phase import Phase
+from migrations.report import Change, VerificationFailed
+
+NULLABLE = {"week_number": "week_number INTEGER"}
+EDITABLE = {
+    "NOT NULL lost": NULLABLE,
+    "NOT NULL where NULL must be allowed": {"variance_pct": "variance_pct FLOAT NOT NULL"},
+    "the default lost": {"uploaded_at": "uploaded_at TIMESTAMP"},
+    "another default": {"uploaded_at": "uploaded_at TIMESTAMP DEFAULT '2000-01-01' CHECK (uploaded_at > '1999')"},
+    "a foreign key missing": {"store": None},
+    "a foreign key without CASCADE": {"workflow": "FOREIGN KEY (workflow_id) REFERENCES workflows(workflow_id)"},
+    "a foreign key that points elsewhere": {
+        "category": "CONSTRAINT mine FOREIGN KEY (category_id) REFERENCES shelves ON DELETE SET NULL DEFERRABLE"},
+    "another word for the type": {"week_start_date": "week_start_date DATETIME NOT NULL"},
+    "a refusal that drops the row": {"week_number": "week_number INTEGER NOT NULL ON CONFLICT IGNORE"},
+    "all of it, beside keys of every kind": {
+        **NULLABLE, "store": None, "uploaded_at": "uploaded_at TIMESTAMP",
+        "code": "code TEXT UNIQUE DEFAULT (hex(randomblob(9)))", "first": "UNIQUE (store_id, id)",
+        "named": "CONSTRAINT named UNIQUE (week_number, id, category_id)", "kept": "kept TEXT AS (store_id) STORED"},
+}  # fmt: skip
+editable = pytest.mark.parametrize("items", EDITABLE.values(), ids=EDITABLE)
+ROWS = tuple(row(id, week=id) for id in range(1, 4))
+MANY = """
+WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+INSERT INTO weekly_actuals SELECT i, 'wf_1', i, '2025-01-06', '2025-01-12', 'S001', 'dresses', i, i, 0.5, '2025-01-13'
+FROM n"""
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Return a function that makes a table, and a file for it."""
+    worlds = []
+
+    def make(items, *rows, sql=()):
+        world = SQLite(tmp_path / f"app{len(worlds)}.db").make(State("", MENDED, items=items, sql=sql))
+        worlds.append(world)
+        world.insert(*rows)
+        return world
+
+    yield make
+    for world in worlds:
+        world.drop()
+
+
+def ensured(world, **options):
+    return phase_4_5.run(db.connect(world.url), smoke_test=False, **options)
+
+
+def places(world):
+    """Return where each table and index begins in the file."""
+    return world.query("SELECT type, name, rootpage FROM sqlite_master ORDER BY 1, 2")
+
+
+def pages(world):
+    """Return the file by its pages."""
+    with open(world.path, "rb") as file:
+        return list(iter(lambda: file.read(4096), b""))
+
+
+# -- what it does
+
+
+@editable
+def test_what_the_rows_know_nothing_of_is_edited_and_moves_nothing(make, items):
+    world = make(items, *ROWS)
+    before, where = world.query("SELECT * FROM weekly_actuals"), places(world)
+    assert way_of(ensured(world).changes) == EDITED
+    world.assert_specified()
+    assert world.query("SELECT * FROM weekly_actuals") == before
+    assert places(world) == where
+    assert world.query("PRAGMA integrity_check") == [("ok",)]
+
+
+def test_however_many_rows_there_are_the_pages_that_hold_them_are_not_written(make):
+    world = make({**NULLABLE, "workflow": None})
+    world.execute(MANY)
+    before = pages(world)
+    ensured(world)
+    after = pages(world)
+    assert len(after) == len(before) > 500
+    assert sum(one != other for one, other in zip(before, after)) <= 3  # the header, and the text
+
+
+@pytest.mark.parametrize(("state", "filled"), [
+    pytest.param(state, filled, id=f"{state.name}{' with rows' * filled}")
+    for state, filled in cases("sqlite", MENDED) if state.items is not None
+])  # fmt: skip
+def test_both_ways_give_the_same_schema(tmp_path, state, filled):
+    schemas = []
+    for way in (EDITED, REBUILT):
+        world = SQLite(tmp_path / f"{way}.db").make(state, filled)
+        phase_4_5.run(connect(world.path, way), smoke_test=False)
+        schemas.append(in_short(world))
+        world.drop()
+    assert schemas[0] == schemas[1]
+
+
+def in_short(world):
+    """Return the schema but for blanks, quotes, and how the unique key came about, by an index or a constraint."""
+    schema = {}
+    for *names, sql in world.query("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql NOT NULL"):
+        if names[1] != "unique_workflow_week_store":
+            text = re.sub(r'[\s"]+', "", sql).lower()
+            schema[tuple(names)] = re.sub(r",constraintunique_workflow_week_storeunique\([^)]*\)", "", text)
+    return schema
+
+
+@pytest.mark.parametrize(("items", "statement"), [
+    (NULLABLE, "UPDATE weekly_actuals SET week_number = NULL"),
+    ({"store": None}, "UPDATE weekly_actuals SET store_id = 'nowhere'"),
+    ({"unique": None}, "UPDATE weekly_actuals SET week_number = 1"),
+])  # fmt: skip
+def test_what_was_added_holds_on_the_connection_that_added_it(make, items, statement):
+    world = make(items, *ROWS)
+    database = db.connect(world.url)
+    with database.connection_context():
+        database.execute_sql("SELECT count(*) FROM weekly_actuals WHERE week_number IS NULL").fetchall()
+        phase_4_5.run(database, smoke_test=False)
+        with pytest.raises(peewee.IntegrityError):
+            database.execute_sql(statement)
+
+
+def test_cascade_works_once_it_is_edited_in(make):
+    world = make({"workflow": "FOREIGN KEY (workflow_id) REFERENCES workflows(workflow_id)"}, *ROWS)
+    ensured(world)
+    world.execute("PRAGMA foreign_keys = ON", "DELETE FROM workflows WHERE workflow_id = 'wf_1'")
+    assert world.query("SELECT count(*) FROM weekly_actuals") == [(0,)]
+
+
+def test_a_missing_unique_is_an_index_of_its_name(make):
+    world = make({"unique": None}, *ROWS)
+    assert [change.description for change in ensured(world).changes] == [
+        "create unique index unique_workflow_week_store"]  # fmt: skip
+
+
+def test_a_missing_column_is_added_before_the_key_that_is_edited_in(make):
+    world = make({"variance_pct": None, "store": None}, *ROWS)
+    assert [change.description.partition(":")[0] for change in ensured(world).changes] == [
+        "add column variance_pct", *["edit weekly_actuals"] * 4]  # fmt: skip
+    world.assert_specified()
+
+
+def test_a_missing_column_that_is_now_by_default_takes_a_rebuild_beside_rows(make):
+    world = make({"uploaded_at": None}, *ROWS)
+    assert way_of(ensured(world).changes) == REBUILT
+    assert world.query("SELECT count(*) FROM weekly_actuals WHERE uploaded_at > '2025-01-14'") == [(3,)]
+
+
+# -- a model of another shape: a named CHECK, a STRICT table
+
+
+class Note(peewee.Model):
+    workflow = peewee.ForeignKeyField(Workflow, index=False)
+    stars = peewee.IntegerField(constraints=[peewee.SQL("DEFAULT 3")])
+    text = peewee.TextField()
+
+    class Meta:
+        table_name = "notes"
+        constraints = [peewee.SQL("CONSTRAINT few_stars CHECK (stars BETWEEN 1 AND 5)")]
+
+
+NOTES = Phase("Notes", upon={Workflow: ("workflow_id",)}, builds=[Note])
+
+
+@pytest.fixture
+def notes(make):
+    """Return a function that makes the table of notes from its columns and what follows them."""
+
+    def notes(columns, options="", *rows):
+        world = make({}, sql=(f"CREATE TABLE notes (id INTEGER PRIMARY KEY, {columns}){options}",))
+        for each in rows:
+            world.execute(f"INSERT INTO notes VALUES ({each})")
+        return world
+
+    return notes
+
+
+WORKFLOW = "workflow_id VARCHAR(50) NOT NULL REFERENCES workflows"
+
+
+def test_a_named_check_is_edited_in_and_holds(notes):
+    world = notes(f"{WORKFLOW}, stars INTEGER DEFAULT 3, text TEXT NOT NULL", "", "1, 'wf_1', 5, 'x'")
+    report = NOTES.run(db.connect(world.url), smoke_test=False)
+    assert way_of(report.changes) == EDITED
+    with pytest.raises(sqlite3.IntegrityError, match="few_stars"):
+        world.execute("INSERT INTO notes VALUES (2, 'wf_1', 6, 'x')")
+
+
+def test_a_named_check_against_which_rows_stand_is_refused(notes):
+    world = notes(f"{WORKFLOW}, stars INTEGER DEFAULT 3, text TEXT NOT NULL", "", "1, 'wf_1', 6, 'x'")
+    before = world.dump()
+    with pytest.raises(phase_4_5.Refused, match="few_stars.*1 row "):
+        NOTES.run(db.connect(world.url))
+    assert world.dump() == before
+
+
+def test_another_check_under_the_same_name_is_not_taken_for_ours_by_a_comment(notes):
+    world = notes(f"{WORKFLOW}, stars INTEGER DEFAULT 3 /* CONSTRAINT few_stars CHECK (1) */, text TEXT NOT NULL")
+    assert way_of(NOTES.run(db.connect(world.url)).changes) == EDITED
+
+
+@pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 37), reason="STRICT came with 3.37")
+def test_a_strict_table_is_edited_too(notes):
+    words = "workflow_id TEXT NOT NULL REFERENCES workflows, stars INT DEFAULT 3, text TEXT"
+    world = notes(f"{words}, CONSTRAINT few_stars CHECK (stars BETWEEN 1 AND 5)", " STRICT", "1, 'wf_1', 5, 'x'")
+    assert way_of(NOTES.run(db.connect(world.url), smoke_test=False).changes) == EDITED
+    (sql,) = world.query("SELECT sql FROM sqlite_master WHERE name = 'notes'")[0]
+    assert sql.endswith(" STRICT")
+    with pytest.raises(sqlite3.IntegrityError):
+        world.execute("UPDATE notes SET text = NULL")
+
+
+# -- what other connections have open
+
+INSERT = (
+    "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, week_end_date, store_id, category_id, "
+    "actual_units_sold) VALUES ('wf_2', ?, '2025-01-06', '2025-01-12', 'S001', 'dresses', 1)"
+)
+wal_or_not = pytest.mark.parametrize("journal", ["delete", "wal"])
+
+
+@wal_or_not
+@both_ways
+def test_a_statement_that_another_connection_has_prepared_notices(make, journal, way):
+    world = make(NULLABLE, *ROWS)
+    world.query(f"PRAGMA journal_mode = {journal}")
+    with contextlib.closing(sqlite3.connect(world.path, isolation_level=None)) as other:
+        other.execute(INSERT, (None,))  # which Python keeps, prepared
+        other.execute("DELETE FROM weekly_actuals WHERE week_number IS NULL")
+        assert way_of(phase_4_5.run(connect(world.path, way)).changes) == way
+        with pytest.raises(sqlite3.IntegrityError, match="NOT NULL"):
+            other.execute(INSERT, (None,))
+
+
+@both_ways
+def test_a_reader_in_the_middle_is_waited_for_and_reads_to_its_end(make, way):
+    world = make(NULLABLE, *ROWS)
+    before = world.dump()
+    reader = world.connection.execute("SELECT id FROM weekly_actuals ORDER BY id")
+    assert reader.fetchone() == (1,)
+    with pytest.raises(phase_4_5.LockTimeout):
+        phase_4_5.run(connect(world.path, way), lock_timeout=0.2)
+    assert reader.fetchall() == [(2,), (3,)]
+    assert world.dump() == before
+    assert phase_4_5.run(connect(world.path, way)).status == "migrated"
+
+
+@both_ways
+def test_with_a_write_ahead_log_a_reader_in_the_middle_reads_on_and_notices_afterwards(make, way):
+    not_null = "SELECT \"notnull\" FROM pragma_table_info('weekly_actuals') WHERE name = 'week_number'"
+    world = make(NULLABLE, *ROWS)
+    world.query("PRAGMA journal_mode = wal")
+    world.execute("BEGIN")
+    reader = world.connection.execute("SELECT id FROM weekly_actuals ORDER BY id")
+    assert reader.fetchone() == (1,)
+    assert phase_4_5.run(connect(world.path, way)).status == "migrated"
+    assert reader.fetchall() == [(2,), (3,)]
+    assert world.query(not_null) == [(0,)]
+    world.execute("COMMIT")
+    assert world.query(not_null) == [(1,)]
+
+
+def test_a_script_that_is_run_later_is_noticed_by_who_knows_the_schema_since(make):
+    world = make(NULLABLE, *ROWS)
+    script = "\n".join(phase_4_5.check(db.connect(world.url)).script)
+    with contextlib.closing(sqlite3.connect(world.path, isolation_level=None)) as other:
+        for number in range(5):  # the schema's number counts on
+            other.execute(f"CREATE TABLE later_{number} (id)")
+            other.execute(INSERT, (None,))
+            other.execute("DELETE FROM weekly_actuals WHERE week_number IS NULL")
+        world.connection.executescript(script)
+        with pytest.raises(sqlite3.IntegrityError, match="NOT NULL"):
+            other.execute(INSERT, (None,))
+
+
+# -- the traps
+
+
+def test_once_the_text_says_not_null_sqlite_does_not_look(make):
+    world = make(NULLABLE, *ROWS, row(9, week=None))
+    assert world.query("SELECT count(*) FROM weekly_actuals WHERE week_number IS NULL") == [(1,)]
+    world.execute(
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_master SET sql = replace(sql, 'week_number INTEGER', 'week_number INTEGER NOT NULL')",
+        "PRAGMA schema_version = 9999", "PRAGMA writable_schema = OFF",
+    )  # fmt: skip
+    assert world.query("SELECT count(*) FROM weekly_actuals WHERE week_number IS NULL") == [(0,)]
+
+
+def test_a_text_that_does_not_fit_the_rows_is_undone(make):
+    world = make(NULLABLE, *ROWS)
+    before = world.dump()
+    ((text,),) = world.query("SELECT sql FROM sqlite_master WHERE name = 'weekly_actuals'")
+    short = text.replace("variance_pct FLOAT, ", "").replace("'", "''")
+    database = db.connect(world.url)
+    engine = engine_for(database, 1, {model._meta.table_name: model for model in MODELS}, ["weekly_actuals"])
+    changes = [
+        Change("", "PRAGMA writable_schema = ON"),
+        Change("", f"UPDATE main.sqlite_master SET sql = '{short}' WHERE type = 'table' AND name = 'weekly_actuals'"),
+        Change("", "PRAGMA writable_schema = OFF"), Change("", "PRAGMA schema_version = 9999"),
+    ]  # fmt: skip
+    with pytest.raises(VerificationFailed, match="does not fit its rows"), engine.connected():
+        engine.exclusively(lambda: engine.carry_out(changes))
+    assert world.dump() == before
+    assert world.query("PRAGMA integrity_check") == [("ok",)]
+
+
+# -- connections that may not write to the schema
+
+
+def defensive_sqlite3():
+    """Return a class of databases whose connections are in defensive mode."""
+    if not hasattr(sqlite3.Connection, "setconfig"):
+        pytest.skip("sqlite3 can ask for it since Python 3.12")
+
+    class Defensive(peewee.SqliteDatabase):
+        def _connect(self):
+            connection = super()._connect()
+            connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
+            return connection
+
+    return Defensive
+
+
+def defensive_apsw():
+    apsw = pytest.importorskip("apsw")
+    from playhouse.apsw_ext import APSWDatabase
+
+    class Defensive(APSWDatabase):
+        def _connect(self):
+            connection = super()._connect()
+            connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+            return connection
+
+    return Defensive
+
+
+@pytest.mark.parametrize("defensive", [defensive_sqlite3, defensive_apsw])
+def test_in_defensive_mode_the_table_is_rebuilt(make, defensive):
+    world = make(NULLABLE, *ROWS)
+    database = defensive()(str(world.path), pragmas={"foreign_keys": 1})
+    before = pages(world)
+    assert way_of(phase_4_5.check(database).changes) == REBUILT
+    assert pages(world) == before
+    assert way_of(phase_4_5.run(database, smoke_test=False).changes) == REBUILT
+    world.assert_specified()
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_whether_the_schema_may_be_written_is_found_out_without_a_trace(make, value):
+    world = make(NULLABLE, *ROWS)
+    before, changed = pages(world), os.stat(world.path).st_mtime_ns
+    database = db.connect(world.url)
+    with database.connection_context():
+        database.pragma("writable_schema", value)
+        assert way_of(phase_4_5.check(database).changes) == EDITED
+        assert database.pragma("writable_schema") == value
+        assert database.connection().total_changes == 0
+    assert (pages(world), os.stat(world.path).st_mtime_ns) == (before, changed)
+
+
+# -- what it says
+
+
+@pytest.mark.parametrize(("items", "journal", "held_up"), [
+    (NULLABLE, "delete", {None}),
+    (TABLE | {"week_number": "week_number TEXT NOT NULL"}, "delete", {"everybody", None}),
+    (TABLE | {"week_number": "week_number TEXT NOT NULL"}, "wal", {"writers", None}),
+    ({"unique": None}, "delete", {"writers"}),
+])  # fmt: skip
+def test_a_change_says_whom_it_holds_up_beside_rows(make, items, journal, held_up):
+    world = make(items, *ROWS)
+    world.query(f"PRAGMA journal_mode = {journal}")
+    assert {change.holds_up for change in phase_4_5.check(db.connect(world.url)).changes} == held_up
+    world.execute("DELETE FROM weekly_actuals")
+    assert {change.holds_up for change in phase_4_5.check(db.connect(world.url)).changes} == {None}
+
+
+def test_an_edit_says_what_it_corrects(make):
+    changes = phase_4_5.check(db.connect(make({**NULLABLE, "store": None}).url)).changes
+    assert [change.description for change in changes] == [
+        "edit weekly_actuals: open the schema",
+        "edit weekly_actuals: correct the nullability of week_number, add the foreign key of store_id",
+        "edit weekly_actuals: close the schema",
+        "edit weekly_actuals: tell every connection",
+    ]
