@@ -74,6 +74,8 @@ class _Upload:
         if update and not self.keys:
             raise ValueError(f"{model.__name__} has no unique key that tells which row to update")
         key = self.keys.pop(0) if update else None  # what is left are the keys that refuse
+        for name in key or ():
+            self.columns[name].optional = False
         self.writer = writer(database)(database, model, key)
         self.fields = list(self._keys_of(fields))
 
@@ -104,7 +106,7 @@ class _Upload:
             return {name: [row.get(key) for row in batch] for name, key in self._keys_of(keys).items()}
         many = len(self.fields)
         expected = f"expected {many} values, as fields has" if many else "expected a dict, or fields=[...]"
-        self._demand(batch, expected, lambda row: isinstance(row, (list, tuple)) and len(row) == many)
+        self._demand(batch, expected, lambda row: _is_sequence(row) and len(row) == many)
         return dict(zip(self.fields, zip(*batch)))
 
     def _demand(self, batch: list[Any], expected: str, fits: Callable[[Any], bool]) -> None:
@@ -126,7 +128,7 @@ class _Upload:
         return found
 
     def _write(self, columns: Columns) -> None:
-        with self.database.atomic(), peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+        with self.database.atomic(), peewee.__exception_wrapper__:
             self.writer.write(columns)
 
     def _blamed(self, *rows: tuple[int, str]) -> UploadRefused:
@@ -153,7 +155,7 @@ class _Upload:
             for value in dict.fromkeys(values) if isinstance(field, peewee.ForeignKeyField) else ():
                 if value is not None and not self._is_there(field.rel_model, field.rel_field == value):
                     yield values.index(value), f"there is no {field.name} {value!r}"
-        for key in self.keys:
+        for key in (key for key in self.keys if columns.keys() >= {*key}):
             fields, seen = [self.columns[name].field for name in key], set()
             for position, values in enumerate(zip(*map(columns.__getitem__, key))):
                 same = [field == value for field, value in zip(fields, values)]
@@ -195,6 +197,10 @@ def _unique_keys(model: type[peewee.Model], columns: Mapping[str, Column]) -> It
         if parts.get("_unique") and parts["_where"] is None:
             keys.append(tuple(getattr(each, "column_name", "") for each in parts["_expressions"]))
     return (key for key in keys if columns.keys() >= {*key})
+
+
+def _is_sequence(row: Any) -> bool:
+    return isinstance(row, Sequence) and not isinstance(row, (str, bytes))
 
 
 def _refused(text: str) -> UploadRefused:

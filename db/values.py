@@ -28,7 +28,7 @@ _PLAIN: dict[type, type] = {  # fields whose values go in as they are where they
 }  # fmt: skip
 _TYPES: dict[type, type] = {
     **_PLAIN, peewee.TimeField: datetime.time, peewee.DecimalField: Decimal, peewee.BlobField: bytes,
-    peewee.UUIDField: str, peewee.BinaryUUIDField: bytes, fields.JSONField: str,
+    peewee.UUIDField: str, peewee.BinaryUUIDField: bytes,
 }  # fmt: skip
 _WORDS = {
     **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
@@ -54,10 +54,12 @@ class Column:
         while isinstance(self.target, peewee.ForeignKeyField):
             self.target = self.target.rel_field
         kinds = type(self.target).__mro__
-        self.type: type = next((_TYPES[kind] for kind in kinds if kind in _TYPES), object)
+        self.json = self.target.field_type in ("JSON", "JSONB")  # Peewee's own as well as ours
+        self.type: type = next((_TYPES[kind] for kind in kinds if kind in _TYPES), str if self.json else object)
         self.plain = type(self.target) in _PLAIN
         own = type(self.target).__module__ not in ("peewee", "db.fields")  # what it converts, only it knows
-        self.convert = next((_CONVERTERS[kind] for kind in kinds if kind in _CONVERTERS and not own), _by_field)
+        by_kind = next((_CONVERTERS[kind] for kind in kinds if kind in _CONVERTERS and not own), _by_field)
+        self.convert = _json if self.json else by_kind
         self.default = field.default
         if callable(self.default) and issubclass(self.type, (datetime.date, datetime.time)):
             self.default = self.default()  # one time for the whole of an upload
@@ -73,8 +75,8 @@ class Column:
         plain = self.plain and types <= {self.type, type(None) if self.may_be_null else self.type}
         if plain and not (self.type is datetime.datetime and any(value and value.tzinfo for value in set(values))):
             return values
-        cached = self.type is not bytes and not isinstance(self.target, fields.JSONField)
-        adapt = lru_cache(maxsize=None, typed=True)(self._adapted) if cached else self._adapted
+        hashable = self.type is not bytes and not self.json
+        adapt = lru_cache(maxsize=None, typed=True)(self._adapted) if hashable else self._adapted
         adapted = []
         for position, value in enumerate(values):
             if value is None:
@@ -97,10 +99,8 @@ class Column:
         if value is None:
             return f"{self.name} is missing"
         shown = f"{value!r:.80}" + (", with blanks" if isinstance(value, str) and value != value.strip() else "")
-        kind = self.target.field_type
-        return (
-            f"{self.name} is {shown}, expected {kind[:4] if kind in ('JSON', 'UUID', 'UUIDB') else self.type.__name__}"
-        )
+        kind = self.target.field_type[:4]
+        return f"{self.name} is {shown}, expected {kind if kind in ('JSON', 'UUID') else self.type.__name__}"
 
 
 def _is_default(constraint: peewee.Node) -> bool:
@@ -144,5 +144,5 @@ def _json(field: Any, value: Any) -> str:
 
 _CONVERTERS: dict[type, Callable[[Any, Any], Any]] = {
     peewee.BooleanField: _boolean, peewee.DecimalField: _decimal, peewee.BlobField: _bytes,
-    peewee.UUIDField: _uuid, peewee.BinaryUUIDField: _uuid, fields.JSONField: _json,
+    peewee.UUIDField: _uuid, peewee.BinaryUUIDField: _uuid,
 }  # fmt: skip

@@ -126,9 +126,16 @@ def _texts(columns: Columns, texts: Texts) -> Iterator[Iterable[str]]:
     """Return for each column the texts of its values."""
     for column in columns.values():
         distinct = set(column)
-        kinds = {kind: next(texts[base] for base in kind.__mro__ if base in texts) for kind in set(map(type, distinct))}
+        kinds = {kind: _text_of(kind, texts) for kind in set(map(type, distinct))}
         known = {value: kinds[type(value)](value) for value in distinct}
         yield map(known.__getitem__, column)
+
+
+def _text_of(kind: type, texts: Texts) -> Callable[[Any], str]:
+    for base in kind.__mro__:
+        if base in texts:
+            return texts[base]
+    raise peewee.DataError(f"a value of the type {kind.__name__} cannot be uploaded")
 
 
 def _is_given(value: Any) -> bool:

@@ -1,9 +1,15 @@
 """`python -m db.uploads`: a CSV file goes in as it is, or the lines to blame are named."""
 
+import contextlib
 import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
 
 import pytest
-from application import fetch
+from application import ROOT, fetch
 
 import db
 from db.init_db import init_db
@@ -172,6 +178,26 @@ def test_a_header_alone_gets_a_word(upload):
 
 def test_a_file_that_is_not_there(cli, path):
     refused(cli("nowhere.csv", "--database", f"sqlite:///{path}", module="db.uploads"), "nowhere.csv", "No such file")
+
+
+def test_an_interruption_leaves_nothing(path):
+    command = [sys.executable, "-m", "db.uploads", "-", "--database", f"sqlite:///{path}"]
+    upload = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    upload.stdin.write(HEADER + "\n" + "".join(line(week=week) + "\n" for week in range(10, 20_000)))
+    upload.stdin.flush()
+    with contextlib.closing(sqlite3.connect(path, timeout=0)) as other:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:  # until it writes
+            try:
+                other.execute("BEGIN IMMEDIATE")
+                other.rollback()
+            except sqlite3.OperationalError:
+                break
+    upload.send_signal(signal.SIGINT)
+    _, error = upload.communicate(timeout=60)
+    assert (upload.returncode, error.count("\n")) == (1, 1)
+    assert "interrupted; nothing was uploaded" in error
+    assert fetch(path, COUNT) == [(0,)]
 
 
 def test_before_the_migration_it_names_the_command(upload, path):

@@ -6,6 +6,7 @@ import datetime
 import fcntl
 import gc
 import os
+import pickle
 import pty
 import shutil
 import sqlite3
@@ -273,6 +274,30 @@ def test_tuples_need_fields(upload):
 def test_a_tuple_of_another_length_is_named(upload):
     with pytest.raises(UploadRefused, match="row 2: expected 7 values, as fields has"):
         upload([tuple(row().values())[:7], ("wf",)], fields=FIELDS)
+
+
+def test_a_surplus_cell_is_told_as_such(upload):
+    lines = ["store_id,week_number", "S001,9", "S002,9,surplus"]
+    with pytest.raises(UploadRefused, match="row 2: more cells than columns are named: .*surplus"):
+        upload(csv.DictReader(lines))
+
+
+def test_a_text_is_no_row(upload):
+    with pytest.raises(UploadRefused, match="row 1: expected 4 values"):
+        upload(["S001"], fields=["store", "week_number", "category", "workflow"])
+
+
+def test_before_the_migration_it_names_the_command(upload, database):
+    database.execute_sql("DROP TABLE weekly_actuals")
+    with pytest.raises(UploadRefused, match="no such table: weekly_actuals; run: python -m migrations.phase_4_5$"):
+        upload([row()])
+
+
+def test_a_refusal_goes_from_process_to_process(upload):
+    with pytest.raises(UploadRefused) as refused:
+        upload([row(), row("S999")])
+    sent = pickle.loads(pickle.dumps(refused.value))
+    assert (str(sent), sent.rows) == (str(refused.value), ((2, "there is no store 'S999'"),))
 
 
 def test_positions_count_through_batches(upload, read):

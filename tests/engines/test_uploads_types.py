@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import sqlite3
 import uuid
 
 import peewee
@@ -81,6 +82,13 @@ class Slot(Uploadable):
         primary_key = peewee.CompositeKey("aisle", "shelf")
 
 
+class Ticket(Uploadable):
+    """A key that only the database has a default for."""
+
+    series = peewee.CharField(10, primary_key=True, constraints=[peewee.SQL("DEFAULT 'first'")])
+    note = peewee.CharField(10, null=True)
+
+
 class Shouted(peewee.CharField):
     def db_value(self, value):
         return value if value is None else value.upper()
@@ -90,14 +98,22 @@ class Sign(Uploadable):
     text = Shouted(20)
 
 
-TABLES = (Depot, Parcel, Box, Place, Slot, Sign)
+if hasattr(peewee, "JSONField"):  # not in every Peewee
+
+    class Peewees(Uploadable):
+        content = peewee.JSONField(null=True)
+
+
+TABLES = (Depot, Parcel, Box, Place, Slot, Sign, Ticket)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql", "mysql"])
 def made(request, servers, tmp_path_factory):
     url = f"sqlite:///{tmp_path_factory.mktemp('types')}/app.db"
     if request.param != "sqlite":
-        url = servers(request.param).url
+        world = servers(request.param)
+        world.clear()
+        url = world.url
     database = db.connect(url)
     with database.connection_context(), database.bind_ctx(TABLES):
         database.create_tables(TABLES)
@@ -309,6 +325,15 @@ def test_without_a_key_of_their_own_rows_cannot_be_replaced(database):
         Sign.bulk_insert([{"text": "a"}], on_conflict="update")
 
 
+def test_a_key_with_a_default_of_the_databases(database):
+    Ticket.bulk_insert([{"note": "a"}])
+    assert Ticket.get().series == "first"
+    with pytest.raises(UploadRefused, match="row 1: "):
+        Ticket.bulk_insert([{"note": "b"}])
+    with pytest.raises(UploadRefused, match="row 1: series is missing"):
+        Ticket.bulk_insert([{"note": "b"}], on_conflict="update")
+
+
 def test_a_field_of_ones_own_converts_as_it_likes(database):
     Sign.bulk_insert([{"text": "exit"}])
     assert Sign.get().text == "EXIT"
@@ -333,6 +358,17 @@ def test_a_lenient_server_does_not_bend_values(database):
 def test_whatever_peewees_version_the_mode_is_strict(database):
     ((mode,),) = database.execute_sql("SELECT @@sql_mode").fetchall()
     assert "STRICT_TRANS_TABLES" in mode
+
+
+@pytest.mark.skipif(
+    not hasattr(peewee, "JSONField") or sqlite3.sqlite_version_info < (3, 38), reason="Peewee's own needs SQLite 3.38"
+)
+def test_peewees_own_json(made):
+    with made.connection_context(), made.bind_ctx([Peewees]):
+        made.create_tables([Peewees])
+        Peewees.bulk_insert([{"content": {"a": ["é", None]}}, {"content": "text"}, {}])
+        found = [each.content for each in Peewees.select().order_by(Peewees.id)]
+        assert found == [{"a": ["é", None]}, "text", None]
 
 
 def test_no_such_table_says_what_makes_it(database):
