@@ -193,7 +193,10 @@ class _Trial:
     def _follows_update(self, key: ForeignKey) -> bool | None:
         """Name the first row's parent anew; None where that is refused of the second's, which has no child."""
         parent = self.rows.tables[key.table]
-        new = {target: self.samples.fresh(parent, parent.columns[target]) or "NULL" for target in key.target}
+        new: Values = {}
+        for name, target in zip(key.columns, key.target):
+            size = self.samples.kind(self.table, self.table.columns[name]).size
+            new[target] = self.samples.fresh(parent, parent.columns[target], size) or "NULL"
         after = {name: new[target] if key.on_update == "CASCADE" else "NULL"
                  for name, target in zip(key.columns, key.target)}  # fmt: skip
         where = self.rows.where(self.table, self.first | after)
@@ -207,5 +210,5 @@ class _Trial:
 
         if self.samples.tried(partial(update, self.second)):
             return None
-        self.samples.tried(partial(update, self.first))
-        return found == [0, 1]
+        error = self.samples.tried(partial(update, self.first))
+        return None if error and not isinstance(error, peewee.IntegrityError) else found == [0, 1]

@@ -31,6 +31,7 @@ class Work:
     def __init__(self, engine: Engine, upon: Upon) -> None:
         self.engine, self.upon, self.names = engine, upon, engine.builds
         self.report = Report("up_to_date", engine.backend, describe(engine.database))
+        self.looked = False  # for rows that stand against the change
 
     def note(self, **parts: object) -> None:
         """Fill in parts of the report."""
@@ -180,7 +181,10 @@ class Work:
             return []
         from migrations.obstacles import obstacles  # nothing to mend, nothing to import
 
-        logger.info("looking for rows that stand against the change")
+        there = any(each.mended_by and each.mended_by.table in schema for each in errors)
+        if there and not self.looked:  # which may take a while, and again under the lock
+            logger.info("looking for rows that stand against the change")
+        self.looked = there
         if against := list(obstacles(errors, schema, self.engine)):
             between = "\n  " if len(against) > 1 else " "
             raise Refused(f"rows stand against the change, nothing was changed:{between}{between.join(against)}")

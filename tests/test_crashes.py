@@ -264,3 +264,22 @@ def test_killed_at_any_moment_of_a_change_the_file_is_as_before_or_as_after(larg
     with capsys.disabled():
         print(f"\n{len(shares)} kills in a change of {ROWS:,} rows: {counts}")
     assert all(counts.values())
+
+
+# -- Ctrl-C
+
+
+def test_interrupted_in_the_middle_of_a_statement_the_file_is_as_before(large):
+    before = state_of(large.path)
+    command = [sys.executable, "-m", "migrations.phase_4_5", "--database", large.url]
+    with subprocess.Popen(command, cwd=ROOT, text=True, stderr=subprocess.PIPE) as process:
+        for line in process.stderr:
+            if "copy " in line or "create unique index" in line:  # which is said before it starts
+                process.send_signal(signal.SIGINT)
+                break
+        lines = process.stderr.read()
+    assert process.returncode == 1
+    assert "interrupted" in lines
+    assert "done in" not in lines
+    assert state_of(large.path) == before
+    assert rerun(large.path).status == "migrated"

@@ -1,5 +1,6 @@
 """Inside somebody else's process: the caller's world is left as it was found."""
 
+import contextlib
 import json
 import logging
 import os
@@ -34,6 +35,7 @@ CALLS = {
 }
 EVERY_CALL = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 MENDED = SPECIFICATION_SHAPE.replace("week_number INTEGER NOT NULL", "week_number INTEGER")
+REBUILT = SPECIFICATION_SHAPE.replace("week_number INTEGER NOT NULL", "week_number TEXT NOT NULL")
 
 
 def has_table(file):
@@ -65,8 +67,9 @@ def test_an_in_memory_database_survives(memory):
     assert memory.execute_sql("SELECT count(*) FROM historical_sales").fetchone() == (1234,)
 
 
-def test_a_rebuild_of_an_in_memory_database_survives(memory):
-    memory.connection().executescript(MENDED)
+@pytest.mark.parametrize("shape", [MENDED, REBUILT], ids=["edited", "rebuilt"])
+def test_a_change_of_an_in_memory_database_survives(memory, shape):
+    memory.connection().executescript(shape)
     assert phase_4_5.run(memory).status == "migrated"
 
 
@@ -118,7 +121,7 @@ def test_inside_a_with_statement_of_the_callers(path, database):
 # -- the caller's transaction
 
 
-@pytest.mark.parametrize("shape", ["", MENDED], ids=["created", "mended"])
+@pytest.mark.parametrize("shape", ["", MENDED, REBUILT], ids=["created", "edited", "rebuilt"])
 def test_what_was_done_is_rolled_back_with_peewees_transaction(path, shape):
     execute(path, shape)
     before = dump(path)
@@ -203,9 +206,25 @@ def test_a_rollback_inside_a_transaction_is_rolled_back_with_it(path, database):
 
 
 def test_a_rebuild_that_is_not_safe_inside_a_transaction_is_refused_there(path, database):
-    execute(path, MENDED)
+    execute(path, REBUILT)
     with database.atomic(), pytest.raises(phase_4_5.Refused, match="not safe inside a transaction"):
         phase_4_5.run(database)
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_an_edit_is_safe_inside_a_transaction_and_ends_with_it(path, database, end):
+    execute(path, MENDED + ORPHAN.replace("test_workflow", "W1"))
+    before = dump(path)
+    with database.connection_context():
+        database.execute_sql("BEGIN")
+        assert phase_4_5.run(database).status == "migrated"
+        database.execute_sql(end)
+        refused = contextlib.nullcontext() if end == "ROLLBACK" else pytest.raises(peewee.IntegrityError)
+        with refused:
+            database.execute_sql("UPDATE weekly_actuals SET week_number = NULL")
+    if end == "ROLLBACK":
+        execute(path, "UPDATE weekly_actuals SET week_number = 1")
+        assert dump(path) == before
 
 
 def test_the_smoke_test_inside_a_transaction_leaves_the_callers_rows(database):
@@ -299,7 +318,8 @@ def test_eight_threads_migrate_eight_databases_at_once(tmp_path, path):
 
 
 def test_eight_threads_in_different_states_do_not_mix(tmp_path, path):
-    scripts = ["", SPECIFICATION_SHAPE, MENDED, "DROP TABLE stores"] * 2
+    missing = "DROP TABLE stores"
+    scripts = ["", SPECIFICATION_SHAPE, MENDED, missing, "", SPECIFICATION_SHAPE, REBUILT, missing]
     files = [tmp_path / f"{number}.db" for number in range(8)]
     for file, script in zip(files, scripts):
         file.write_bytes(path.read_bytes())
@@ -353,7 +373,8 @@ PRAGMAS = ("foreign_keys", "busy_timeout", "legacy_alter_table", "ignore_check_c
 
 
 @EVERY_CALL
-@pytest.mark.parametrize("shape", ["", MENDED, SPECIFICATION_SHAPE], ids=["missing", "to mend", "complete"])
+@pytest.mark.parametrize("shape", ["", MENDED, REBUILT, SPECIFICATION_SHAPE], ids=[
+    "missing", "to edit", "to rebuild", "complete"])  # fmt: skip
 @pytest.mark.parametrize("value", [0, 1])
 def test_pragmas_are_as_they_were(path, call, shape, value):
     execute(path, shape)

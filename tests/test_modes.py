@@ -14,6 +14,7 @@ from migrations import phase_4_5
 
 COMPLETE = State("complete", UNTOUCHED, items={})
 NOTHING = State("nothing", MENDED)
+TO_REBUILD = State("to be rebuilt", MENDED, items={"week_number": "week_number TEXT NOT NULL"})
 DRIFTED = State("drifted", MENDED, items={"week_number": "week_number INTEGER"}, without=("idx_weekly_actuals_date",))
 
 
@@ -54,13 +55,13 @@ def everything(world):
 # -- --check
 
 
-@pytest.mark.parametrize(("state", "status"), [(COMPLETE, 0), (NOTHING, 1), (DRIFTED, 1)])
+@pytest.mark.parametrize(("state", "status"), [(COMPLETE, 0), (NOTHING, 1), (DRIFTED, 1), (TO_REBUILD, 1)])
 def test_check_tells_by_its_exit_status_whether_there_is_work(make, state, status):
     assert command(make(state), "--check").returncode == status
 
 
 @pytest.mark.parametrize("option", ["--check", "--dry-run"])
-@pytest.mark.parametrize("state", [COMPLETE, NOTHING, DRIFTED])
+@pytest.mark.parametrize("state", [COMPLETE, NOTHING, DRIFTED, TO_REBUILD])
 def test_looking_changes_no_byte(make, option, state):
     world = make(state)
     before = Path(world.path).read_bytes()
@@ -110,7 +111,7 @@ def test_a_dry_run_fails_where_a_run_would_refuse(make):
     assert (written.returncode, written.stdout) == (1, "")
 
 
-@pytest.mark.parametrize("state", [NOTHING, DRIFTED])
+@pytest.mark.parametrize("state", [NOTHING, DRIFTED, TO_REBUILD])
 def test_the_script_of_a_dry_run_gives_what_a_run_gives(make, state):
     by_run = make(state)
     by_hand = twin(by_run)

@@ -13,7 +13,8 @@ from states import MENDED, State, row
 PROCESSES = 16
 STATES = {
     "fresh": State("fresh", MENDED),
-    "to be rebuilt": State("to be rebuilt", MENDED, items={"week_number": "week_number INTEGER", "unique": None}),
+    "to be rebuilt": State("to be rebuilt", MENDED, items={"week_number": "week_number TEXT NOT NULL"}),
+    "to be edited": State("to be edited", MENDED, items={"week_number": "week_number INTEGER", "unique": None}),
     "an index missing": State("an index missing", MENDED, items={}, without=("idx_weekly_actuals_date",)),
 }
 WRITER = """

@@ -7,9 +7,9 @@ import re
 
 import pytest
 from engines.servers import NOTHING
-from engines.test_states import ENGINES
+from engines.worlds import SQLite
 from oracle import in_words
-from states import INDEXES, MENDED, ORM, TABLE, cases
+from states import ENGINES, INDEXES, MENDED, ORM, TABLE, cases
 
 import db
 from db.models import MODELS, WeeklyActuals

@@ -163,10 +163,7 @@ class MySQL(Session):
     # -- planning
 
     def refined(self, operations: Sequence[Operation], schema: Schema) -> Sequence[Operation]:
-        keys = Keys(self, schema)
-        if found := list(keys.impossible(operations)):
-            raise Refused(f"{'; '.join(found)}; nothing was changed")
-        return [*keys.released(operations), *keys.rematched(operations)]
+        return [*operations, *Keys(self, schema).besides(operations)]
 
     def script(self, changes: Sequence[Change]) -> list[str]:
         known = self.known(_SESSION)

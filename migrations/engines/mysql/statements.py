@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from migrations.engines.mysql.catalogue import default_meaning
 from migrations.engines.mysql.keys import Keys
-from migrations.engines.mysql.values import STRINGS
+from migrations.engines.mysql.values import STRINGS, fits_float
 from migrations.engines.statements import Statements
 from migrations.operations import (
     AddCheck,
@@ -26,7 +26,7 @@ from migrations.operations import (
     ValidateCheck,
 )
 from migrations.report import Change
-from migrations.schema import UTC_NOW, Column, Schema, Table
+from migrations.schema import UTC_NOW, Column, Index, Schema, Table
 
 if TYPE_CHECKING:
     from migrations.engines.mysql.engine import MySQL
@@ -44,6 +44,7 @@ class MySQLStatements(Statements):
     def __init__(self, engine: MySQL, schema: Schema) -> None:
         super().__init__(engine, schema)
         self.keys = Keys(engine, schema)
+        self.dropped: set[tuple[str, str | None]] = set()  # foreign keys, by their tables
 
     def of(self, operations: Sequence[Operation]) -> list[Change]:
         retyped = [each for each in operations if isinstance(each, AlterColumn) and "type" in each.what]
@@ -53,12 +54,14 @@ class MySQLStatements(Statements):
     def create_table(self, operation: CreateTable) -> Iterator[Change]:
         """One complete statement: a crash leaves all of the table or nothing of it."""
         table = self.declared(operation.table)
+        self.keys.demand_short(table, "a primary key", table.primary_key)
         parts = [self._column(table.name, column) for column in table.columns.values()]
         parts.append(f"PRIMARY KEY {self.names(table.primary_key)}")
-        for index in table.indexes:
-            parts.append(f"{'UNIQUE ' * index.unique}INDEX {self.quote(index.name)} {self.names(index.columns)}")
+        parts += [self._index(table, index) for index in table.indexes]
         parts += [f"CONSTRAINT {self.quote(check.name)} CHECK ({check.sql})" for check in table.checks]
-        parts += map(self.reference, table.foreign_keys)
+        for key in table.foreign_keys:
+            self.keys.demand_referable(table.name, key)
+            parts.append(self.reference(key))
         sql = f"CREATE TABLE {self.quote(table.name)} ({', '.join(parts)}) ENGINE=InnoDB"
         yield Change(f"create table {table.name}", sql)
 
@@ -71,11 +74,18 @@ class MySQLStatements(Statements):
         null = "" if column.null else " NOT NULL"
         return f"{self.quote(column.name)} {type_}{collation}{null}{_default(column)}"
 
+    def _index(self, table: Table, index: Index) -> str:
+        """Return the definition of an index; MariaDB keeps a unique one of any length, as a hash."""
+        if not (index.unique and self.engine.server.mariadb):
+            self.keys.demand_short(table, index.name, index.columns)
+        return f"{'UNIQUE ' * index.unique}INDEX {self.quote(index.name)} {self.names(index.columns)}"
+
     def add_column(self, operation: AddColumn) -> Iterator[Change]:
         definition, what = self._column(operation.table, operation.column), f"add column {operation.column.name}"
         start = f"{self.alter(operation.table)} "
         copies = operation.column.default and default_meaning(operation.column.default) == UTC_NOW  # a value a row
         if operation.key:
+            self.keys.demand_no_other_counts(operation.table, ())
             there = self.schema[operation.table]
             known = {index.columns for index in self.declared(operation.table).indexes if index.unique}
             start += self._without_key(there, () if there.primary_key in known else there.primary_key)
@@ -86,6 +96,7 @@ class MySQLStatements(Statements):
 
     def alter_column(self, operation: AlterColumn) -> Iterator[Change]:
         """All that is wrong with a column in one MODIFY, which keeps what is right and what is a user's own."""
+        self.keys.demand_alterable(operation)
         column, alter = operation.column, self.alter(operation.table)
         name = self.quote(column.name)
         if operation.what == {"default"}:
@@ -128,7 +139,7 @@ class MySQLStatements(Statements):
             text = parent.type.text.replace(" AUTO_INCREMENT", "")
         elif actual.type.holds(wanted):
             text = actual.type.text
-        elif wanted.family == "float":
+        elif wanted.family == "float" and self._overflows(operation):
             text = "DOUBLE"  # as good, and no digit of what is there is lost
         elif wanted.family == "datetime" and actual.type.family in ("datetime", "timestamp"):
             text += "".join(actual.type.text.partition("(")[1:])
@@ -137,10 +148,18 @@ class MySQLStatements(Statements):
             text += f" COLLATE {collation}" if collation else ""
         return text
 
+    def _overflows(self, operation: AlterColumn) -> bool:
+        """Whether any row has a number with more digits than a FLOAT shows."""
+        value = self.quote(operation.actual.name)
+        lost = f"NOT ({fits_float(value)})"
+        found = self.engine.query(f"SELECT 1 FROM {self.quote(operation.table)} WHERE {lost} LIMIT 1")
+        return bool(found)
+
     def set_primary_key(self, operation: SetPrimaryKey) -> Iterator[Change]:
         table = self._table(operation)
         parts = [f"ADD PRIMARY KEY {self.names(operation.columns)}"]
         if operation.counting:
+            self.keys.demand_no_other_counts(table.name, operation.columns)
             (name,) = operation.columns
             column, declared = table.columns[name], self.declared(table.name).columns[name]
             type_ = column.type if column.type.holds(declared.type) else declared.type
@@ -159,7 +178,8 @@ class MySQLStatements(Statements):
     def add_index(self, operation: AddIndex) -> Iterator[Change]:
         """Replace or add an index in one statement; a foreign key that leaned on the old one gets its own."""
         table, index, there = self._table(operation), operation.wanted, operation.instead_of
-        parts = [f"ADD {'UNIQUE ' * index.unique}INDEX {self.quote(index.name)} {self.names(index.columns)}"]
+        declared = self.declared(table.name)
+        parts = [f"ADD {self._index(declared, index)}"]
         if there:
             parts.insert(0, f"DROP INDEX {self.quote(there.name)}")
             left = [each.columns for each in table.indexes if each is not there and each != there]
@@ -168,8 +188,7 @@ class MySQLStatements(Statements):
                 width = len(key.columns)
                 if there.columns[:width] == key.columns and key.columns not in [each[:width] for each in left]:
                     parts.append(f"ADD INDEX {self.names(key.columns)}")
-        declared = self.declared(table.name).columns
-        hashed = any(self.keys.is_too_long(declared[column]) for column in index.columns)
+        hashed = any(self.keys.is_too_long(declared.columns[column]) for column in index.columns)
         held = self._held(table.name, "writers") if hashed else None
         statement = f"{self.alter(table.name)} {', '.join(parts)}{'' if hashed else _ONLINE}"
         yield Change(f"{'replace' if there else 'add'} index {index.name}", statement, held)
@@ -185,23 +204,26 @@ class MySQLStatements(Statements):
         yield Change(f"enforce the check {operation.check.name}", f"{self.alter(operation.table)} {enforced}", held)
 
     def drop_foreign_key(self, operation: DropForeignKey) -> Iterator[Change]:
-        name = operation.key.name or ""
-        yield Change(
-            f"drop the foreign key {name}", f"{self.alter(operation.table)} DROP FOREIGN KEY {self.quote(name)}"
-        )
+        name, known = operation.key.name or "", (operation.table, operation.key.name)
+        if known not in self.dropped:
+            self.dropped.add(known)
+            drop = f"{self.alter(operation.table)} DROP FOREIGN KEY {self.quote(name)}"
+            yield Change(f"drop the foreign key {name}", drop)
 
     def add_foreign_key(self, operation: AddForeignKey) -> Iterator[Change]:
         """Its name is what tells two nodes of a cluster apart: who comes second gets "already exists"."""
-        columns = "_".join(operation.key.columns)
-        key = operation.key._replace(name=operation.key.name or f"fk_{operation.table}_{columns}"[:64])
-        drops = [f"DROP FOREIGN KEY {self.quote(each.name)}, " for each in operation.instead_of if each.name]
-        if key.name in [each.name for each in operation.instead_of]:  # which cannot be, and not be, in one statement
-            for each in operation.instead_of:
-                yield from self.drop_foreign_key(DropForeignKey(operation.table, each))
-            drops = []
-        statement = f"{self.alter(operation.table)} {''.join(drops)}ADD {self.reference(key)}"
+        table, key = operation.table, operation.key
+        if key in self.declared(table).foreign_keys:
+            self.keys.demand_referable(table, key)
+        key = key._replace(name=key.name or f"fk_{table}_{'_'.join(key.columns)}"[:64])
+        wrong = [each for each in operation.instead_of if (table, each.name) not in self.dropped]
+        if key.name in [each.name for each in wrong]:  # which cannot go and come in one statement
+            for each in wrong:
+                yield from self.drop_foreign_key(DropForeignKey(table, each))
+            wrong = []
+        drops = "".join(f"DROP FOREIGN KEY {self.quote(each.name or '')}, " for each in wrong)
         what = f"add the foreign key of {', '.join(key.columns)}"
-        yield Change(what, statement, self._held(operation.table, "writers"))
+        yield Change(what, f"{self.alter(table)} {drops}ADD {self.reference(key)}", self._held(table, "writers"))
 
     def _table(self, operation: Operation) -> Table:
         return self.schema[operation.table]

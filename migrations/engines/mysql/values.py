@@ -50,6 +50,12 @@ def unconvertible(value: str, source: Type, target: Type) -> str:
     return f"{value} IS NOT NULL AND NOT coalesce({kept}, FALSE)"
 
 
+def fits_float(value: str) -> str:
+    """Return a condition that holds for the numbers that a FLOAT of four bytes shows as they are."""
+    shown = f"CAST(CAST({as_text(value)} AS FLOAT) AS CHAR)"
+    return f"CAST({shown} AS DECIMAL(65, 30)) = CAST({as_text(value)} AS DECIMAL(65, 30))"
+
+
 def _kept(value: str, text: str, source: Type, target: Type) -> str:
     """Return a condition that holds for the values that are the same in the other type."""
     exact = f"CAST({text} AS DECIMAL(65, 30))"

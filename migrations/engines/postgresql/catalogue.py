@@ -164,7 +164,7 @@ def _columns(rows: list[tuple[Any, ...]]) -> tuple[dict[str, str], dict[str, dic
         kinds[table] = _KINDS.get(kind, "relation")
         of_table = columns.setdefault(table, {})
         if name is not None:
-            automatic = bool(identity) or (default or "").startswith("nextval(")
+            automatic = bool(identity) or (default or "").replace(chr(34), "").startswith("nextval(")
             of_table[name] = Column(
                 name, parse_type(type_), not notnull, default, automatic, bool(generated), collation
             )  # fmt: skip
