@@ -1,6 +1,6 @@
 """What a model declares, as a `Table`, and whether a phase can take it.
 
-    table = declared(WeeklyActuals, database, parse_type)
+    table = declared(Order, database, parse_type)
 
 The types are those of the DDL that Peewee writes for the fields on that database, read as the catalogue's
 are. What a phase cannot take is refused by name, when the phase is made: see `demand`.

@@ -1,6 +1,6 @@
 """A phase: the tables that some models declare, built upon tables that must be there.
 
-    phase = Phase("Phase 5", upon={Store: ("store_id",)}, builds=[Order, OrderLine])
+    phase = Phase("Phase 5", upon={Customer: ("number",)}, builds=[Order, OrderLine])
     phase.ensure(database)
 
 It keeps no history. It compares what the models declare with what the database says of itself, plans the

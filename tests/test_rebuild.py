@@ -8,16 +8,17 @@ import processes
 import pytest
 from engines.worlds import SQLite
 from states import INDEXES, TABLE, State, row
+from ways import EDITED, both_ways, connect
 
 import db
 from db.models import WeeklyActuals
 from migrations import phase_4_5
 
-NULLABLE = {"week_number": "week_number INTEGER"}  # what only a rebuild can mend
+TEXT = {"week_number": "week_number TEXT NOT NULL"}  # what only a rebuild can mend
 
 
 def _weekly(items=None, sql=(), ids=(1, 2, 3)):
-    return State("", "mended", items={**NULLABLE, **(items or {})}, sql=sql, bad=tuple(row(id, week=id) for id in ids))
+    return State("", "mended", items={**TEXT, **(items or {})}, sql=sql, bad=tuple(row(id, week=id) for id in ids))
 
 
 @pytest.fixture
@@ -36,12 +37,12 @@ def make(tmp_path):
 
 @pytest.fixture
 def written(tmp_path):
-    """Return a function that makes the table from a CREATE TABLE of the test's own, and rebuilds it."""
+    """Return a function that makes the table from a CREATE TABLE of the test's own, and edits or rebuilds it."""
     worlds = []
 
-    def make(create, *statements):
+    def make(create, *statements, way=EDITED):
         worlds.append(SQLite(tmp_path / "written.db").make(State("", "mended", sql=(create, *statements))))
-        assert phase_4_5.run(db.connect(worlds[-1].url)).status == "migrated"
+        assert phase_4_5.run(connect(worlds[-1].path, way)).status == "migrated"
         worlds[-1].assert_specified()
         return worlds[-1]
 
@@ -290,11 +291,12 @@ def _extras(world):
     )
 
 
-def test_columns_of_a_user_survive_with_their_clauses_and_values(make):
-    world = make(EXTRAS)
+@both_ways
+def test_columns_of_a_user_survive_with_their_clauses_and_values(make, way):
+    world = make({**EXTRAS, "week_number": "week_number INTEGER"})
     world.execute("UPDATE weekly_actuals SET note = 'n' || id, rating = 7, \"select\" = 's', [not null] = x'01'")
     columns, rows = _extras(world), world.query("SELECT * FROM weekly_actuals")
-    phase_4_5.run(db.connect(world.url))
+    phase_4_5.run(connect(world.path, way))
     assert _extras(world) == columns
     assert world.query("SELECT * FROM weekly_actuals") == rows
     world.assert_specified()
@@ -376,8 +378,9 @@ ID = "id INTEGER PRIMARY KEY AUTOINCREMENT"
     "actual_units_sold, NULL AS forecast_units_sold, 0.5 AS variance_pct, '2025-01-13 08:30:00' AS uploaded_at",
     f"CREATE TABLE weekly_actuals ({ID}, {WORKFLOW}, week_number INTEGER AS (actual_units_sold), {REST})",
 ])  # fmt: skip
-def test_a_definition_is_mended_however_it_is_written(written, create):
-    written(create)
+@both_ways
+def test_a_definition_is_mended_however_it_is_written(written, create, way):
+    written(create, way=way)
 
 
 @pytest.mark.parametrize("change", ["id = 1", "week_number = NULL", "week_number = 1"])

@@ -12,7 +12,7 @@ from engines.worlds import WORLDS, PostgreSQL, SQLite
 
 @pytest.fixture(scope="session")
 def servers():
-    """Return a function that gives the one database of this session on a server, dropped at its end."""
+    """Return a function that gives the one database of this session on a server, empty; its end drops it."""
     made = {}
 
     def get(engine):
@@ -24,6 +24,7 @@ def servers():
                 made[engine] = f"no server can be reached: {' '.join(str(error).split())}"
         if isinstance(made[engine], str):
             drivers.leave_out(engine, made[engine])
+        made[engine].used = True
         return made[engine]
 
     yield get
@@ -34,7 +35,7 @@ def servers():
 
 @pytest.fixture
 def world(servers, tmp_path):
-    """Return a function that gives a database of an engine, in which `make` leaves nothing of before."""
+    """Return a function that gives an empty database of an engine."""
     return lambda engine: SQLite(tmp_path / "app.db") if engine == "sqlite" else servers(engine)
 
 

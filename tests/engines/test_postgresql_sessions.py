@@ -17,6 +17,7 @@ from states import MENDED, TABLE, State, row
 import db
 from db.init_db import init_db
 from migrations import phase_4_5
+from migrations.engines import engine_for
 
 PARENTS = "SELECT, INSERT, DELETE, REFERENCES ON historical_sales, store_clusters, stores, categories, workflows"
 USE = "CREATE, USAGE ON SCHEMA public"
@@ -103,6 +104,7 @@ import signal, sys
 import db
 from migrations.engines import engine_for
 from migrations.phase_4_5 import phase
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever is inherited
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))
 engine = engine_for(db.connect(sys.argv[1]), 10.0, phase.models, phase.names)
 with engine.connected(), engine.all_rows():
@@ -115,14 +117,15 @@ SLEEPING = (
 )
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 15), (signal.SIGKILL, -signal.SIGKILL)],
-    ids=["SIGINT", "SIGTERM", "SIGKILL"],
-)
-def test_the_server_does_not_go_on_without_us(complete, number, code):
+# What psycopg2 is at cannot be interrupted: Python hears of a signal once it is done.
+@pytest.mark.parametrize(("driver", "number", "code"), [
+    ("psycopg", signal.SIGINT, -signal.SIGINT), ("psycopg", signal.SIGTERM, 15),
+    ("psycopg", signal.SIGKILL, -signal.SIGKILL), ("psycopg2", signal.SIGKILL, -signal.SIGKILL),
+])  # fmt: skip
+def test_the_server_does_not_go_on_without_us(complete, driver, number, code):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-c", WAITING, complete.url], env=environment,
+    url = complete.url.replace("://", f"+{driver}://")
+    process = subprocess.Popen([sys.executable, "-c", WAITING, url], env=environment,
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # fmt: skip
     assert process.stdout.readline() == b"waiting\n"
     while not complete.query(SLEEPING):
@@ -137,24 +140,19 @@ def test_the_server_does_not_go_on_without_us(complete, number, code):
 
 
 def test_a_connection_can_be_used_after_an_interruption(complete):
-    database = db.connect(complete.url)
+    database = db.connect(complete.url.replace("://", "+psycopg://"))
+    engine = engine_for(database, 10.0, phase_4_5.phase.models, phase_4_5.phase.names)
+
+    def interrupt(*_):
+        raise SystemExit
+
+    before = signal.signal(signal.SIGALRM, interrupt)
     with database.connection_context():
-
-        def interrupt(*_):
-            raise SystemExit
-
-        signal.signal(signal.SIGALRM, interrupt)
-        engine = phase_4_5.engine_for(database) if hasattr(phase_4_5, "engine_for") else _engine(database)
         signal.setitimer(signal.ITIMER_REAL, 0.3)
         with pytest.raises(SystemExit), engine.connected(), engine.all_rows():
             engine.query("SELECT pg_sleep(60)")
         assert database.execute_sql("SELECT current_setting('row_security')").fetchone() == ("on",)
-
-
-def _engine(database, lock_timeout=10.0):
-    from migrations.engines import engine_for
-
-    return engine_for(database, lock_timeout, phase_4_5.phase.models, phase_4_5.phase.names)
+    signal.signal(signal.SIGALRM, before)
 
 
 # -- limits and habits of a role, and of a database
@@ -216,10 +214,10 @@ def test_a_database_that_knows_no_encoding(fresh):
 def test_a_default_of_float_text_is_read_to_the_last_digit(alone):
     items = {"variance_pct": TABLE["variance_pct"].replace("{float}", "VARCHAR(40)")}
     made = alone.make(State("a float as text", MENDED, items=items))
-    made.insert(row(1, variance_pct="0.056910569105691054"), row(2, week=2, variance_pct="-1.7976931348623157e10"))
+    made.insert(row(1, variance_pct="0.056910569105691054"), row(2, week=2, variance_pct="-1.5e-10"))
     made.execute(f"ALTER DATABASE {made.name} SET extra_float_digits = 0")
     assert command(made.url).answer == "migrated"
     made.execute("SET extra_float_digits = 1")
     assert made.query("SELECT variance_pct FROM weekly_actuals ORDER BY id") == [
-        (0.056910569105691054,), (-1.7976931348623157e10,)
+        (0.056910569105691054,), (-1.5e-10,)
     ]  # fmt: skip

@@ -16,11 +16,23 @@ SERVERS = ("postgresql", "mysql")
 
 
 @pytest.fixture
-def warehouse(world):
-    """Return a function that gives a world with all tables of the phase."""
+def bare(world):
+    """Return a function that gives a world without a table."""
 
     def make(engine):
         made = world(engine)
+        made.clear()
+        return made
+
+    return make
+
+
+@pytest.fixture
+def warehouse(bare):
+    """Return a function that gives a world with all tables of the phase."""
+
+    def make(engine):
+        made = bare(engine)
         database = db.connect(made.url)
         with database.connection_context(), database.bind_ctx(MODELS):
             database.create_tables(UPON)
@@ -219,8 +231,8 @@ def test_rows_that_are_hidden_make_no_step_false(world, caplog):
 
 
 @pytest.mark.parametrize("engine", SERVERS)
-def test_no_counter_moves_in_a_parent_that_counts_either(world, engine):
-    made = world(engine)
+def test_no_counter_moves_in_a_parent_that_counts_either(bare, engine):
+    made = bare(engine)
     serial = {"mysql": "INTEGER AUTO_INCREMENT", "postgresql": "SERIAL"}[engine]
     made.execute(*(
         f"CREATE TABLE depots (n {serial} PRIMARY KEY, code VARCHAR(12) NOT NULL UNIQUE, place VARCHAR(80) NOT NULL)",
@@ -229,3 +241,18 @@ def test_no_counter_moves_in_a_parent_that_counts_either(world, engine):
     assert phase.run(database, statistics=False).smoke_test == HELD
     made.execute("INSERT INTO depots (code, place) VALUES ('a', 'b')")
     assert made.query("SELECT n FROM depots") == [(1,)]
+
+
+@pytest.mark.parametrize("engine", SERVERS)
+def test_a_parent_that_is_wider_than_its_child_gets_a_key_that_fits_both(bare, engine):
+    made = bare(engine)
+    made.execute("CREATE TABLE depots (code VARCHAR(90) NOT NULL PRIMARY KEY, place VARCHAR(80) NOT NULL)")
+    assert steps(made) == HELD
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_condition_that_names_hundreds_of_values_is_met(bare, engine):
+    made = bare(engine)
+    zones = f"zone INTEGER NOT NULL CHECK (zone IN ({', '.join(map(str, range(1000, 1300)))}))"
+    made.execute(f"CREATE TABLE depots (code VARCHAR(12) NOT NULL PRIMARY KEY, place VARCHAR(80) NOT NULL, {zones})")
+    assert steps(made) == HELD

@@ -138,6 +138,7 @@ def opened(servers, tmp_path_factory):
     def get(engine):
         if engine not in made:
             world = SQLite(tmp_path_factory.mktemp("types") / "types.db") if engine == "sqlite" else servers(engine)
+            world.clear()
             world.execute(*(OWN_TYPES.split(";") if engine == "postgresql" else ()), "CREATE TABLE owners (x INTEGER)")
             made[engine] = world, db.connect(world.url)
             made[engine][1].connect()

@@ -112,8 +112,9 @@ JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))"""
 @cache
 def parse_type(text: str) -> Type:
     """Return the meaning of a type, as PostgreSQL or as Peewee writes it for PostgreSQL."""
-    sized = _SIZED.fullmatch(text.lower())
-    name, sizes = (sized[1] + sized[3], [int(size) for size in sized[2].split(",")]) if sized else (text.lower(), [])
+    name = text.lower() if text == '"char"' else text.lower().replace('"', "")  # quote_all_identifiers
+    sized = _SIZED.fullmatch(name)
+    name, sizes = (sized[1] + sized[3], [int(size) for size in sized[2].split(",")]) if sized else (name, [])
     family, size = _TYPES.get(name, (name, None))
     if family in ("string", "fixed string", "decimal"):
         size = sizes[0] if sizes else 1 if name in ("character", "char") else None

@@ -60,7 +60,10 @@ class Session(Engine):
         if prepared is not None:
             connection.prepare_threshold = None
         before = self.configure(self.database, _unlike_ours(connection.info.parameter_status), local=False)
+        recode = getattr(connection, "set_client_encoding", lambda encoding: None)  # psycopg2 sees no SET of ours
         try:
+            if "client_encoding" in before:
+                recode("LATIN1")
             yield
         finally:
             with contextlib.suppress(peewee.PeeweeException):  # a connection that was cut has nothing to restore

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -79,14 +79,16 @@ class SQLite(Values, Catalogue, Engine):
     def pragmas(self, **values: int) -> Iterator[None]:
         """Set pragmas for a while. `foreign_keys` is ignored inside a transaction: set it before."""
 
-        def set_to(name: str, value: int) -> None:
-            if self.database.pragma(name) != value:  # which may be forbidden, even to what it is
-                self.database.pragma(name, value)
+        def restore(name: str, before: int) -> None:
+            with suppress(peewee.DatabaseError):  # that it may not be set: then it was not
+                self.database.pragma(name, before)
 
         with ExitStack() as restored:
             for name, value in values.items():
-                restored.callback(set_to, name, self.database.pragma(name))
-                set_to(name, value)
+                before = self.database.pragma(name)
+                restored.callback(restore, name, before)
+                if before != value:
+                    self.database.pragma(name, value)
             yield
 
     def in_transaction(self) -> bool:
