@@ -200,7 +200,7 @@ def _unique_keys(model: type[peewee.Model], columns: Mapping[str, Column]) -> It
 
 
 def _is_sequence(row: Any) -> bool:
-    return isinstance(row, Sequence) and not isinstance(row, (str, bytes))
+    return isinstance(row, (tuple, list)) or (isinstance(row, Sequence) and not isinstance(row, (str, bytes)))
 
 
 def _refused(text: str) -> UploadRefused:

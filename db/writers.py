@@ -40,7 +40,7 @@ class Writer:
         return str(self.database.get_sql_context().sql(node).query()[0])
 
     def _names(self, names: Iterable[str]) -> str:
-        return ", ".join(self._sql(peewee.Entity(name)) for name in names)
+        return self._sql(peewee.CommaNodeList([peewee.Entity(name) for name in names]))
 
     def _conflict(self, columns: Columns) -> str:
         """Return the clause that replaces what is there."""

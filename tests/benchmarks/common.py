@@ -9,6 +9,8 @@ import peewee
 from db.models import HistoricalSales, Store, WeeklyActuals, Workflow
 
 FIELDS = [field.column_name for field in WeeklyActuals._meta.sorted_fields if field.name != "id"]
+SALES = ["sale_id", "week_start_date", "category_id", "store_id", "units_sold", "created_at"]
+SEASON = 163_944  # rows of a real sales history
 STORES, WEEKS = 1_000, 52
 _MONDAY, _NOW = datetime.date(2025, 1, 6), datetime.datetime(2025, 1, 6, 12)
 
@@ -52,6 +54,14 @@ def actuals(count, first=0):
             f"wf_{workflow:05}", week + 1, monday, monday + datetime.timedelta(days=6), f"T{store:05}",
             "womens_dresses", number % 300, 200, (number % 300 - 200) / 200, _NOW,
         )  # fmt: skip
+
+
+def sales(count):
+    """Yield tuples in the order of SALES: week by week, store by store."""
+    for number in range(count):
+        week, store = divmod(number, 50)
+        monday = datetime.date(1963, 1, 7) + datetime.timedelta(weeks=week)
+        yield f"S{store:03}_{monday:%Y%m%d}", monday, "womens_dresses", f"T{store:05}", number % 300, _NOW
 
 
 def parents(database, rows):

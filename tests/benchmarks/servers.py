@@ -3,18 +3,20 @@
 import contextlib
 import multiprocessing
 import os
+import tempfile
 import time
 import uuid
+from functools import partial
 from urllib.parse import urlsplit
 
 import peewee
 
 import db
 from db.init_db import init_db
-from db.models import WeeklyActuals
+from db.models import HistoricalSales, WeeklyActuals
 from migrations import phase_4_5
 
-from .common import FIELDS, actuals, compare, medians, parents, readable, show, upload
+from .common import FIELDS, SALES, SEASON, actuals, compare, medians, parents, readable, sales, show, upload
 
 SERVERS = {
     "postgresql": os.environ.get("POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/postgres"),
@@ -40,7 +42,12 @@ def database_on(server):
     admin = db.connect(server)
     admin.execute_sql(f"CREATE DATABASE {name}")
     try:
-        database = db.connect(urlsplit(server)._replace(path=f"/{name}").geturl())
+        parts = urlsplit(server)._replace(path=f"/{name}")
+        if parts.scheme == "postgresql":
+            parts = parts._replace(scheme="postgresql+psycopg")  # whose COPY the upload is measured against
+        if parts.scheme == "mysql":
+            parts = parts._replace(query="local_infile=1")
+        database = db.connect(parts.geturl())
         init_db(database, sample_data=True)
         with database.connection_context():
             database.execute_sql("DELETE FROM weekly_actuals")
@@ -89,38 +96,59 @@ def round_trips(engine, database):
 
 def uploads(engine, database, count, rounds):
     parents(database, count)
-    rows = list(actuals(count))
-    names = ", ".join(FIELDS)
+    database.connect()
+    for model, fields, rows in (
+        (WeeklyActuals, FIELDS, list(actuals(count))), (HistoricalSales, SALES, list(sales(min(count, SEASON)))),
+    ):  # fmt: skip
+        table = model._meta.table_name
+        with tempfile.TemporaryDirectory() as folder:
+            known = references(engine, database, model, fields, rows, folder)
+            for what, options in (("", {}), (', on_conflict="update"', {"on_conflict": "update"})):
+                times = medians(
+                    rounds,
+                    {"ours": partial(model.bulk_insert, rows, fields, database=database, **options), **known},
+                    before=lambda table=table: database.execute_sql(f"TRUNCATE TABLE {table}"),
+                )
+                compare(f"{engine}: speed of an upload, {len(rows):,} of {table}{what}", times, speed=True,
+                        COPY=">= 0.7", LOAD=">= 0.7")  # fmt: skip
+                known.pop("insert_many of 1,000", None)  # it takes several times as long as all others
+        database.execute_sql(f"TRUNCATE TABLE {table}")
+    database.close()
+
+
+def references(engine, database, model, fields, rows, folder):
+    """Return what an upload is measured against, by name."""
+    table, names, file = model._meta.table_name, ", ".join(fields), os.path.join(folder, "rows")
 
     def copy():
-        with database.atomic(), database.cursor().copy(f"COPY weekly_actuals ({names}) FROM STDIN") as writer:
+        with database.atomic(), database.cursor().copy(f"COPY {table} ({names}) FROM STDIN") as writer:
             for row in rows:
                 writer.write_row(row)
 
-    def many():
-        statement = f"INSERT INTO weekly_actuals ({names}) VALUES ({', '.join(['%s'] * len(FIELDS))})"
+    def load(ready):
+        if not ready:
+            with open(file, "w") as lines:
+                lines.writelines("\t".join(map(str, row)) + "\n" for row in rows)
         with database.atomic():
-            database.cursor().executemany(statement, rows)
+            database.cursor().execute(f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE {table} ({names})")
+
+    def many():
+        with database.atomic():
+            database.cursor().executemany(
+                f"INSERT INTO {table} ({names}) VALUES ({', '.join(['%s'] * len(fields))})", rows
+            )
 
     def insert_many():
         with database.atomic():
             for batch in peewee.chunked(rows, 1_000):
-                WeeklyActuals.insert_many(batch, FIELDS).execute(database)
+                model.insert_many(batch, fields).execute(database)
 
-    known = {"COPY": copy} if engine == "postgresql" else {"executemany of PyMySQL": many}
-    known["insert_many of 1,000"] = insert_many
-    database.connect()
-    for what, options in (("", {}), (', on_conflict="update"', {"on_conflict": "update"})):
-        times = medians(
-            rounds,
-            {"ours": lambda options=options: WeeklyActuals.bulk_insert(rows, FIELDS, database=database, **options),
-             **known},
-            before=lambda: database.execute_sql("TRUNCATE TABLE weekly_actuals"),
-        )  # fmt: skip
-        compare(f"{engine}: speed of an upload, {count:,} tuples{what}", times, speed=True, COPY=">= 0.7")
-        known.pop("insert_many of 1,000", None)  # it takes several times as long as all others
-    database.execute_sql("TRUNCATE TABLE weekly_actuals")
-    database.close()
+    if engine == "postgresql":
+        known = {"COPY": copy}
+    else:
+        known = {"LOAD DATA and its file": partial(load, False), "LOAD DATA of a file that is there":
+                 partial(load, True), "executemany of PyMySQL": many}  # fmt: skip
+    return {**known, "insert_many of 1,000": insert_many}
 
 
 def _writer(url, first, ready, stop, result):

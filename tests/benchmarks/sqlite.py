@@ -13,12 +13,12 @@ import peewee
 
 import db
 from db.init_db import init_db
-from db.models import WeeklyActuals
+from db.models import HistoricalSales, WeeklyActuals
 from migrations import phase_4_5
 from migrations.engines import engine_for
 from migrations.statistics import row_counts
 
-from .common import FIELDS, actuals, compare, history, medians, parents, show, upload
+from .common import FIELDS, SALES, SEASON, actuals, compare, history, medians, parents, sales, show, upload
 
 SPECIFICATION = """
 CREATE TABLE IF NOT EXISTS weekly_actuals (
@@ -188,13 +188,12 @@ def uploads(folder, count, rounds):
     path = application(folder, "uploads.db")
     database = db.connect(f"sqlite:///{path}")
     parents(database, count)
-    marks = ", ".join("?" * len(FIELDS))
-    statement = f"INSERT INTO weekly_actuals ({', '.join(FIELDS)}) VALUES ({marks})"
     database.connect()
 
-    def executemany(rows):
+    def executemany(rows, table="weekly_actuals", fields=FIELDS):
+        marks = ", ".join("?" * len(fields))
         with database.atomic():
-            database.cursor().executemany(statement, rows)
+            database.cursor().executemany(f"INSERT INTO {table} ({', '.join(fields)}) VALUES ({marks})", rows)
 
     def insert_many(rows):
         with database.atomic():
@@ -216,4 +215,12 @@ def uploads(folder, count, rounds):
             }
             times = medians(turns, ours | references, before=lambda: database.execute_sql("DELETE FROM weekly_actuals"))
             compare(f"speed of an upload, {size:,} {what}", times, speed=True, executemany=">= 0.8")
+    rows = list(sales(min(count, SEASON)))
+    times = medians(
+        rounds,
+        {"ours": lambda: HistoricalSales.bulk_insert(rows, SALES, database=database),
+         "executemany": lambda: executemany(rows, "historical_sales", SALES)},
+        before=lambda: database.execute_sql("DELETE FROM historical_sales"),
+    )  # fmt: skip
+    compare(f"speed of an upload, {len(rows):,} of historical_sales", times, speed=True, executemany=">= 0.8")
     database.close()
