@@ -215,7 +215,7 @@ def test_an_older_library_does_all_of_it(made, folder):
 @pytest.mark.skipif(not FOLDERS, reason="SQLITE_LIBRARIES names no folder of an older library")
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_an_older_library_passes_these_tests(folder):
-    tests = ("engines/test_states.py", "engines/test_any_phase.py", "test_edit.py", "test_rebuild.py")
+    tests = ("engines/test_states.py", "engines/test_any_phase.py", "test_rebuild.py", "test_edit.py")
     xdist = ["-n", "2"] if importlib.util.find_spec("xdist") else []
     paths = [str(ROOT / "tests" / name) for name in tests]
     servers = "not postgresql and not mysql and not by_hand and not STRICT and not strict_table"

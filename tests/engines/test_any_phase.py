@@ -14,7 +14,7 @@ from oracle import by_peewee, in_words, to_the_letter, unlike
 from states import ENGINES, MENDED, REFUSED, UNTOUCHED
 
 import db
-from migrations.report import MigrationError, Refused
+from migrations.report import MigrationError, Refused, SmokeTestFailed
 
 STEPS = ("insert", "select", "unique", "foreign_keys", "cascade", "cleanup")
 NAMES = [model._meta.table_name for model in BUILDS]
@@ -138,6 +138,25 @@ def test_every_step_of_the_smoke_test_is_tried_and_holds_without_rows(complete):
 def test_every_step_of_the_smoke_test_is_tried_and_holds_beside_rows(filled):
     before = filled.dump()
     assert phase.run(connect(filled)).smoke_test == dict.fromkeys(STEPS, True)
+    assert filled.dump() == before
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+@pytest.mark.parametrize(("step", "trigger"), [
+    ("unique", 'BEFORE INSERT ON "order" BEGIN DELETE FROM "order" WHERE number = new.number; END'),
+    ("unique", "BEFORE INSERT ON movements BEGIN DELETE FROM movements WHERE moved = new.moved; END"),
+    ("foreign_keys", "BEFORE DELETE ON articles BEGIN DELETE FROM order_lines WHERE article_id = old.sku; END"),
+    ("cascade", 'BEFORE DELETE ON "order" BEGIN SELECT raise(IGNORE); END'),
+    ("cascade", "BEFORE DELETE ON articles BEGIN DELETE FROM order_lines WHERE instead_id = old.sku; END"),
+    ("cascade", "AFTER DELETE ON articles BEGIN UPDATE articles SET label = 'x' WHERE whole_id IS NULL; "
+                "DELETE FROM articles WHERE whole_id IS NULL; END"),
+])  # fmt: skip
+def test_a_table_that_does_not_do_as_its_schema_says_fails_the_smoke_test(filled, step, trigger):
+    filled.execute(f"CREATE TRIGGER meddler {trigger}")
+    before = filled.dump()
+    with pytest.raises(SmokeTestFailed, match=step) as failure:
+        phase.run(connect(filled))
+    assert failure.value.report.smoke_test[step] is False
     assert filled.dump() == before
 
 
