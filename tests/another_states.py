@@ -296,6 +296,16 @@ _COMPLETE = [
         "label": "label VARCHAR(60) NOT NULL DEFAULT 'thing'"}}),
     State("a CHECK of another condition", UNTOUCHED, {"articles": {
         "check": "CONSTRAINT check_price CHECK (price > -1)"}}),
+    State("names in capitals", UNTOUCHED, {
+        "movements": {"moved": "MOVED {big} NOT NULL", "article_id": "Article_Id VARCHAR(20) NOT NULL"},
+        "articles": {"check": "CONSTRAINT CHECK_Price CHECK (price >= 0)"}}, filled=(False,)),
+    State("a table in capitals", UNTOUCHED, {"movements": None}, sql=(
+        "CREATE TABLE Movements (ID INTEGER PRIMARY KEY, article_id VARCHAR(20) NOT NULL REFERENCES Articles (SKU) "
+        "ON DELETE CASCADE, moved INTEGER NOT NULL, At DATETIME NOT NULL)",
+        "CREATE INDEX movements_of_article ON movements (article_id, AT)",
+        "CREATE UNIQUE INDEX Movements_At ON movements (at, moved)"), engines=SQLITE),
+    State("what it builds upon has a unique column for a key", UNTOUCHED, {"depots": {
+        "code": "code VARCHAR(12) NOT NULL UNIQUE"}}),
     State("RESTRICT where nothing is declared", UNTOUCHED, {"order_lines": {
         "order": TABLES["order_lines"]["order"] + " ON UPDATE RESTRICT"}}, engines=MARIADB),
     State("an additional NOT NULL column without a default", UNTOUCHED, {"movements": {
@@ -399,6 +409,14 @@ _TYPES = [
 _RULES = [
     State("a float as a decimal, which a double keeps to the digit", MENDED, {"articles": {
         "height": "height {decimal}(6, 3)"}}, engines=MARIADB, kept=("articles.height",)),
+    State("a key that is too short, and what refers to it", MENDED, {
+        "articles": {"sku": "sku VARCHAR(10) NOT NULL", "whole_id": "whole_id VARCHAR(9)"},
+        "order_lines": {"article_id": "article_id VARCHAR(9) NOT NULL", "instead_id": "instead_id VARCHAR(9)"},
+        "movements": {"article_id": "article_id VARCHAR(9) NOT NULL"}}, engines=SERVERS),
+    State("types of several columns of several tables", MENDED, {
+        "articles": {"shelf": "shelf VARCHAR(9)", "volume": "volume VARCHAR(20)", "check": None},
+        "order": {"due": "due VARCHAR(10)", "until": "until VARCHAR(10)", "unique": None},
+        "movements": {"moved": "moved VARCHAR(20)"}}, without=("article_label_shelf", "movements_at")),
     State("a JSON as a text, empty", MENDED, {"articles": {"details": "details TEXT"}}, filled=(False,),
           engines=POSTGRESQL),
     State("NOT NULL lost", MENDED, {"articles": {"label": "label VARCHAR(60)"}}),
@@ -567,6 +585,9 @@ _REFUSED = [
         "articles.active", "1 row ", "sku B-1"), bad={"articles": (article("B-1", active="perhaps"),)}),
     State("a JSON as a text, with another text", REFUSED, {"articles": {"details": "details TEXT"}}, (
         "articles.details", "sku B-1"), bad={"articles": (article("B-1", details="{"),)}, engines=POSTGRESQL),
+    State("numbers as texts that would become equal", REFUSED, {"movements": {"moved": "moved VARCHAR(20) NOT NULL"}}, (
+        "movements.moved", "id 21"), filled=(True,), bad={"movements": (movement(20, "7"), movement(21, "07", at=movement(
+            20)["at"]))}),
     State("the key of two columns missing, with duplicates", REFUSED, {"order_lines": {"primary": None}}, (
         "order_lines.order_id, position", "2 rows", "order_id 1, position 9"), filled=(True,),
         bad={"order_lines": (line(1, 9), line(1, 9))}),
@@ -587,6 +608,8 @@ _REFUSED = [
     State("what it builds upon is not there", REFUSED, {**_NONE, "depots": None}, ("depots",), filled=(False,)),
     State("what it builds upon lacks a column", REFUSED, {"depots": {"place": None}}, (
         "depots.place", "no such column"), filled=(False,)),
+    State("what it builds upon has a column of another kind", REFUSED, {"depots": {"place": "place DATE"}}, (
+        "depots.place", "string"), filled=(False,)),
     State("what it builds upon has no key", REFUSED, {
         "depots": {"code": "code VARCHAR(12) NOT NULL"}, "order": {"depot": None}}, ("depots.code", "unique key")),
     State("what it builds upon is a view", REFUSED, {"depots": None, "order": {"depot": None}}, ("depots", "a view"),

@@ -40,10 +40,12 @@ class Counted(peewee.Model):
 
     id = LastingAutoField()
     kept = peewee.ForeignKeyField(Kept, null=True)
+    word = peewee.CharField(20, constraints=[SQL("DEFAULT '100%; it''s'")])
     by_uuid = peewee.ForeignKeyField(Kept, field="uuid", null=True, on_delete="CASCADE")
 
     class Meta:
         table_name = "counted"
+        constraints = [SQL("CONSTRAINT check_word CHECK (word NOT LIKE '%''; %' AND word <> '%s')")]
 
 
 class Plain(peewee.Model):
@@ -63,6 +65,7 @@ def test_every_field_is_made_and_found_as_it_is(world, engine):
     assert phase.check(db.connect(there.url)).status == "pending"
     first = phase.run(db.connect(there.url))
     assert first.status == "migrated"
+    assert {change.holds_up for change in first.changes} == {None}
     assert False not in first.smoke_test.values()
     again = phase.run(db.connect(there.url))
     assert (again.status, again.changes, again.differences) == ("up_to_date", (), ())

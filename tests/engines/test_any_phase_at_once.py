@@ -140,7 +140,7 @@ def test_of_many_rollbacks_at_once_exactly_one_drops(make, race):
 def hold_through_kills(make, oracle, kills):
     """Kill a run at moments all over its duration; each time the next run ends where it should have ended."""
     world, interrupted = make(), collections.Counter()
-    rows = rows_of(world)
+    rows, ends = rows_of(world), [world.dump()]
     with start(KILLER, world.engine, world.url) as killer:
 
         def work(seconds):
@@ -150,6 +150,7 @@ def hold_through_kills(make, oracle, kills):
             return int(status), float(duration)
 
         assert work("never")[0] == 0
+        ends.append(world.dump())
         duration = max(work("never")[1] for world in (make(), make()))
         moments = [1.1 * duration * number / kills for number in range(kills)]
         random.Random(45).shuffle(moments)
@@ -158,6 +159,7 @@ def hold_through_kills(make, oracle, kills):
             status, _ = work(seconds)
             assert status in (0, signal.SIGKILL)
             assert held(rows, rows_of(world)), "a killed run lost rows"
+            assert world.engine != "sqlite" or world.dump() in ends  # one transaction: as before, or as after
             interrupted[status, phase.check(db.connect(world.url)).status] += 1
             phase.run(db.connect(world.url))
             assert unlike(world, oracle, NAMES) == set()

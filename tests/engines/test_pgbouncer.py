@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -28,7 +29,8 @@ CONFIGURATION = """
 listen_addr = 127.0.0.1
 listen_port = {own}
 unix_socket_dir =
-auth_type = any
+auth_type = trust
+auth_file = {folder}/users
 pool_mode = transaction
 default_pool_size = {sessions}
 max_client_conn = 100
@@ -50,7 +52,7 @@ def engine():
 
 @pytest.fixture(scope="module")
 def pooler(servers):
-    """The port of a pooler before the server, which goes through one of SESSIONS for each transaction."""
+    """A pooler before the server, which goes through one of SESSIONS for each transaction: its port, users, process."""
     if not PROGRAM:
         drivers.leave_out("pgbouncer", "it is not installed")
     server = urlsplit(servers("postgresql").url)
@@ -59,7 +61,8 @@ def pooler(servers):
             shutil.chown(folder, USER)
         with socket.create_server(("127.0.0.1", 0)) as free:
             own = free.getsockname()[1]
-        written = Path(folder, "pgbouncer.ini")
+        written, users = Path(folder, "pgbouncer.ini"), Path(folder, "users")
+        users.write_text('"postgres" ""\n')
         written.write_text(CONFIGURATION.format(
             host=server.hostname, port=server.port or 5432, own=own, sessions=SESSIONS, folder=folder
         ))  # fmt: skip
@@ -69,7 +72,7 @@ def pooler(servers):
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", own)):
                     break
                 time.sleep(0.05)
-            yield own
+            yield own, users, process
         finally:
             process.terminate()
             process.wait(20)
@@ -79,11 +82,17 @@ def pooler(servers):
 def pooled(pooler):
     """Return a function that gives the URL of a world's database through the pooler."""
 
-    def through(world, **parts):
-        login = f"{parts.get('user', 'postgres')}@127.0.0.1:{pooler}"
-        return urlsplit(world.url)._replace(netloc=login).geturl()
+    port, users, process = pooler
 
-    yield through
+    def through(world, user=None):
+        user = user or urlsplit(world.url).username
+        if user not in users.read_text():
+            users.write_text(f'{users.read_text()}"{user}" ""\n')
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.2)
+        return urlsplit(world.url)._replace(netloc=f"{user}@127.0.0.1:{port}").geturl()
+
+    return through
 
 
 def left(url):

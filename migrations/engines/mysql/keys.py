@@ -67,7 +67,7 @@ class Keys:
             there, declared = (table.columns.get(name) for table in (self.schema[operation.table],
                                                                      self.declared(operation.table)))  # fmt: skip
             parent = self.parent_of(operation.table, name)
-            if there and declared and parent and _shape(there) != _shape(parent):
+            if there and declared and parent and shape(there) != shape(parent):
                 yield AlterColumn(operation.table, declared, there, frozenset({"type"}))
 
     def _upheld(self, table: str, columns: Sequence[str], operations: Sequence[Operation]) -> Iterator[AddIndex]:
@@ -124,7 +124,7 @@ class Keys:
                 raise Refused(f"{table}.{column.name} counts by itself, and no second one can; make it a plain column")
 
 
-def _shape(column: Column) -> object:
+def shape(column: Column) -> object:
     """Return what has to be the same on both ends of a foreign key."""
     if column.type.family == "integer":
         return column.type.size, "unsigned" in column.type.text.lower()

@@ -32,6 +32,7 @@ LOCK = "CONCAT('migrations:', MD5(DATABASE()))"  # server-wide, and of at most 6
 BUSY = {1205, 1213}  # lock timeout; aborted for a peer's change
 _ABORTED = {1213, 1305}  # or the only sign of it: a savepoint that is gone
 _AWAY = {0, 2003, 2006, 2013}
+_UNKNOWN_VARIABLE = 1193
 
 
 class Server(NamedTuple):
@@ -61,8 +62,8 @@ class Session(Engine):
     @contextmanager
     def settings(self) -> Iterator[None]:
         """Where the session is as the server comes, nothing is set."""
-        limits = _LIMITS[self.database.server_version >= (10,)]
-        server = self.server = Server(*self.query(_SERVER.format(*limits))[0])
+        server = self.server = self._asked()
+        limits = _LIMITS[server.mariadb]
         odd, before = {}, {}
         if _ODD & {*server.modes.split(",")}:
             odd["sql_mode"], before["sql_mode"] = MODE, literal(server.modes)
@@ -78,6 +79,15 @@ class Session(Engine):
             finally:
                 if self.walks:
                     self._restore({limits[1]: str(server.walk_limit)})
+
+    def _asked(self) -> Server:
+        """Ask MariaDB's way first: drivers do not agree about a server's version."""
+        try:
+            return Server(*self.query(_SERVER.format(*_LIMITS[True]))[0])
+        except peewee.DatabaseError as error:
+            if code(error) != _UNKNOWN_VARIABLE:
+                raise
+        return Server(*self.query(_SERVER.format(*_LIMITS[False]))[0])
 
     @contextmanager
     def session(self, wanted: Mapping[str, str], before: Mapping[str, str] | None = None) -> Iterator[None]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from migrations.engines.mysql.catalogue import default_meaning
-from migrations.engines.mysql.keys import Keys
+from migrations.engines.mysql.keys import Keys, shape
 from migrations.engines.mysql.values import STRINGS, fits_float
 from migrations.engines.statements import Statements
 from migrations.operations import (
@@ -26,7 +26,7 @@ from migrations.operations import (
     ValidateCheck,
 )
 from migrations.report import Change
-from migrations.schema import UTC_NOW, Column, Index, Schema, Table
+from migrations.schema import UTC_NOW, Column, Index, Schema, Table, Type
 
 if TYPE_CHECKING:
     from migrations.engines.mysql.engine import MySQL
@@ -68,11 +68,10 @@ class MySQLStatements(Statements):
     def _column(self, table: str, column: Column) -> str:
         """Return the definition of a new column."""
         parent, type_ = self.keys.parent_of(table, column.name), column.type.text
-        if parent and parent.type.family == "integer" and parent.type != column.type:
-            type_ = parent.type.text.upper().replace(" AUTO_INCREMENT", "")
-        collation = f" COLLATE {parent.collation}" if parent and parent.collation else ""
+        if parent and shape(parent) != shape(column):
+            type_ = _bare(parent.type) if parent.type.family == "integer" else type_ + _collated(parent.collation)
         null = "" if column.null else " NOT NULL"
-        return f"{self.quote(column.name)} {type_}{collation}{null}{_default(column)}"
+        return f"{self.quote(column.name)} {type_}{null}{_default(column)}"
 
     def _index(self, table: Table, index: Index) -> str:
         """Return the definition of an index; MariaDB keeps a unique one of any length, as a hash."""
@@ -134,9 +133,9 @@ class MySQLStatements(Statements):
         collation but where a key needs another, a time keeps its fractions of seconds."""
         actual, wanted = operation.actual, operation.column.type
         parent = self.keys.parent_of(operation.table, operation.column.name)
-        text = wanted.text.replace(" AUTO_INCREMENT", "")
+        text = _bare(wanted)
         if parent and parent.type.family == "integer":
-            text = parent.type.text.replace(" AUTO_INCREMENT", "")
+            text = _bare(parent.type)
         elif actual.type.holds(wanted):
             text = actual.type.text
         elif wanted.family == "float" and self._overflows(operation):
@@ -144,8 +143,7 @@ class MySQLStatements(Statements):
         elif wanted.family == "datetime" and actual.type.family in ("datetime", "timestamp"):
             text += "".join(actual.type.text.partition("(")[1:])
         if wanted.family in STRINGS:
-            collation = parent.collation if parent else actual.collation
-            text += f" COLLATE {collation}" if collation else ""
+            text += _collated(parent.collation if parent else actual.collation)
         return text
 
     def _overflows(self, operation: AlterColumn) -> bool:
@@ -162,9 +160,8 @@ class MySQLStatements(Statements):
             self.keys.demand_no_other_counts(table.name, operation.columns)
             (name,) = operation.columns
             column, declared = table.columns[name], self.declared(table.name).columns[name]
-            type_ = column.type if column.type.holds(declared.type) else declared.type
-            bare = type_.text.replace(" AUTO_INCREMENT", "")
-            parts.insert(0, f"MODIFY {self.quote(name)} {bare} NOT NULL AUTO_INCREMENT")
+            type_ = _bare(column.type if column.type.holds(declared.type) else declared.type)
+            parts.insert(0, f"MODIFY {self.quote(name)} {type_} NOT NULL AUTO_INCREMENT")
             yield _ZERO
         statement = f"{self.alter(table.name)} {self._without_key(table, operation.instead_of)}{', '.join(parts)}"
         held = self._held(table.name, "writers") if operation.counting else None
@@ -231,6 +228,16 @@ class MySQLStatements(Statements):
     def _held(self, table: str, who: str) -> str | None:
         """Return whom a statement keeps waiting: nobody where there are no rows."""
         return who if self.engine.count(table, up_to=1) else None
+
+
+def _bare(type_: Type) -> str:
+    """Return a type without what makes a column of it count by itself."""
+    return type_.text.replace(" AUTO_INCREMENT", "")
+
+
+def _collated(collation: str | None) -> str:
+    """Return the clause of a collation; older servers tell only the character set that has it anyway."""
+    return f" {'COLLATE' if '_' in collation else 'CHARACTER SET'} {collation}" if collation else ""
 
 
 def _default(column: Column) -> str:

@@ -22,15 +22,8 @@ from migrations.engines.sqlite.text import (
     words_of,
 )
 from migrations.engines.statements import Statements
-from migrations.operations import (
-    AddCheck,
-    AddColumn,
-    AddForeignKey,
-    AddIndex,
-    AlterColumn,
-    Operation,
-    SetPrimaryKey,
-)
+from migrations import operations as do
+from migrations.operations import Operation
 from migrations.report import Refused
 from migrations.schema import Column, Table
 
@@ -43,9 +36,9 @@ def bare(columns: Sequence[str]) -> tuple[str, ...]:
 def new_key(operations: Sequence[Operation]) -> tuple[str, ...]:
     """Return the columns of the primary key that operations make; none if they leave it alone."""
     for each in operations:
-        if isinstance(each, SetPrimaryKey):
+        if isinstance(each, do.SetPrimaryKey):
             return each.columns
-        if isinstance(each, AddColumn) and each.key or isinstance(each, AlterColumn) and each.column.automatic:
+        if isinstance(each, do.AddColumn) and each.key or isinstance(each, do.AlterColumn) and each.column.automatic:
             return (each.column.name,)
     return ()
 
@@ -56,15 +49,15 @@ class Definition:
     def __init__(self, statements: Statements, table: Table, sql: str, operations: Sequence[Operation]) -> None:
         self.statements, self.table, self.operations = statements, table, operations
         self.items, self.options = split(sql, table.name)
-        self.altered = {each.column.name: each for each in operations if isinstance(each, AlterColumn)}
-        self.added = [each.column for each in operations if isinstance(each, AddColumn)]
-        indexes = [each for each in operations if isinstance(each, AddIndex)]
+        self.altered = {each.column.name: each for each in operations if isinstance(each, do.AlterColumn)}
+        self.added = [each.column for each in operations if isinstance(each, do.AddColumn)]
+        indexes = [each for each in operations if isinstance(each, do.AddIndex)]
         self.unique = [each.wanted for each in indexes if each.wanted.constraint]
         self.wrong = [each.instead_of for each in indexes if each.instead_of and each.instead_of.constraint]
         self.key = new_key(operations)
         declared = statements.declared(operations[0].table).columns
         self.counting = self.key[0] if self.key and declared[self.key[0]].automatic else ""
-        wrong = [key for each in operations if isinstance(each, AddForeignKey) for key in each.instead_of]
+        wrong = [key for each in operations if isinstance(each, do.AddForeignKey) for key in each.instead_of]
         self.wrong_keys = {(key.columns, key.table) for key in wrong}
 
     def __str__(self) -> str:
@@ -88,9 +81,9 @@ class Definition:
         if self.key and not self.counting:
             yield f"PRIMARY KEY {names(self.key)}"
         for each in self.operations:
-            if isinstance(each, AddForeignKey):
+            if isinstance(each, do.AddForeignKey):
                 yield self.statements.reference(each.key)
-            elif isinstance(each, AddCheck):
+            elif isinstance(each, do.AddCheck):
                 yield f"CONSTRAINT {quote(each.check.name)} CHECK ({each.check.sql})"
         for index in self.unique:
             yield f"CONSTRAINT {quote(index.name)} UNIQUE {names(index.columns)}"

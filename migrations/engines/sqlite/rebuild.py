@@ -17,7 +17,8 @@ import peewee
 
 from migrations.engines.sqlite.definition import Definition, new_key
 from migrations.engines.sqlite.text import without_last_comment
-from migrations.operations import AddForeignKey, AddIndex, AlterColumn, Operation
+from migrations import operations as do
+from migrations.operations import Operation
 from migrations.report import Change, Refused
 from migrations.schema import Table, literal
 
@@ -56,7 +57,7 @@ def rebuild(statements: SQLiteStatements, table: Table, operations: Sequence[Ope
     engine, name = statements.engine, table.name
     _refuse(statements, table, operations)
     new, old = engine.quote(name + NEW), engine.quote(name)
-    retyped = {each.column.name for each in operations if isinstance(each, AlterColumn) and "type" in each.what}
+    retyped = {each.column.name for each in operations if isinstance(each, do.AlterColumn) and "type" in each.what}
     copied = [each.name for key, each in table.columns.items() if not each.generated or key in retyped]
     names = ", ".join(map(engine.quote, copied))
     rows = engine.count(name)
@@ -81,8 +82,8 @@ def rebuild(statements: SQLiteStatements, table: Table, operations: Sequence[Ope
 def _checks_keys(statements: SQLiteStatements, table: Table, operations: Sequence[Operation]) -> bool:
     """Whether the copied rows could violate a foreign key that held before, and the replacement can tell: not
     of a user's key to what is no key, nor of a new one to the table itself."""
-    added = [each.key for each in operations if isinstance(each, AddForeignKey)]
-    retyped = {each.column.name for each in operations if isinstance(each, AlterColumn) and "type" in each.what}
+    added = [each.key for each in operations if isinstance(each, do.AddForeignKey)]
+    retyped = {each.column.name for each in operations if isinstance(each, do.AlterColumn) and "type" in each.what}
     if not (added or any(retyped & {*key.columns} for key in table.foreign_keys)):
         return False
     try:  # compiled, and not executed
@@ -115,7 +116,7 @@ def _refuse(statements: SQLiteStatements, table: Table, operations: Sequence[Ope
 
 def _kept(statements: SQLiteStatements, table: Table, operations: Sequence[Operation]) -> Iterator[tuple[str, str]]:
     """Yield the indexes and triggers that go with the old table and stay as they are, temporary ones too."""
-    mended = {each.wanted.name for each in operations if isinstance(each, AddIndex)}
+    mended = {each.wanted.name for each in operations if isinstance(each, do.AddIndex)}
     for kind, name, sql in statements.engine.query(
         "SELECT type, name, sql FROM (SELECT * FROM main.sqlite_master UNION ALL "  # which does not say TEMP
         "SELECT type, name, tbl_name, rootpage, replace(substr(sql, 1, 6), 'CREATE', 'CREATE TEMP') || "

@@ -16,16 +16,8 @@ from migrations.engines.sqlite.catalogue import affinity
 from migrations.engines.sqlite.definition import Definition, bare
 from migrations.engines.sqlite.rebuild import edit, rebuild
 from migrations.engines.statements import Statements
-from migrations.operations import (
-    AddCheck,
-    AddColumn,
-    AddForeignKey,
-    AddIndex,
-    AlterColumn,
-    CreateTable,
-    DropTable,
-    Operation,
-)
+from migrations import operations as do
+from migrations.operations import Operation
 from migrations.report import Change
 from migrations.schema import UTC_NOW, Table
 
@@ -54,17 +46,17 @@ class SQLiteStatements(Statements):
 
     def _of_table(self, name: str, operations: list[Operation], before: int) -> list[Change]:
         table = self.schema.get(name)
-        if table is None or isinstance(operations[0], DropTable):
+        if table is None or isinstance(operations[0], do.DropTable):
             return super().of(operations)
         operations = [self._whole(each, table) for each in operations]
         rewritten = [each for each in operations if not self._is_altered(each)]
         rest = [each for each in operations if each not in rewritten]
         if all(self._is_edited(each) for each in rewritten) and (not rewritten or self._can_edit):
-            columns = super().of([each for each in rest if isinstance(each, AddColumn)])
-            in_text = [each for each in operations if not isinstance(each, AddIndex)]
+            columns = super().of([each for each in rest if isinstance(each, do.AddColumn)])
+            in_text = [each for each in operations if not isinstance(each, do.AddIndex)]
             edited = list(edit(self, table, in_text, before + len(columns))) if rewritten else []
-            return columns + edited + super().of([each for each in rest if isinstance(each, AddIndex)])
-        indexes = [each for each in operations if isinstance(each, AddIndex) and not each.wanted.constraint]
+            return columns + edited + super().of([each for each in rest if isinstance(each, do.AddIndex)])
+        indexes = [each for each in operations if isinstance(each, do.AddIndex) and not each.wanted.constraint]
         made = [each._replace(instead_of=None) for each in indexes]  # what it stood for went with the old table
         return [*rebuild(self, table, operations), *super().of(made)]
 
@@ -73,7 +65,7 @@ class SQLiteStatements(Statements):
     def _whole(self, operation: Operation, table: Table) -> Operation:
         """Return an operation with the constraint that it has to take the place of: one without a name, under
         which a duplicate is no error."""
-        if isinstance(operation, AddIndex) and operation.wanted.constraint and operation.instead_of is None:
+        if isinstance(operation, do.AddIndex) and operation.wanted.constraint and operation.instead_of is None:
             for each in table.indexes:
                 if each.constraint and bare(each.columns) == operation.wanted.columns:
                     return operation._replace(instead_of=each)
@@ -81,9 +73,9 @@ class SQLiteStatements(Statements):
 
     def _is_altered(self, operation: Operation) -> bool:
         """Whether `ALTER TABLE` or `CREATE INDEX` does it."""
-        if isinstance(operation, AddIndex):
+        if isinstance(operation, do.AddIndex):
             return not (operation.instead_of and operation.instead_of.constraint)
-        if not isinstance(operation, AddColumn) or operation.key:
+        if not isinstance(operation, do.AddColumn) or operation.key:
             return False
         default = operation.column.default
         changing = default is not None and self.engine.default_meaning(default) == UTC_NOW
@@ -91,11 +83,11 @@ class SQLiteStatements(Statements):
 
     def _is_edited(self, operation: Operation) -> bool:
         """Whether the stored rows know nothing of it."""
-        if isinstance(operation, AlterColumn) and "type" in operation.what:
+        if isinstance(operation, do.AlterColumn) and "type" in operation.what:
             actual, column = operation.actual, operation.column
             same = affinity(actual.type.text.partition(" ON CONFLICT ")[0]) == affinity(column.type.text)
             return same and not actual.generated and not column.automatic
-        return isinstance(operation, (AlterColumn, AddCheck, AddForeignKey))
+        return isinstance(operation, (do.AlterColumn, do.AddCheck, do.AddForeignKey))
 
     @cached_property
     def _can_edit(self) -> bool:
@@ -122,16 +114,16 @@ class SQLiteStatements(Statements):
 
     # -- operations
 
-    def create_table(self, operation: CreateTable) -> Iterator[Change]:
+    def create_table(self, operation: do.CreateTable) -> Iterator[Change]:
         self.engine.refuse_taken(operation.table, operation.table)
         yield from super().create_table(operation)
 
-    def add_column(self, operation: AddColumn) -> Iterator[Change]:
+    def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
         table, definition = self.schema[operation.table], self.definition(operation.table, operation.column)
         str(Definition(self, table, self.engine.text_of(table), [operation]))  # which refuses a STRICT table
         yield Change(self.words_for(operation), f"{self.alter(table.name)} ADD COLUMN {definition}")
 
-    def add_index(self, operation: AddIndex) -> Iterator[Change]:
+    def add_index(self, operation: do.AddIndex) -> Iterator[Change]:
         index, there = operation.wanted, self.schema.get(operation.table)
         name = there.name if there else operation.table
         self.engine.refuse_taken(index.name, name)
@@ -144,12 +136,12 @@ class SQLiteStatements(Statements):
 
     def words_for(self, operation: Operation) -> str:
         """Return what an operation does."""
-        if isinstance(operation, AlterColumn):
+        if isinstance(operation, do.AlterColumn):
             names = {"null": "nullability"}
             what = " and the ".join(names.get(each, each) for each in sorted(operation.what))
             return f"correct the {what} of {operation.column.name}"
-        if isinstance(operation, AddForeignKey):
+        if isinstance(operation, do.AddForeignKey):
             return f"add the foreign key of {', '.join(operation.key.columns)}"
-        if isinstance(operation, AddCheck):
+        if isinstance(operation, do.AddCheck):
             return f"add constraint {operation.check.name}"
-        return f"add column {operation.column.name}" if isinstance(operation, AddColumn) else ""
+        return f"add column {operation.column.name}" if isinstance(operation, do.AddColumn) else ""
