@@ -49,8 +49,8 @@ _NUMBER = re.compile(r"'::(small|big)?(int|numeric|real|double)", re.IGNORECASE)
 # A NOT NULL that was never validated (PostgreSQL 18) may have NULLs under it.
 _COLUMNS = """
 SELECT c.relname, CASE WHEN c.relpersistence = 't' THEN 't' ELSE c.relkind END,
-       a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull AND k.oid IS NULL,
-       CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END, a.attidentity, a.attgenerated,
+       a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull OR k.oid IS NOT NULL,
+       CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END, a.attidentity <> '', a.attgenerated <> '',
        CASE WHEN a.attcollation <> y.typcollation THEN a.attcollation::regcollation::text END
 FROM unnest(%s::text[]) AS t (name)
 JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))
@@ -60,9 +60,7 @@ LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
 LEFT JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype = 'n' AND k.conkey[1] = a.attnum AND NOT k.convalidated
 ORDER BY a.attnum"""
 _INDEXES = """
-SELECT c.relname, i.relname, x.indisunique, x.indisprimary, x.indpred IS NOT NULL, x.indisvalid AND x.indisready,
-       EXISTS (SELECT FROM pg_constraint k
-               WHERE k.conindid = x.indexrelid AND k.conrelid = c.oid AND k.contype <> 'f'),
+SELECT c.relname, i.relname,
        ARRAY(SELECT coalesce(a.attname::text, '(expression)')
                     || CASE WHEN x.indcollation[k] <> a.attcollation THEN ' COLLATE ' || x.indcollation[k]::regcollation
                             ELSE '' END
@@ -72,14 +70,17 @@ SELECT c.relname, i.relname, x.indisunique, x.indisprimary, x.indpred IS NOT NUL
                     || CASE WHEN m.amname <> 'btree' THEN ' USING ' || m.amname ELSE '' END
              FROM generate_series(0, x.indnkeyatts - 1) AS k
              JOIN pg_opclass o ON o.oid = x.indclass[k]
-             LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.indkey[k] AND a.attnum > 0 ORDER BY k)
+             LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.indkey[k] AND a.attnum > 0 ORDER BY k),
+       x.indisunique, x.indpred IS NOT NULL, x.indisvalid AND x.indisready,
+       EXISTS (SELECT FROM pg_constraint k
+               WHERE k.conindid = x.indexrelid AND k.conrelid = c.oid AND k.contype <> 'f'), x.indisprimary
 FROM unnest(%s::text[]) AS t (name)
 JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))
 JOIN pg_index x ON x.indrelid = c.oid JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam
 ORDER BY i.relname"""
 # A key to a partitioned table has a copy for each partition, which is none of ours.
 _CONSTRAINTS = """
-SELECT c.relname, k.contype, k.conname, k.convalidated, pg_get_expr(k.conbin, k.conrelid),
+SELECT c.relname, k.conname, k.convalidated, pg_get_expr(k.conbin, k.conrelid),
        ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS n (key, i)
              JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = n.key ORDER BY n.i),
        CASE WHEN p.oid = to_regclass(quote_ident(p.relname)) THEN p.relname::text ELSE p.oid::regclass::text END,
@@ -139,17 +140,23 @@ def default_meaning(default: str) -> str:
 
 def tables(query: Query, names: Sequence[str]) -> Schema:
     """Return the tables of some names, and whatever else goes by them."""
-    asked = (list(names),)
-    kinds, columns = _columns(query(_COLUMNS, asked))
-    primary, indexes = _indexes(query(_INDEXES, asked))
-    foreign_keys, checks = _constraints(query(_CONSTRAINTS, asked))
-    return {
-        name: Table(
-            name, kind, columns[name], primary.get(name, ()), tuple(indexes.get(name, ())),
-            tuple(foreign_keys.get(name, ())), tuple(checks.get(name, ())),
+    asked, found = (list(names),), {}
+    columns: dict[str, dict[str, Column]] = {}
+    for name, kind, *column in query(_COLUMNS, asked):
+        found[name] = Table(name, _KINDS.get(kind, "relation"), columns.setdefault(name, {}))
+        if column[0] is not None:
+            columns[name][column[0]] = _column(*column)
+    of_indexes, of_constraints = query(_INDEXES, asked), query(_CONSTRAINTS, asked)
+    for name, table in found.items():  # as they were at the first query
+        indexes = [_index(*index) for of, *index in of_indexes if of == name]
+        constraints = [_constraint(*constraint) for of, *constraint in of_constraints if of == name]
+        found[name] = table._replace(
+            primary_key=next((index.columns for index, primary in indexes if primary), ()),
+            indexes=tuple(index for index, primary in indexes if not primary),
+            foreign_keys=tuple(key for key in constraints if isinstance(key, ForeignKey)),
+            checks=tuple(check for check in constraints if isinstance(check, Check)),
         )
-        for name, kind in kinds.items()
-    }  # fmt: skip
+    return found
 
 
 def fingerprint(query: Query, names: Sequence[str]) -> tuple[object, ...]:
@@ -157,40 +164,22 @@ def fingerprint(query: Query, names: Sequence[str]) -> tuple[object, ...]:
     return tuple(query(_FINGERPRINT, (list(names),)))
 
 
-def _columns(rows: list[tuple[Any, ...]]) -> tuple[dict[str, str], dict[str, dict[str, Column]]]:
-    kinds: dict[str, str] = {}
-    columns: dict[str, dict[str, Column]] = {}
-    for table, kind, name, type_, notnull, default, identity, generated, collation in rows:
-        kinds[table] = _KINDS.get(kind, "relation")
-        of_table = columns.setdefault(table, {})
-        if name is not None:
-            automatic = bool(identity) or (default or "").replace(chr(34), "").startswith("nextval(")
-            of_table[name] = Column(
-                name, parse_type(type_), not notnull, default, automatic, bool(generated), collation
-            )  # fmt: skip
-    return kinds, columns
+def _column(
+    name: str, type_: str, null: bool, default: str | None, identity: bool, generated: bool, collation: str | None
+) -> Column:
+    counts = (default or "").replace('"', "").startswith("nextval(")  # quote_all_identifiers
+    default = "nextval()" if counts else default  # whatever the sequence is called
+    return Column(name, parse_type(type_), null, default, counts or identity, generated, collation)
 
 
-def _indexes(rows: list[tuple[Any, ...]]) -> tuple[dict[str, tuple[str, ...]], dict[str, list[Index]]]:
-    primary: dict[str, tuple[str, ...]] = {}
-    indexes: dict[str, list[Index]] = {}
-    for table, name, unique, is_primary, partial, valid, constraint, keys in rows:
-        if is_primary:
-            primary[table] = tuple(keys)
-        else:
-            indexes.setdefault(table, []).append(Index(name, tuple(keys), unique, partial, valid, constraint))
-    return primary, indexes
+def _index(name: str, columns: list[str], unique: bool, partial: bool, valid: bool, constraint: bool,
+           primary: bool) -> tuple[Index, bool]:  # fmt: skip
+    return Index(name, tuple(columns), unique, partial, valid, constraint), primary
 
 
-def _constraints(rows: list[tuple[Any, ...]]) -> tuple[dict[str, list[ForeignKey]], dict[str, list[Check]]]:
-    foreign_keys: dict[str, list[ForeignKey]] = {}
-    checks: dict[str, list[Check]] = {}
-    for table, kind, name, valid, condition, of, parent, target, on_delete, on_update in rows:
-        if kind == "c":
-            checks.setdefault(table, []).append(Check(name, condition, valid))
-        else:
-            actions = _ACTIONS[on_delete], _ACTIONS[on_update]
-            foreign_keys.setdefault(table, []).append(
-                ForeignKey(tuple(of), parent, tuple(target), *actions, name, valid)
-            )
-    return foreign_keys, checks
+def _constraint(
+    name: str, valid: bool, check: str | None, of: list[str], table: str, target: list[str], delete: str, update: str
+) -> ForeignKey | Check:
+    if check is not None:
+        return Check(name, check, valid)
+    return ForeignKey(tuple(of), table, tuple(target), _ACTIONS[delete], _ACTIONS[update], name, valid)

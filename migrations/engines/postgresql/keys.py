@@ -202,7 +202,7 @@ class Keys(Statements):
         parts.append(f"ADD {self.reference(key)}{later}")
         yield Change(f"add the foreign key of {', '.join(key.columns)}", f"{self.alter(table)} {', '.join(parts)}")
         if later:
-            yield from self.validate_foreign_key(ValidateForeignKey(table, key))
+            yield self._validate(f"validate the foreign key of {', '.join(key.columns)}", table, key.name or "")
 
     def validate_foreign_key(self, operation: ValidateForeignKey) -> Iterator[Change]:
         table, key = operation

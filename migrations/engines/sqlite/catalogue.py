@@ -105,10 +105,8 @@ class Catalogue(Rows):
 
     def text_of(self, table: Table) -> str:
         """Return the `CREATE TABLE` that SQLite keeps of a table."""
-        ((sql,),) = self.query(
-            "SELECT sql FROM main.sqlite_master WHERE type = 'table' AND name = ?", (table.name,)
-        )  # fmt: skip
-        return str(sql)
+        sql = "SELECT sql FROM main.sqlite_master WHERE type = 'table' AND name = ?"
+        return str(self.query(sql, (table.name,))[0][0])
 
     def shape(self, table: str) -> tuple[list[Row], list[Row]]:
         """Return what of a table must fit the rows as they are stored: its columns, and its keys' own indexes."""

@@ -6,26 +6,19 @@ regular expressions and loses AUTOINCREMENT; this one splits it into tokens.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
-from migrations.engines.sqlite.text import (
-    Tokens,
-    clauses_of,
-    columns_of,
-    is_constraint,
-    kind_of,
-    parent_of,
-    split,
-    text_of,
-    unquoted,
-    without_conflict,
-    words_of,
-)
-from migrations.engines.statements import Statements
 from migrations import operations as do
+from migrations.engines.sqlite import text
+from migrations.engines.sqlite.text import Tokens, text_of, words_of
+from migrations.engines.statements import Statements
 from migrations.operations import Operation
 from migrations.report import Refused
-from migrations.schema import Column, Table
+from migrations.schema import Table
+
+_CONFLICT = re.compile(r"\s+ON\s+CONFLICT\s+\w+", re.IGNORECASE)
+_REPLACED = {"NOT": "null", "NULL": "null", "DEFAULT": "default", "GENERATED": "type", "AS": "type"}
 
 
 def bare(columns: Sequence[str]) -> tuple[str, ...]:
@@ -48,17 +41,17 @@ class Definition:
 
     def __init__(self, statements: Statements, table: Table, sql: str, operations: Sequence[Operation]) -> None:
         self.statements, self.table, self.operations = statements, table, operations
-        self.items, self.options = split(sql, table.name)
+        self.items, self.options = text.split(sql, table.name)
+        self.declared = statements.declared(operations[0].table)
         self.altered = {each.column.name: each for each in operations if isinstance(each, do.AlterColumn)}
         self.added = [each.column for each in operations if isinstance(each, do.AddColumn)]
         indexes = [each for each in operations if isinstance(each, do.AddIndex)]
         self.unique = [each.wanted for each in indexes if each.wanted.constraint]
         self.wrong = [each.instead_of for each in indexes if each.instead_of and each.instead_of.constraint]
+        keys = [key for each in operations if isinstance(each, do.AddForeignKey) for key in each.instead_of]
+        self.wrong_keys = {(key.columns, key.table) for key in keys}
         self.key = new_key(operations)
-        declared = statements.declared(operations[0].table).columns
-        self.counting = self.key[0] if self.key and declared[self.key[0]].automatic else ""
-        wrong = [key for each in operations if isinstance(each, do.AddForeignKey) for key in each.instead_of]
-        self.wrong_keys = {(key.columns, key.table) for key in wrong}
+        self.counting = self.key[0] if self.key and self.declared.columns[self.key[0]].automatic else ""
 
     def __str__(self) -> str:
         """What follows the table's name.
@@ -70,9 +63,9 @@ class Definition:
             raise Refused(
                 f"{self.table.name} is a STRICT table, which has no DATE; mend it by hand or create it without STRICT"
             )
-        columns = [self._column(item) for item in self.items if not is_constraint(item)]
-        columns += [self.statements.definition(self.table.name.lower(), column) for column in self.added]
-        constraints = [text for item in self.items if is_constraint(item) for text in self._constraint(item)]
+        columns = [self._column(item) for item in self.items if not text.is_constraint(item)]
+        columns += [self.statements.definition(self.declared.name, column) for column in self.added]
+        constraints = [each for item in self.items if text.is_constraint(item) for each in self._constraint(item)]
         options = "" if self.counting else self.options  # WITHOUT ROWID has no AUTOINCREMENT
         return f"({', '.join([*columns, *constraints, *self._new_constraints()])}){options}"
 
@@ -88,26 +81,16 @@ class Definition:
         for index in self.unique:
             yield f"CONSTRAINT {quote(index.name)} UNIQUE {names(index.columns)}"
 
-    # -- what gives way
-
-    def _is_wrong(self, columns: tuple[str, ...], reference: Tokens) -> bool:
-        return bool(self.wrong_keys) and (columns, parent_of(reference)) in self.wrong_keys
-
-    def _gives_way(self, columns: tuple[str, ...], name: str = "") -> bool:
-        """Whether a UNIQUE stands where one of ours is about to."""
-        named = bool(name) and name in [each.name.lower() for each in self.wrong]
-        return named or columns in [bare(each.columns) for each in (*self.unique, *self.wrong)]
-
     def _column(self, item: Tokens) -> str:
         """Return a column's definition: its own text but for what is to be corrected."""
-        name = unquoted(words_of(item)[0]).lower()
-        head, clauses = clauses_of(item)
+        name = text.unquoted(words_of(item)[0]).lower()
+        head, clauses = text.clauses_of(item)
         if name == self.counting:  # which is unique by being the key
-            ours = self.statements.definition(self.table.name.lower(), self._declared(name))
-            return ours + "".join(f" {text_of(clause)}" for kind, clause in clauses if kind in ("CHECK", "REFERENCES"))
+            ours = self.statements.definition(self.declared.name, self.declared.columns[name])
+            return " ".join([ours, *(text_of(clause) for kind, clause in clauses if kind in ("CHECK", "REFERENCES"))])
         change = self.altered.get(name)
         if not change:
-            return " ".join(map(text_of, [head, *self._kept(name, clauses, frozenset())]))
+            return " ".join([text_of(head), *self._kept(name, clauses, frozenset())])
         column, what = change.column, change.what
         if "type" in what and column.default:  # that of another type may mean the same, and be no value of ours
             what |= {"default"}
@@ -115,36 +98,32 @@ class Definition:
         texts = [f"{self.statements.quote(name)} {type_}"]
         texts += ["NOT NULL"] * ("null" in what and not column.null)
         texts += [f"DEFAULT {column.default}"] * ("default" in what and column.default is not None)
-        return " ".join([*texts, *(text_of(clause) for clause in self._kept(name, clauses, what))])
+        return " ".join([*texts, *self._kept(name, clauses, what)])
 
-    def _kept(self, name: str, clauses: list[tuple[str, Tokens]], what: frozenset[str]) -> Iterator[Tokens]:
+    def _kept(self, name: str, clauses: list[tuple[str, Tokens]], what: frozenset[str]) -> Iterator[str]:
         """Yield the clauses of a column that stay."""
-        replaced = {"NOT": "null", "NULL": "null", "DEFAULT": "default", "GENERATED": "type", "AS": "type"}
         for kind, clause in clauses:
             if kind == "PRIMARY" and self.key:
-                yield from [["UNIQUE"]] * self._stays_unique((name,))
-            elif not (
-                replaced.get(kind) in what
-                or kind == "REFERENCES" and self._is_wrong((name,), clause)
-                or kind == "UNIQUE" and self._gives_way((name,))
-            ):  # fmt: skip
-                yield without_conflict(clause) if "type" in what else clause
+                yield from ["UNIQUE"] * self._stays_unique((name,))
+            elif _REPLACED.get(kind) not in what and not self._gives_way(kind, (name,), clause):
+                refuses = "type" in what and kind in ("NOT", "UNIQUE", "PRIMARY")
+                yield _CONFLICT.sub("", text_of(clause)) if refuses else text_of(clause)
 
     def _constraint(self, item: Tokens) -> Iterator[str]:
         """Yield a table's constraint, or nothing where it gives way to one of ours."""
-        words, kind, columns = words_of(item), kind_of(item), columns_of(item)
-        name = unquoted(words[1]).lower() if words[0].upper() == "CONSTRAINT" else ""
+        kind, columns = text.kind_of(item), text.columns_of(item)
         if kind == "PRIMARY" and self.key:
             yield from [f"UNIQUE {text_of(item[item.index('(') :])}"] * self._stays_unique(columns)
-        elif not (
-            kind == "FOREIGN" and self._is_wrong(columns, item)
-            or kind == "UNIQUE" and self._gives_way(columns, name)
-        ):  # fmt: skip
+        elif not self._gives_way(kind, columns, item):
             yield text_of(item)
+
+    def _gives_way(self, kind: str, columns: tuple[str, ...], part: Tokens) -> bool:
+        """Whether a UNIQUE or a foreign key stands where one of ours is about to."""
+        if kind in ("FOREIGN", "REFERENCES"):
+            return bool(self.wrong_keys) and (columns, text.parent_of(part)) in self.wrong_keys
+        named = text.name_of(part).lower() in [each.name.lower() for each in self.wrong if each.name]
+        return kind == "UNIQUE" and (named or columns in [bare(each.columns) for each in (*self.unique, *self.wrong)])
 
     def _stays_unique(self, columns: tuple[str, ...]) -> bool:
         """Whether a primary key of a user's own, which gives way to ours, is not of the same columns as ours."""
         return {*columns} not in ({*self.key}, *({*each.columns} for each in self.unique))
-
-    def _declared(self, name: str) -> Column:
-        return self.statements.declared(self.table.name.lower()).columns[name]

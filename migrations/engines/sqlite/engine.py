@@ -169,7 +169,9 @@ class SQLite(Values, Catalogue, Engine):
                 self.edited = name, self.shape(name)
             super().execute(change)
             if change.sql.startswith("PRAGMA schema_version") and self.edited:
-                self._demand_shape(*self.edited)
+                name, shape = self.edited
+                if self.shape(name) != shape:
+                    raise VerificationFailed(f"the new text of {name} does not fit its rows; nothing was changed")
 
     def _refuse_orphans(self, new: str) -> None:
         old = self.quote(unquoted(new).removesuffix(NEW))
@@ -177,12 +179,8 @@ class SQLite(Values, Catalogue, Engine):
         if orphans and len(orphans) > len(self.query(f"{_CHECK}({old})")):
             raise Refused("the rebuilt table would violate foreign keys that hold now; nothing was changed")
 
-    def _demand_shape(self, name: str, shape: tuple[list[Row], list[Row]]) -> None:
-        if self.shape(name) != shape:
-            raise VerificationFailed(f"the new text of {name} does not fit its rows; nothing was changed")
-
     def script(self, changes: Sequence[Change]) -> list[str]:
-        lines, within = [], False
+        lines, within = ["-- for a driver, or sqlite3 -bail: after an error, nothing more may be executed"], False
         for change in changes:
             if change.alone == within:
                 lines.append("COMMIT;" if within else "BEGIN IMMEDIATE;")
@@ -193,7 +191,6 @@ class SQLite(Values, Catalogue, Engine):
     # -- the smoke test
 
     def samples(self) -> Samples:
-        """Return the values for rows on trial."""
         from migrations.engines.sqlite.samples import Samples
 
         return Samples(self)
@@ -204,19 +201,15 @@ class SQLite(Values, Catalogue, Engine):
             yield enforced
 
     def without_checks(self) -> AbstractContextManager[None]:
-        """Return a context in which CHECKs are ignored."""
         return self.pragmas(ignore_check_constraints=1)
 
     def checked_at_commit(self, table: str) -> bool:
-        """Whether the row inserted last violates a foreign key that is enforced later."""
-        there = self.table(table)
+        there, row = self.table(table), f"SELECT 1 FROM {self.quote(table)} w WHERE w.rowid = last_insert_rowid()"
         conditions = [
             Engine.no_parent(self, [f"w.{self.quote(column)}" for column in key.columns], key, there)
-            for key in (there.foreign_keys if there else ())
-            if there
-        ]
-        last = f"SELECT 1 FROM {self.quote(table)} w WHERE w.rowid = last_insert_rowid()"
-        return bool(conditions and self.query(f"{last} AND (({') OR ('.join(conditions)}))"))
+            for key in (there.foreign_keys if there else ()) if there
+        ]  # fmt: skip
+        return bool(conditions and self.query(f"{row} AND (({') OR ('.join(conditions)}))"))
 
     def enforces_keys(self) -> bool:
         # Deferred, they hold at COMMIT only; to end that would forget what the caller has pending.

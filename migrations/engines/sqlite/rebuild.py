@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import peewee
 
+from migrations import operations as do
 from migrations.engines.sqlite.definition import Definition, new_key
 from migrations.engines.sqlite.text import without_last_comment
-from migrations import operations as do
 from migrations.operations import Operation
 from migrations.report import Change, Refused
 from migrations.schema import Table, literal

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import peewee
 
+from migrations import operations as do
 from migrations.engines.sqlite.catalogue import affinity
 from migrations.engines.sqlite.definition import Definition, bare
 from migrations.engines.sqlite.rebuild import edit, rebuild
 from migrations.engines.statements import Statements
-from migrations import operations as do
 from migrations.operations import Operation
 from migrations.report import Change
 from migrations.schema import UTC_NOW, Table

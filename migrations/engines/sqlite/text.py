@@ -49,8 +49,7 @@ def said(sql: str, table: str) -> Said:
     items, options = split(sql, table)
     for column, kind, part in _parts(items):
         words = words_of(part)
-        name = unquoted(words[1]) if words[0].upper() == "CONSTRAINT" and len(words) > 1 else ""
-        columns = columns_of(part) or (column,)
+        name, columns = name_of(part), columns_of(part) or (column,)
         if kind == "COLLATE":
             collations[column] = unquoted(words[-1]).upper()
         elif kind == "CHECK" and name:
@@ -84,6 +83,12 @@ def kind_of(constraint: Tokens) -> str:
     return next((kind for kind in kinds if kind in CONSTRAINTS - {"CONSTRAINT"}), "")
 
 
+def name_of(constraint: Tokens) -> str:
+    """Return the name of a constraint or a clause, "" where it has none."""
+    words = words_of(constraint)
+    return unquoted(words[1]) if words[0].upper() == "CONSTRAINT" and len(words) > 1 else ""
+
+
 def columns_of(constraint: Tokens) -> tuple[str, ...]:
     """Return the columns that a table's constraint names first, in parentheses."""
     if "(" not in constraint:
@@ -96,16 +101,6 @@ def parent_of(reference: Tokens) -> str:
     """Return the table that a foreign key, or a column's clause, refers to."""
     words = words_of(reference)
     return unquoted(words[[word.upper() for word in words].index("REFERENCES") + 1]).lower()
-
-
-def without_conflict(clause: Tokens) -> Tokens:
-    """Return a clause without its `ON CONFLICT`."""
-    upper = [token.upper() for token in clause]
-    if "CONFLICT" not in upper:
-        return clause
-    begin = upper.index("ON")
-    end = next(position for position in range(upper.index("CONFLICT") + 1, len(upper)) if not upper[position].isspace())
-    return clause[:begin] + clause[end + 1 :]
 
 
 def without_last_comment(sql: str) -> str:
