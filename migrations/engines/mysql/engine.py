@@ -167,7 +167,8 @@ class MySQL(Session):
 
     def script(self, changes: Sequence[Change]) -> list[str]:
         known = self.known(_SESSION)
-        settings = [f"SET SESSION {name} = {value};" for name, value in _SESSION.items() if name in known]
+        wanted = {**_SESSION, "lock_wait_timeout": "1"}  # nobody tries a script again
+        settings = [f"SET SESSION {name} = {value};" for name, value in wanted.items() if name in known]
         return settings + [f"{change.sql};" for change in changes]
 
     # -- changing

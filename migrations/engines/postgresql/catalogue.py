@@ -50,7 +50,8 @@ _NUMBER = re.compile(r"'::(small|big)?(int|numeric|real|double)", re.IGNORECASE)
 _COLUMNS = """
 SELECT c.relname, CASE WHEN c.relpersistence = 't' THEN 't' ELSE c.relkind END,
        a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull OR k.oid IS NOT NULL,
-       CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END, a.attidentity <> '', a.attgenerated <> '',
+       CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
+       a.attidentity <> '', a.attgenerated <> '',
        CASE WHEN a.attcollation <> y.typcollation THEN a.attcollation::regcollation::text END
 FROM unnest(%s::text[]) AS t (name)
 JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))

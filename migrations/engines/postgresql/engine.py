@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -213,15 +212,9 @@ class PostgreSQL(Session):
         return self.texts("SELECT current_setting('session_replication_role')") != ["replica"]
 
     def checked_at_commit(self, table: str) -> bool:
-        """Whether the row inserted last may violate a foreign key that is enforced later."""
         return self._outer and bool(self.texts(questions.DEFERRABLE, table))
 
-    def without_checks(self) -> AbstractContextManager[None]:
-        """A context in which CHECKs are ignored: none, on PostgreSQL."""
-        return contextlib.nullcontext()
-
     def samples(self) -> Samples:
-        """Return what makes values for rows on trial."""
         from migrations.engines.postgresql.samples import Samples
 
         return Samples(self)

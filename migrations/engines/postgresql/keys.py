@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from migrations import operations as do
 from migrations.engines.postgresql import questions
 from migrations.engines.statements import Statements
-from migrations.operations import (
-    AddCheck,
-    AddForeignKey,
-    AddIndex,
-    DropForeignKey,
-    SetPrimaryKey,
-    ValidateCheck,
-    ValidateForeignKey,
-)
 from migrations.report import Change, Refused
 from migrations.schema import Index, Schema, literal
 
@@ -49,7 +41,7 @@ class Keys(Statements):
 
     # -- indexes
 
-    def add_index(self, operation: AddIndex) -> Iterator[Change]:
+    def add_index(self, operation: do.AddIndex) -> Iterator[Change]:
         table, index, there = operation
         if index.constraint:
             built, how = self._unique(table, index.name, index.columns)
@@ -91,7 +83,7 @@ class Keys(Statements):
 
     # -- the primary key
 
-    def set_primary_key(self, operation: SetPrimaryKey) -> Iterator[Change]:
+    def set_primary_key(self, operation: do.SetPrimaryKey) -> Iterator[Change]:
         table, columns, counting, instead_of = operation
         if self.schema[table].primary_key != columns:
             prepared, parts = self.without_key(table, instead_of)
@@ -171,10 +163,10 @@ class Keys(Statements):
         if beside or there:
             yield Change(f"drop the proof of {name}", f"{alter} DROP CONSTRAINT {self.quote(proof)}")
 
-    def add_check(self, operation: AddCheck) -> Iterator[Change]:
+    def add_check(self, operation: do.AddCheck) -> Iterator[Change]:
         yield from self._add_check(operation.table, operation.check.name, "")
 
-    def validate_check(self, operation: ValidateCheck) -> Iterator[Change]:
+    def validate_check(self, operation: do.ValidateCheck) -> Iterator[Change]:
         table, check = operation
         if self.engine.texts(questions.NOT_ENFORCED, table, check.name):
             yield from self._add_check(table, check.name, f"DROP CONSTRAINT {self.quote(check.name)}, ")
@@ -189,11 +181,11 @@ class Keys(Statements):
         if later:
             yield self._validate(f"validate the check {check.name}", table, check.name)
 
-    def drop_foreign_key(self, operation: DropForeignKey) -> Iterator[Change]:
+    def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterator[Change]:
         what = f"drop the foreign key of {', '.join(operation.key.columns)}"
         yield Change(what, f"{self.alter(operation.table)} DROP CONSTRAINT {self.quote(operation.key.name or '')}")
 
-    def add_foreign_key(self, operation: AddForeignKey) -> Iterator[Change]:
+    def add_foreign_key(self, operation: do.AddForeignKey) -> Iterator[Change]:
         table, key, instead_of = operation
         of = "_".join(key.columns)
         key = key._replace(name=key.name or f"fk_{table}_{of}"[:_LONGEST])
@@ -204,11 +196,11 @@ class Keys(Statements):
         if later:
             yield self._validate(f"validate the foreign key of {', '.join(key.columns)}", table, key.name or "")
 
-    def validate_foreign_key(self, operation: ValidateForeignKey) -> Iterator[Change]:
+    def validate_foreign_key(self, operation: do.ValidateForeignKey) -> Iterator[Change]:
         table, key = operation
         name = key.name or ""
         if self.engine.texts(questions.NOT_ENFORCED, table, name):
-            yield from self.add_foreign_key(AddForeignKey(table, key._replace(valid=True), (key,)))
+            yield from self.add_foreign_key(do.AddForeignKey(table, key._replace(valid=True), (key,)))
         else:
             yield self._validate(f"validate the foreign key of {', '.join(key.columns)}", table, name)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import peewee
@@ -36,7 +36,6 @@ class Session(Engine):
     """A PostgreSQL connection at work, left as it was found."""
 
     online = False  # whether the changes are made one by one, beside writers
-    _all_rows = False  # whether a filtered answer is an error just now
     _outer = False  # whether a trial is within the caller's transaction
 
     @property
@@ -108,32 +107,18 @@ class Session(Engine):
         :param others: further settings.
         """
         outer = self.in_transaction()
-        with self.transaction():
+        with self.undone_with_errors(), self.transaction():
             before = self.configure(self.database, self.limits(**others))
             yield
             if outer:
                 self.configure(self.database, before)
 
-    @contextmanager
-    def all_rows(self) -> Iterator[None]:
-        with contextlib.nullcontext() if self._all_rows else self._unfiltered():
-            yield
+    def all_rows(self) -> AbstractContextManager[None]:
+        return self.limited(row_security="off")
 
-    @contextmanager
-    def briefly(self) -> Iterator[None]:
+    def briefly(self) -> AbstractContextManager[None]:
         """A transaction that waits a moment for a lock of a table, since others wait behind it."""
-        wait = min(_TRY, max(self.patience.left, 0.001)) * 1000
-        with self.undone_with_errors(), self._unfiltered(lock_timeout=f"{wait:.0f}ms"):
-            yield
-
-    @contextmanager
-    def _unfiltered(self, **others: str) -> Iterator[None]:
-        with self.limited(row_security="off", **others):
-            self._all_rows = True
-            try:
-                yield
-            finally:
-                self._all_rows = False
+        return self.limited(lock_timeout=f"{min(_TRY, max(self.patience.left, 0.001)) * 1000:.0f}ms")
 
     @contextmanager
     def unlimited(self) -> Iterator[None]:

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from migrations import operations as do
 from migrations.engines.postgresql import questions, values
 from migrations.engines.postgresql.keys import Keys
-from migrations.operations import AddColumn, AlterColumn, CreateTable
 from migrations.report import Change, Refused
 
 
 class PostgreSQLStatements(Keys):
     """The statements of one plan on PostgreSQL."""
 
-    def create_table(self, operation: CreateTable) -> Iterator[Change]:
+    def create_table(self, operation: do.CreateTable) -> Iterator[Change]:
         self.demand_free(operation.table, [index.name for index in self.declared(operation.table).indexes])
         yield from super().create_table(operation)
 
-    def add_column(self, operation: AddColumn) -> Iterator[Change]:
+    def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
         table, column, key = operation
         own = self.schema[table].primary_key
         if key and own:
@@ -34,7 +34,7 @@ class PostgreSQLStatements(Keys):
             "everybody" if key and self.beside_rows(table) else None,  # each row is written anew, with its number
         )  # fmt: skip
 
-    def alter_column(self, operation: AlterColumn) -> Iterator[Change]:
+    def alter_column(self, operation: do.AlterColumn) -> Iterator[Change]:
         table, column = operation.table, operation.column
         alter = f"{self.alter(table)} ALTER COLUMN {self.quote(column.name)}"
         if "type" in operation.what:
@@ -47,7 +47,7 @@ class PostgreSQLStatements(Keys):
         elif "null" in operation.what:
             yield from self.not_null(table, column.name)
 
-    def _retype(self, operation: AlterColumn, alter: str) -> Iterator[Change]:
+    def _retype(self, operation: do.AlterColumn, alter: str) -> Iterator[Change]:
         table, column, actual, _ = operation
         name, target = column.name, values.sql_of(column.type)
         if actual.generated:
@@ -70,7 +70,7 @@ class PostgreSQLStatements(Keys):
                 f"give {name} its default", f"{alter} SET DEFAULT {column.default or f'({default})::{target}'}"
             )
 
-    def _demand_convertible(self, operation: AlterColumn) -> None:
+    def _demand_convertible(self, operation: do.AlterColumn) -> None:
         """Refuse what PostgreSQL would refuse: a type upon which something else rests."""
         table, column, actual, _ = operation
         where = f"{table}.{column.name}"
