@@ -31,7 +31,7 @@ def orphans(schema: Schema, engine: Engine, thorough: bool) -> Orphans:
     """
     found: list[Difference] = []
     unexamined: list[str] = []
-    with engine.all_rows():  # hidden from nobody, and however many values there are to walk along
+    with engine.all_rows():
         for name in engine.builds:
             declared, table = engine.declared(engine.models[name]), schema.get(name)
             for key in declared.foreign_keys if table else ():
@@ -71,20 +71,13 @@ class _Look:
         condition = self.engine.no_parent([column], self.key, self.table)
         quick = None
         if self.indexed:
-            quick = f"{column} IN ({self._values()} SELECT v FROM d WHERE v IS NOT NULL AND {self._no_parent('d.v')})"
+            quick = f"{column} IN ({self._values()} SELECT v FROM d WHERE {self._no_parent('d.v')})"
         what = f"{self.where}: rows whose parent in {self.key.table} does not exist"
         for text in rows_against(what, condition, self.table, declared, self.engine, quick):
             yield Difference("warning", self.where, f"a row of {self.key.table}", "no such row", text)
 
     def _values(self) -> str:
-        """Return a query `d` of the distinct values `v` of the column, each found from the one before."""
-        name, column = self.engine.quote(self.table.name), self.engine.quote(self.key.columns[0])
-        following = f"(SELECT min({column}) FROM {name} WHERE {column} > d.v)"
-        return (
-            f"WITH RECURSIVE d (v) AS (SELECT min({column}) FROM {name} UNION ALL "
-            f"SELECT {following} FROM d WHERE d.v IS NOT NULL)"
-        )
+        return self.engine.values_of(self.table.name, self.key.columns[0], SMALL)
 
     def _no_parent(self, value: str) -> str:
-        parent, target = self.engine.quote(self.key.table), self.engine.quote(self.key.target[0])
-        return f"NOT EXISTS (SELECT 1 FROM {parent} p WHERE p.{target} = {value})"
+        return self.engine.no_parent([value], self.key, self.table)

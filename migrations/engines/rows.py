@@ -63,6 +63,19 @@ class Rows:
         same = [f"{self.as_text(each) if text else each} = {value}" for each, value in zip(targets, values)]
         return f"{' AND '.join(given)} AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE {' AND '.join(same)})"
 
+    def values_of(self, table: str, column: str, up_to: int) -> str:
+        """Return the beginning of a query in which `d` has the distinct values `v` of an indexed column, each
+        found from the one before, so that no row is read for it.
+
+        :param up_to: how many are wanted at most; there may be more of them in `d`.
+        """
+        name, column = self.quote(table), self.quote(column)
+        following = f"(SELECT min({column}) FROM {name} WHERE {column} > d.v)"
+        return (
+            f"WITH RECURSIVE d (v) AS (SELECT min({column}) FROM {name} UNION ALL "
+            f"SELECT {following} FROM d WHERE d.v IS NOT NULL)"
+        )
+
     def all_rows(self) -> AbstractContextManager[None]:
         """Return a context in which a query sees every row there is, or is refused by the database."""
         return contextlib.nullcontext()

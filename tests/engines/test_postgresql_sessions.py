@@ -155,6 +155,16 @@ def test_a_connection_can_be_used_after_an_interruption(complete):
     signal.signal(signal.SIGALRM, before)
 
 
+@pytest.mark.parametrize("arguments", [(), ("--check",), ("--rollback",)])
+@pytest.mark.parametrize("state", ["half", "complete"])
+def test_a_table_that_is_locked_is_waited_for_as_long_as_asked(request, hold, state, arguments):
+    made = request.getfixturevalue(state)
+    holder = hold(made, "LOCK TABLE weekly_actuals, stores IN ACCESS EXCLUSIVE MODE")
+    outcome = command(made.url, "--lock-timeout", "1", *arguments)
+    assert str(holder.info.backend_pid) in one_line(outcome)
+    assert outcome.report["duration_ms"] < 5000
+
+
 # -- limits and habits of a role, and of a database
 
 LIMITS = ("statement_timeout = '300ms'", "lock_timeout = '300ms'", "idle_in_transaction_session_timeout = '300ms'")

@@ -8,7 +8,7 @@ the mutex: who comes second gets "already exists", and looks again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 import peewee
@@ -149,9 +149,10 @@ class MySQL(Session):
             compared.append(value)
         return super().no_parent(compared, key, table, text)
 
-    def all_rows(self) -> AbstractContextManager[None]:
-        self.walk()
-        return nullcontext()
+    def values_of(self, table: str, column: str, up_to: int) -> str:
+        """MariaDB reads the whole index for each step of a walk along it, but walks by itself for a DISTINCT."""
+        source = f"SELECT DISTINCT {self.quote(column)} FROM {self.quote(table)} LIMIT {up_to + 1}"  # NULL is one
+        return f"WITH d (v) AS ({source})"
 
     def estimate(self, table: str) -> int | None:
         found = self.query(

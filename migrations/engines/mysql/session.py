@@ -21,12 +21,9 @@ _ODD = {
 }  # fmt: skip
 _SERVER = (
     "SELECT CONNECTION_ID(), VERSION(), @@collation_database, @@sql_mode, @@sql_quote_show_create, "
-    "@@sql_select_limit, @@{}, @@{} LIMIT 1"
+    "@@sql_select_limit, @@{} LIMIT 1"
 )
-_LIMITS = {  # of a statement's time, and of a walk along an index; by whether it is MariaDB
-    True: ("max_statement_time", "max_recursive_iterations"),
-    False: ("max_execution_time", "cte_max_recursion_depth"),
-}
+_TIME_LIMIT = {True: "max_statement_time", False: "max_execution_time"}  # by whether it is MariaDB
 _NO_LIMIT = 2**64 - 1
 LOCK = "CONCAT('migrations:', MD5(DATABASE()))"  # server-wide, and of at most 64 characters
 BUSY = {1205, 1213}  # lock timeout; aborted for a peer's change
@@ -45,7 +42,6 @@ class Server(NamedTuple):
     shows_quotes: int
     select_limit: int
     time_limit: float
-    walk_limit: int
 
     @property
     def mariadb(self) -> bool:
@@ -57,37 +53,31 @@ class Session(Engine):
     """An engine as far as its session goes."""
 
     server: Server
-    walks = False  # whether the session may follow an index as far as it goes
 
     @contextmanager
     def settings(self) -> Iterator[None]:
         """Where the session is as the server comes, nothing is set."""
         server = self.server = self._asked()
-        limits = _LIMITS[server.mariadb]
         odd, before = {}, {}
         if _ODD & {*server.modes.split(",")}:
             odd["sql_mode"], before["sql_mode"] = MODE, literal(server.modes)
         for name, wanted, found in (
             ("sql_quote_show_create", 1, server.shows_quotes), ("sql_select_limit", _NO_LIMIT, server.select_limit),
-            (limits[0], 0, server.time_limit),
+            (_TIME_LIMIT[server.mariadb], 0, server.time_limit),
         ):  # fmt: skip
             if found != wanted:
                 odd[name], before[name] = str(wanted), str(found)
         with self._cancelled_with_us(), self.session(odd, before):
-            try:
-                yield
-            finally:
-                if self.walks:
-                    self._restore({limits[1]: str(server.walk_limit)})
+            yield
 
     def _asked(self) -> Server:
         """Ask MariaDB's way first: drivers do not agree about a server's version."""
         try:
-            return Server(*self.query(_SERVER.format(*_LIMITS[True]))[0])
+            return Server(*self.query(_SERVER.format(_TIME_LIMIT[True]))[0])
         except peewee.DatabaseError as error:
             if code(error) != _UNKNOWN_VARIABLE:
                 raise
-        return Server(*self.query(_SERVER.format(*_LIMITS[False]))[0])
+        return Server(*self.query(_SERVER.format(_TIME_LIMIT[False]))[0])
 
     @contextmanager
     def session(self, wanted: Mapping[str, str], before: Mapping[str, str] | None = None) -> Iterator[None]:
@@ -110,12 +100,6 @@ class Session(Engine):
         names, number = ", ".join(map(literal, wanted)), re.compile(r"[\d.]+")
         rows = self.query(f"SHOW SESSION VARIABLES WHERE Variable_name IN ({names})")
         return {name: old if number.fullmatch(old) else literal(old) for name, old in rows}
-
-    def walk(self) -> None:
-        """Let a walk along an index go on for more than the thousand values after which it ends without a word."""
-        if not self.walks:
-            self.walks = True
-            self._set({_LIMITS[self.server.mariadb][1]: str(2**32 - 1)})
 
     def _set(self, values: Mapping[str, str]) -> None:
         self.database.execute_sql("SET " + ", ".join(f"SESSION {name} = {value}" for name, value in values.items()))

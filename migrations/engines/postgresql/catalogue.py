@@ -46,21 +46,25 @@ _STRING = re.compile(r"('(?:[^']|'')*')")
 _CAST = re.compile(r"::[\w.]+( varying| precision)?(\([\d, ]+\))?( with(out)? time zone)?(\[\])*", re.IGNORECASE)
 _NUMBER = re.compile(r"'::(small|big)?(int|numeric|real|double)", re.IGNORECASE)
 
+# To write an expression back, PostgreSQL locks its table; outside of a transaction the limit ends with the query.
+_OF_TABLES = """
+FROM (SELECT set_config('lock_timeout', coalesce(%s, current_setting('lock_timeout')), true)) AS patience
+CROSS JOIN unnest(%s::text[]) AS t (name)
+JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))"""
 # A NOT NULL that was never validated (PostgreSQL 18) may have NULLs under it.
-_COLUMNS = """
+_COLUMNS = f"""
 SELECT c.relname, CASE WHEN c.relpersistence = 't' THEN 't' ELSE c.relkind END,
        a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull OR k.oid IS NOT NULL,
        CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
        a.attidentity <> '', a.attgenerated <> '',
        CASE WHEN a.attcollation <> y.typcollation THEN a.attcollation::regcollation::text END
-FROM unnest(%s::text[]) AS t (name)
-JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))
+{_OF_TABLES}
 LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_type y ON y.oid = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
 LEFT JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype = 'n' AND k.conkey[1] = a.attnum AND NOT k.convalidated
 ORDER BY a.attnum"""
-_INDEXES = """
+_INDEXES = f"""
 SELECT c.relname, i.relname,
        ARRAY(SELECT coalesce(a.attname::text, '(expression)')
                     || CASE WHEN x.indcollation[k] <> a.attcollation THEN ' COLLATE ' || x.indcollation[k]::regcollation
@@ -75,12 +79,11 @@ SELECT c.relname, i.relname,
        x.indisunique, x.indpred IS NOT NULL, x.indisvalid AND x.indisready,
        EXISTS (SELECT FROM pg_constraint k
                WHERE k.conindid = x.indexrelid AND k.conrelid = c.oid AND k.contype <> 'f'), x.indisprimary
-FROM unnest(%s::text[]) AS t (name)
-JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))
+{_OF_TABLES}
 JOIN pg_index x ON x.indrelid = c.oid JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam
 ORDER BY i.relname"""
 # A key to a partitioned table has a copy for each partition, which is none of ours.
-_CONSTRAINTS = """
+_CONSTRAINTS = f"""
 SELECT c.relname, k.conname, k.convalidated, pg_get_expr(k.conbin, k.conrelid),
        ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS n (key, i)
              JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = n.key ORDER BY n.i),
@@ -88,8 +91,7 @@ SELECT c.relname, k.conname, k.convalidated, pg_get_expr(k.conbin, k.conrelid),
        ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS n (key, i)
              JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = n.key ORDER BY n.i),
        k.confdeltype, k.confupdtype
-FROM unnest(%s::text[]) AS t (name)
-JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))
+{_OF_TABLES}
 JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype IN ('f', 'c')
 LEFT JOIN pg_class p ON p.oid = k.confrelid
 WHERE NOT EXISTS (SELECT FROM pg_constraint u WHERE u.oid = k.conparentid AND u.conrelid = k.conrelid)
@@ -139,9 +141,12 @@ def default_meaning(default: str) -> str:
     return literal_meaning(meaning) if _NUMBER.search(default) else meaning  # -0.50 reads '-0.50'::numeric
 
 
-def tables(query: Query, names: Sequence[str]) -> Schema:
-    """Return the tables of some names, and whatever else goes by them."""
-    asked, found = (list(names),), {}
+def tables(query: Query, names: Sequence[str], wait: str | None = None) -> Schema:
+    """Return the tables of some names, and whatever else goes by them.
+
+    :param wait: how long to wait for a lock, outside of a transaction.
+    """
+    asked, found = (wait, list(names)), {}
     columns: dict[str, dict[str, Column]] = {}
     for name, kind, *column in query(_COLUMNS, asked):
         found[name] = Table(name, _KINDS.get(kind, "relation"), columns.setdefault(name, {}))

@@ -64,10 +64,10 @@ class PostgreSQL(Session):
         met = describe(self.database), names
         if self.in_transaction() or met not in _MET:
             _MET.add(met)
-            return catalogue.tables(self.query, names)
+            return self._tables(names)
         found = catalogue.fingerprint(self.query, names)
         if found not in _MEANINGS:
-            schema = catalogue.tables(self.query, names)
+            schema = self._tables(names)
             if catalogue.fingerprint(self.query, names) != found:
                 return schema
             if len(_MEANINGS) >= _REMEMBERED:
@@ -75,8 +75,14 @@ class PostgreSQL(Session):
             _MEANINGS[found] = schema
         return dict(_MEANINGS[found])
 
+    def _tables(self, names: Sequence[str]) -> Schema:
+        if not self.in_transaction():
+            return catalogue.tables(self.query, names, self.limits()["lock_timeout"])
+        with self.limited():
+            return catalogue.tables(self.query, names)
+
     def table(self, name: str) -> Table | None:
-        return catalogue.tables(self.query, [name]).get(name)
+        return self._tables([name]).get(name)
 
     def texts(self, sql: str, *params: object) -> list[str]:
         """Return the texts that a query finds."""
@@ -236,10 +242,8 @@ class PostgreSQL(Session):
         if code_of(error) == "42501":
             return f"; an administrator has to run: {self._grant(user, text)}"
         if "statement timeout" in text:
-            return (
-                f"; a pooler stands between, so connect to the server itself, or run: ALTER ROLE {user} "
-                "SET statement_timeout = 0"
-            )
+            advice = f"connect to the server itself, not to a pooler, or run: ALTER ROLE {user} SET statement_timeout = 0"
+            return f"; {advice}"
         if "does not exist" in text and "role" in text:
             return "; check the user in the URL, or create it with createuser"
         if "does not exist" in text and "database" in text:
