@@ -82,8 +82,10 @@ class Rows:
             if not needed or key.table in (table.name.lower(), *self._open) or key.table not in self.tables:
                 continue
             self._open.append(table.name.lower())
-            there = {} if unique & {*key.columns} else self.samples.copies(self.tables[key.table], key.target)
-            values = [there[target] for target in key.target] if there else self._parent(table, key)
+            free = not unique & {*key.columns}
+            own = self.samples.copies(table, key.columns) if free else {}  # who sees this table may see no other
+            there = self.samples.copies(self.tables[key.table], key.target) if free and not own else {}
+            values = [*own.values()] or [*there.values()] or self._parent(table, key)
             self._open.pop()
             found |= zip(key.columns, values)
         return found

@@ -585,7 +585,8 @@ _REFUSED = [
         "articles.active", "1 row ", "sku B-1"), bad={"articles": (article("B-1", active="perhaps"),)}),
     State("a JSON as a text, with another text", REFUSED, {"articles": {"details": "details TEXT"}}, (
         "articles.details", "sku B-1"), bad={"articles": (article("B-1", details="{"),)}, engines=POSTGRESQL),
-    State("numbers as texts that would become equal", REFUSED, {"movements": {"moved": "moved VARCHAR(20) NOT NULL"}}, (
+    State("numbers as texts that would become equal", REFUSED, {
+        "movements": {"moved": "moved VARCHAR(20) NOT NULL"}}, (
         "movements.moved", "id 21"), filled=(True,), bad={"movements": (movement(20, "7"), movement(21, "07", at=movement(
             20)["at"]))}),
     State("the key of two columns missing, with duplicates", REFUSED, {"order_lines": {"primary": None}}, (

@@ -202,7 +202,7 @@ def test_a_script_stops_at_the_first_failure(alone):
 # -- what a look at the rows costs
 
 
-ASKED_AGAIN = re.compile(r"SubPlan \d+\n\s+->\s+(?!Result)")  # a Result reads nothing
+ASKED_AGAIN = re.compile(r"SubPlan \d+\n +->  (?!Result)")  # a Result reads nothing
 
 
 def looks(database, phase):

@@ -52,7 +52,8 @@ def hidden(owner):
     def make(world):
         url = owner(world)
         world.execute(
-            "ALTER TABLE weekly_actuals ENABLE ROW LEVEL SECURITY", "ALTER TABLE weekly_actuals FORCE ROW LEVEL SECURITY",
+            "ALTER TABLE weekly_actuals ENABLE ROW LEVEL SECURITY",
+            "ALTER TABLE weekly_actuals FORCE ROW LEVEL SECURITY",
             "CREATE POLICY tenant ON weekly_actuals USING (false)",
         )  # fmt: skip
         return url

@@ -242,7 +242,9 @@ class PostgreSQL(Session):
         if code_of(error) == "42501":
             return f"; an administrator has to run: {self._grant(user, text)}"
         if "statement timeout" in text:
-            advice = f"connect to the server itself, not to a pooler, or run: ALTER ROLE {user} SET statement_timeout = 0"
+            advice = (
+                f"connect to the server itself, not to a pooler, or run: ALTER ROLE {user} SET statement_timeout = 0"
+            )
             return f"; {advice}"
         if "does not exist" in text and "role" in text:
             return "; check the user in the URL, or create it with createuser"
