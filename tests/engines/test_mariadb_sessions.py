@@ -1,8 +1,8 @@
 """MariaDB: sessions with settings of their own, limits, interrupts, and what a statement costs others."""
 
-import _thread
 import contextlib
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -130,12 +130,14 @@ def test_an_interrupted_client_ends_its_statement_on_the_server(fresh):
 
     def interrupt():
         assert eventually(lambda: running(fresh, "SLEEP(31)"))
-        _thread.interrupt_main()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of pytest-xdist has another
     thread.start()
     with pytest.raises(KeyboardInterrupt), engine.connected():
         engine.query("SELECT SLEEP(31)")
+    signal.signal(signal.SIGINT, before)
     thread.join()
     assert eventually(lambda: not running(fresh, "SLEEP(31)"), 3)
     assert database.is_closed()
