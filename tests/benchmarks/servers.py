@@ -92,6 +92,29 @@ def round_trips(engine, database):
         compare(f"{engine}: ensure(), connection open", medians(100, {
             "ours": lambda: phase_4_5.ensure(database), "SELECT 1": lambda: database.execute_sql("SELECT 1").fetchall(),
         }))  # fmt: skip
+    nothing_to_do(engine, database)
+
+
+def nothing_to_do(engine, database):
+    """Beside Peewee's runner, which asks only which of its one migration has been noted."""
+    from playhouse.migrations import Runner
+
+    with tempfile.TemporaryDirectory() as folder:
+        with open(os.path.join(folder, "0001_nothing.py"), "w") as file:
+            file.write("def up(migrator, db):\n    pass\n")
+
+        def runner():
+            with database.connection_context() if database.is_closed() else contextlib.nullcontext():
+                Runner(database, folder).up()
+
+        runner()
+        for what, goal, context in (("open", "<= 1.5", database.connection_context()),
+                                    ("closed before", "<= 1.0", contextlib.nullcontext())):  # fmt: skip
+            with context:
+                times = medians(100, {"ours": lambda: phase_4_5.ensure(database), "Runner.up()": runner})
+            compare(f"{engine}: ensure(), nothing to do, connection {what}", times, **{"Runner.up()": goal})
+        with database.connection_context():
+            database.execute_sql(f"DROP TABLE {Runner(database, folder).History._meta.table_name}")
 
 
 def uploads(engine, database, count, rounds):

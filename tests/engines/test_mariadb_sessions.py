@@ -143,6 +143,27 @@ def test_an_interrupted_client_ends_its_statement_on_the_server(fresh):
     assert database.is_closed()
 
 
+@pytest.mark.parametrize("words", ["ADD CONSTRAINT `fk_", "HAVING count(*) > 1"])
+def test_an_interrupted_run_ends_its_statement_and_leaves_no_lock(large, words):
+    made = large(200_000)
+    before = made.rows()
+
+    def interrupt():
+        if eventually(lambda: running(made, words), 60):
+            _thread.interrupt_main()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    database = db.connect(made.url)
+    with pytest.raises(KeyboardInterrupt):
+        phase_4_5.run(database)
+    thread.join()
+    assert eventually(lambda: not running(made, words), 3)
+    assert database.is_closed()
+    assert phase_4_5.run(database).status == "migrated"
+    assert made.rows() == before
+
+
 # -- the lock
 
 

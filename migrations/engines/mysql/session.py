@@ -131,15 +131,21 @@ class Session(Engine):
 
     @contextmanager
     def _cancelled_with_us(self) -> Iterator[None]:
-        """A context whose statement does not go on once the client is interrupted."""
+        """A context whose statement does not go on once the client is interrupted.
+
+        What undoes the work of a connection that was left in the middle fails, and hides the interrupt.
+        """
         try:
             yield
-        except Exception:
-            raise
-        except BaseException:
+        except BaseException as error:
+            reason: BaseException | None = error
+            while isinstance(reason, Exception):
+                reason = reason.__context__
+            if reason is None:
+                raise
             with suppress(peewee.PeeweeException, OSError), (beside := self.another()).connection_context():
                 beside.execute_sql(f"KILL QUERY {self.server.connection}")
-            raise
+            raise reason from None
 
     def in_transaction(self) -> bool:
         status = getattr(self.database.connection(), "server_status", None)  # PyMySQL's, of the last answer

@@ -108,15 +108,6 @@ class Catalogue(Rows):
         sql = "SELECT sql FROM main.sqlite_master WHERE type = 'table' AND name = ?"
         return str(self.query(sql, (table.name,))[0][0])
 
-    def shape(self, table: str) -> tuple[list[Row], list[Row]]:
-        """Return what of a table must fit the rows as they are stored: its columns, and its keys' own indexes."""
-        return self.query(
-            "SELECT lower(name), pk, hidden FROM pragma_table_xinfo(?, 'main') ORDER BY cid", (table,)
-        ), self.query(
-            "SELECT i.name, c.cid, c.coll FROM pragma_index_list(?, 'main') i, pragma_index_xinfo(i.name, 'main') c "
-            "WHERE i.origin <> 'c' ORDER BY i.name, c.seqno", (table,)
-        )  # fmt: skip
-
     # -- a table
 
     def _table(self, kind: str, stored: int, name: str, sql: str) -> Table:

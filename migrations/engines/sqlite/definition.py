@@ -42,6 +42,9 @@ class Definition:
     def __init__(self, statements: Statements, table: Table, sql: str, operations: Sequence[Operation]) -> None:
         self.statements, self.table, self.operations = statements, table, operations
         self.items, self.options = text.split(sql, table.name)
+        columns = [text.unquoted(words_of(item)[0]).lower() for item in self.items if not text.is_constraint(item)]
+        if columns != [*table.columns]:  # or the rows would not fit the text
+            raise Refused(f"the definition of {table.name} cannot be read; mend it by hand")
         self.declared = statements.declared(operations[0].table)
         self.altered = {each.column.name: each for each in operations if isinstance(each, do.AlterColumn)}
         self.added = [each.column for each in operations if isinstance(each, do.AddColumn)]

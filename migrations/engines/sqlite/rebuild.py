@@ -13,8 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import peewee
-
 from migrations import operations as do
 from migrations.engines.sqlite.definition import Definition, new_key
 from migrations.engines.sqlite.text import without_last_comment
@@ -26,7 +24,8 @@ if TYPE_CHECKING:
     from migrations.engines.sqlite.statements import SQLiteStatements
 
 NEW = "__new"
-EDIT = "UPDATE main.sqlite_master SET sql = "
+KEYS_HOLD = ", if its foreign keys still hold"
+_EDIT = "UPDATE main.sqlite_master SET sql = "
 _FURTHER = 100  # than one: whoever runs a script later finds no connection that knows the schema by this number
 
 
@@ -41,7 +40,7 @@ def edit(statements: SQLiteStatements, table: Table, operations: Sequence[Operat
     what = ", ".join(dict.fromkeys(statements.words_for(each) for each in operations))
     for how, sql in (
         ("open the schema", "PRAGMA writable_schema = ON"),
-        (what, f"{EDIT}{literal(text)} WHERE type = 'table' AND name = {literal(table.name)}"),
+        (what, f"{_EDIT}{literal(text)} WHERE type = 'table' AND name = {literal(table.name)}"),
         ("close the schema", "PRAGMA writable_schema = OFF"),
         ("tell every connection", f"PRAGMA schema_version = {version}"),
     ):
@@ -59,38 +58,19 @@ def rebuild(statements: SQLiteStatements, table: Table, operations: Sequence[Ope
     new, old = engine.quote(name + NEW), engine.quote(name)
     retyped = {each.column.name for each in operations if isinstance(each, do.AlterColumn) and "type" in each.what}
     copied = [each.name for key, each in table.columns.items() if not each.generated or key in retyped]
-    names = ", ".join(map(engine.quote, copied))
-    rows = engine.count(name)
-    definition = Definition(statements, table, engine.text_of(table), operations)
-    steps = [
-        ("create its replacement", f"CREATE TABLE {new} {definition}"),
+    names, rows = ", ".join(map(engine.quote, copied)), engine.count(name)
+    added = any(isinstance(each, do.AddForeignKey) for each in operations)
+    at_stake = added or any(retyped & {*key.columns} for key in table.foreign_keys)  # else what held before holds
+    for what, sql in (
+        ("create its replacement",
+         f"CREATE TABLE {new} {Definition(statements, table, engine.text_of(table), operations)}"),
         (f"copy {rows:,} rows", f"INSERT OR ABORT INTO {new} ({names}) SELECT {names} FROM {old}"),
-    ]
-    if _checks_keys(statements, table, operations):
-        steps.append(("look for rows without a parent", f"PRAGMA foreign_key_check({new})"))
-    steps += [
-        ("drop the old table", f"DROP TABLE {old}"),
+        ("drop the old table" + KEYS_HOLD * at_stake, f"DROP TABLE {old}"),
         ("give the replacement its name", f"ALTER TABLE {new} RENAME TO {old}"),
         *_kept(statements, table, operations),
         *_sequence(statements, table),
-    ]
-    holds_up = statements.rebuild_holds_up if rows else None
-    for what, sql in steps:
-        yield Change(f"rebuild {name}: {what}", sql, holds_up)
-
-
-def _checks_keys(statements: SQLiteStatements, table: Table, operations: Sequence[Operation]) -> bool:
-    """Whether the copied rows could violate a foreign key that held before, and the replacement can tell: not
-    of a user's key to what is no key, nor of a new one to the table itself."""
-    added = [each.key for each in operations if isinstance(each, do.AddForeignKey)]
-    retyped = {each.column.name for each in operations if isinstance(each, do.AlterColumn) and "type" in each.what}
-    if not (added or any(retyped & {*key.columns} for key in table.foreign_keys)):
-        return False
-    try:  # compiled, and not executed
-        statements.engine.query(f"EXPLAIN PRAGMA foreign_key_check({statements.quote(table.name)})")
-    except peewee.OperationalError:
-        return False
-    return table.name.lower() not in [key.table for key in added]
+    ):  # fmt: skip
+        yield Change(f"rebuild {name}: {what}", sql, statements.rebuild_holds_up if rows else None)
 
 
 def _refuse(statements: SQLiteStatements, table: Table, operations: Sequence[Operation]) -> None:

@@ -121,7 +121,7 @@ class SQLiteStatements(Statements):
     def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
         table, definition = self.schema[operation.table], self.definition(operation.table, operation.column)
         str(Definition(self, table, self.engine.text_of(table), [operation]))  # which refuses a STRICT table
-        yield Change(self.words_for(operation), f"{self.alter(table.name)} ADD COLUMN {definition}")
+        yield Change(f"add column {operation.column.name}", f"{self.alter(table.name)} ADD COLUMN {definition}")
 
     def add_index(self, operation: do.AddIndex) -> Iterator[Change]:
         index, there = operation.wanted, self.schema.get(operation.table)
@@ -135,13 +135,10 @@ class SQLiteStatements(Statements):
         yield Change(f"create {kind.lower()} {index.name}", sql, holds_up)
 
     def words_for(self, operation: Operation) -> str:
-        """Return what an operation does."""
+        """Return what an operation does to the text of a table."""
         if isinstance(operation, do.AlterColumn):
-            names = {"null": "nullability"}
-            what = " and the ".join(names.get(each, each) for each in sorted(operation.what))
+            what = " and the ".join(sorted(operation.what)).replace("null", "nullability")
             return f"correct the {what} of {operation.column.name}"
         if isinstance(operation, do.AddForeignKey):
             return f"add the foreign key of {', '.join(operation.key.columns)}"
-        if isinstance(operation, do.AddCheck):
-            return f"add constraint {operation.check.name}"
-        return f"add column {operation.column.name}" if isinstance(operation, do.AddColumn) else ""
+        return f"add constraint {operation.check.name}" if isinstance(operation, do.AddCheck) else "add columns"
