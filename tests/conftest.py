@@ -1,5 +1,6 @@
 """The application's database, and the command as a user calls it."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -30,6 +31,16 @@ def pytest_sessionfinish(session):
     if reporter and (left_out := drivers.summary(reporter.stats.get("skipped", []))):
         reporter.write_line(f"left out: {left_out}", yellow=True)
     return result
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was():
+    """A command that runs in this process sets the log up for a process of its own."""
+    logger = logging.getLogger("migrations")
+    before = logger.level, list(logger.handlers), logger.propagate
+    yield
+    logger.setLevel(before[0])
+    logger.handlers[:], logger.propagate = before[1:]
 
 
 @pytest.fixture

@@ -36,8 +36,9 @@ class Keys(Statements):
 
     def demand_free(self, table: str, names: Sequence[str]) -> None:
         """Refuse where a name that is needed is another's."""
-        for name in self.engine.texts(questions.TAKEN, list(names), table):
-            raise Refused(f"the name {name} belongs to something else in the schema; rename or drop it first")
+        if taken := self.engine.texts(questions.TAKEN, list(names), table):
+            belong = f"name{'s' * (len(taken) > 1)} {', '.join(taken)} belong{'s' * (len(taken) == 1)}"
+            raise Refused(f"the {belong} to something else in the schema; rename or drop it first")
 
     # -- indexes
 
