@@ -587,8 +587,8 @@ _REFUSED = [
         "articles.details", "sku B-1"), bad={"articles": (article("B-1", details="{"),)}, engines=POSTGRESQL),
     State("numbers as texts that would become equal", REFUSED, {
         "movements": {"moved": "moved VARCHAR(20) NOT NULL"}}, (
-        "movements.moved", "id 21"), filled=(True,), bad={"movements": (movement(20, "7"), movement(21, "07", at=movement(
-            20)["at"]))}),
+        "movements.moved", "id 21"), filled=(True,), bad={"movements": (
+            movement(20, "7"), movement(21, "07", at=movement(20)["at"]))}),
     State("the key of two columns missing, with duplicates", REFUSED, {"order_lines": {"primary": None}}, (
         "order_lines.order_id, position", "2 rows", "order_id 1, position 9"), filled=(True,),
         bad={"order_lines": (line(1, 9), line(1, 9))}),

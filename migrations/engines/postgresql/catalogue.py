@@ -7,13 +7,14 @@ tells neither an INVALID index nor a constraint that is NOT VALID, and takes a q
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from migrations.schema import UTC_NOW, Check, Column, ForeignKey, Index, Schema, Table, Type, literal_meaning
 
 Query = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
+Parts = list[Any]  # of a row, but for the table's name
 _KINDS = {"t": "temporary table",
           "r": "table", "p": "partitioned table", "v": "view", "m": "materialized view", "f": "foreign table",
           "i": "index", "S": "sequence", "c": "type"}  # fmt: skip
@@ -46,71 +47,55 @@ _STRING = re.compile(r"('(?:[^']|'')*')")
 _CAST = re.compile(r"::[\w.]+( varying| precision)?(\([\d, ]+\))?( with(out)? time zone)?(\[\])*", re.IGNORECASE)
 _NUMBER = re.compile(r"'::(small|big)?(int|numeric|real|double)", re.IGNORECASE)
 
+_USUAL, _BTREE = 100, 403  # the collation and the kind of index that are meant where none is named
 # To write an expression back, PostgreSQL locks its table; outside of a transaction the limit ends with the query.
 _OF_TABLES = """
 FROM (SELECT set_config('lock_timeout', coalesce(%s, current_setting('lock_timeout')), true)) AS patience
 CROSS JOIN unnest(%s::text[]) AS t (name)
 JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))"""
-# A NOT NULL that was never validated (PostgreSQL 18) may have NULLs under it.
 _COLUMNS = f"""
-SELECT c.relname, CASE WHEN c.relpersistence = 't' THEN 't' ELSE c.relkind END,
-       a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull OR k.oid IS NOT NULL,
-       CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
+SELECT c.relname, CASE WHEN c.relpersistence = 't' THEN 't' ELSE c.relkind END, a.attnum, a.attname,
+       format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, pg_get_expr(d.adbin, d.adrelid),
        a.attidentity <> '', a.attgenerated <> '',
-       CASE WHEN a.attcollation <> y.typcollation THEN a.attcollation::regcollation::text END
+       CASE WHEN a.attcollation NOT IN (0, {_USUAL}) THEN a.attcollation::regcollation::text END
 {_OF_TABLES}
 LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-LEFT JOIN pg_type y ON y.oid = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-LEFT JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype = 'n' AND k.conkey[1] = a.attnum AND NOT k.convalidated
 ORDER BY a.attnum"""
 _INDEXES = f"""
-SELECT c.relname, i.relname,
-       ARRAY(SELECT coalesce(a.attname::text, '(expression)')
-                    || CASE WHEN x.indcollation[k] <> a.attcollation THEN ' COLLATE ' || x.indcollation[k]::regcollation
-                            ELSE '' END
-                    || CASE WHEN o.opcdefault THEN '' ELSE ' ' || o.opcname END
-                    || CASE WHEN x.indimmediate THEN '' ELSE ' DEFERRABLE' END
-                    || CASE WHEN x.indoption[k] & 1 = 1 THEN ' DESC' ELSE '' END
-                    || CASE WHEN m.amname <> 'btree' THEN ' USING ' || m.amname ELSE '' END
-             FROM generate_series(0, x.indnkeyatts - 1) AS k
-             JOIN pg_opclass o ON o.oid = x.indclass[k]
-             LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.indkey[k] AND a.attnum > 0 ORDER BY k),
-       x.indisunique, x.indpred IS NOT NULL, x.indisvalid AND x.indisready,
-       EXISTS (SELECT FROM pg_constraint k
-               WHERE k.conindid = x.indexrelid AND k.conrelid = c.oid AND k.contype <> 'f'), x.indisprimary
+SELECT c.relname, i.relname, x.indkey::text, x.indnkeyatts,
+       ARRAY(SELECT CASE WHEN n NOT IN (0, {_USUAL}) THEN n::regcollation::text END FROM unnest(x.indcollation) AS n),
+       ARRAY(SELECT CASE WHEN o.opcdefault THEN '' ELSE ' ' || o.opcname END
+             FROM unnest(x.indclass) WITH ORDINALITY AS n (oid, i) JOIN pg_opclass o ON o.oid = n.oid ORDER BY n.i),
+       x.indoption::text,
+       concat(CASE WHEN NOT x.indimmediate THEN ' DEFERRABLE' END, CASE WHEN i.relam <> {_BTREE}
+              THEN substring(pg_get_indexdef(i.oid) FROM ' USING [a-z0-9_]+') END),
+       x.indisunique, x.indpred IS NOT NULL, x.indisvalid AND x.indisready, x.indisprimary
 {_OF_TABLES}
-JOIN pg_index x ON x.indrelid = c.oid JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam
+JOIN pg_index x ON x.indrelid = c.oid JOIN pg_class i ON i.oid = x.indexrelid
 ORDER BY i.relname"""
-# A key to a partitioned table has a copy for each partition, which is none of ours.
 _CONSTRAINTS = f"""
-SELECT c.relname, k.conname, k.convalidated, pg_get_expr(k.conbin, k.conrelid),
-       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS n (key, i)
-             JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = n.key ORDER BY n.i),
+SELECT c.relname, k.contype, k.oid::bigint, k.conparentid::bigint, k.conname, k.convalidated,
+       pg_get_expr(k.conbin, k.conrelid), k.conkey,
        CASE WHEN p.oid = to_regclass(quote_ident(p.relname)) THEN p.relname::text ELSE p.oid::regclass::text END,
        ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS n (key, i)
              JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = n.key ORDER BY n.i),
        k.confdeltype, k.confupdtype
 {_OF_TABLES}
-JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype IN ('f', 'c')
-LEFT JOIN pg_class p ON p.oid = k.confrelid
-WHERE NOT EXISTS (SELECT FROM pg_constraint u WHERE u.oid = k.conparentid AND u.conrelid = k.conrelid)
+JOIN pg_constraint k ON k.conrelid = c.oid LEFT JOIN pg_class p ON p.oid = k.confrelid
 ORDER BY k.conname"""
-# The transactions that wrote the rows of the catalogue which those three rest on, and which server and
-# database it is. It does not move with the name of a collation, of an operator class or of a function.
+# The transactions that wrote the rows of the catalogue which those three rest on; no two of a server share a number.
+# It does not move with the name of a collation, of an operator class or of a function.
 _FINGERPRINT = """
-SELECT (SELECT oid FROM pg_database WHERE datname = current_database()), pg_postmaster_start_time()::text,
-       t.name, c.oid, c.xmin::text,
-       (SELECT string_agg(concat(a.xmin, '/', y.xmin), ',' ORDER BY a.attnum)
-        FROM pg_attribute a LEFT JOIN pg_type y ON y.oid = a.atttypid AND a.atttypid >= 16384
-        WHERE a.attrelid = c.oid AND a.attnum > 0),
-       (SELECT string_agg(d.xmin::text, ',' ORDER BY d.adnum) FROM pg_attrdef d WHERE d.adrelid = c.oid),
-       (SELECT string_agg(concat(x.xmin, '/', i.xmin), ',' ORDER BY i.oid)
+SELECT pg_postmaster_start_time()::text, t.name, c.oid, c.xmin::text,
+       (SELECT string_agg(concat(a.xmin, CASE WHEN a.atttypid >= 16384 THEN format_type(a.atttypid, NULL) END), ',')
+        FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0),
+       (SELECT string_agg(d.xmin::text, ',') FROM pg_attrdef d WHERE d.adrelid = c.oid),
+       (SELECT string_agg(concat(x.xmin, '/', i.xmin), ',')
         FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid WHERE x.indrelid = c.oid),
-       (SELECT string_agg(concat(k.xmin, '/', p.xmin), ',' ORDER BY k.oid)
-        FROM pg_constraint k LEFT JOIN pg_class p ON p.oid = k.confrelid WHERE k.conrelid = c.oid)
-FROM unnest(%s::text[]) AS t (name)
-JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))"""
+       (SELECT string_agg(concat(k.xmin, CASE WHEN k.contype = 'f' THEN k.confrelid::regclass END), ',')
+        FROM pg_constraint k WHERE k.conrelid = c.oid)
+FROM unnest(%s::text[]) AS t (name) JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))"""
 
 
 @cache
@@ -146,23 +131,16 @@ def tables(query: Query, names: Sequence[str], wait: str | None = None) -> Schem
 
     :param wait: how long to wait for a lock, outside of a transaction.
     """
-    asked, found = (wait, list(names)), {}
-    columns: dict[str, dict[str, Column]] = {}
-    for name, kind, *column in query(_COLUMNS, asked):
-        found[name] = Table(name, _KINDS.get(kind, "relation"), columns.setdefault(name, {}))
-        if column[0] is not None:
-            columns[name][column[0]] = _column(*column)
-    of_indexes, of_constraints = query(_INDEXES, asked), query(_CONSTRAINTS, asked)
-    for name, table in found.items():  # as they were at the first query
-        indexes = [_index(*index) for of, *index in of_indexes if of == name]
-        constraints = [_constraint(*constraint) for of, *constraint in of_constraints if of == name]
-        found[name] = table._replace(
-            primary_key=next((index.columns for index, primary in indexes if primary), ()),
-            indexes=tuple(index for index, primary in indexes if not primary),
-            foreign_keys=tuple(key for key in constraints if isinstance(key, ForeignKey)),
-            checks=tuple(check for check in constraints if isinstance(check, Check)),
+    asked = wait, list(names)
+    columns, indexes, constraints = query(_COLUMNS, asked), query(_INDEXES, asked), query(_CONSTRAINTS, asked)
+    kinds = {name: kind for name, kind, *_ in columns}  # as they were at the first query
+    return {
+        name: _table(
+            Table(name, _KINDS.get(kind, "relation")), [column for of, _, *column in columns if of == name],
+            [index for of, *index in indexes if of == name], [each for of, *each in constraints if of == name],
         )
-    return found
+        for name, kind in kinds.items()
+    }  # fmt: skip
 
 
 def fingerprint(query: Query, names: Sequence[str]) -> tuple[object, ...]:
@@ -170,22 +148,56 @@ def fingerprint(query: Query, names: Sequence[str]) -> tuple[object, ...]:
     return tuple(query(_FINGERPRINT, (list(names),)))
 
 
+def _table(table: Table, columns: list[Parts], indexes: list[Parts], constraints: list[Parts]) -> Table:
+    found = {number: _column(*column) for number, *column in columns if number is not None}
+    own = {oid for _, oid, *_ in constraints}  # a key to a partitioned table has a copy for each partition
+    unique, keys, checks = set(), [], []
+    for kind, _, parent, name, valid, condition, numbers, *reference in constraints:
+        if kind in "fn" and not found.keys() >= {*numbers}:
+            continue  # its column was added since
+        if kind == "f" and parent not in own:
+            keys.append(_foreign_key(tuple(found[number].name for number in numbers), name, valid, *reference))
+        elif kind == "c":
+            checks.append(Check(name, condition, valid))
+        elif kind == "n" and not valid:  # PostgreSQL 18: there may be NULLs under it
+            found[numbers[0]] = found[numbers[0]]._replace(null=True)
+        elif kind == "u":
+            unique.add(name)
+    known = {name: (_index(name, found, *index), primary) for name, *index, primary in indexes}
+    return table._replace(
+        columns={column.name: column for column in found.values()},
+        primary_key=next((index.columns for index, primary in known.values() if primary), ()),
+        indexes=tuple(
+            index._replace(constraint=index.name in unique) for index, primary in known.values() if not primary
+        ),
+        foreign_keys=tuple(keys), checks=tuple(checks),
+    )  # fmt: skip
+
+
 def _column(
     name: str, type_: str, null: bool, default: str | None, identity: bool, generated: bool, collation: str | None
 ) -> Column:
     counts = (default or "").replace('"', "").startswith("nextval(")  # quote_all_identifiers
     default = "nextval()" if counts else default  # whatever the sequence is called
+    default = None if generated else default
     return Column(name, parse_type(type_), null, default, counts or identity, generated, collation)
 
 
-def _index(name: str, columns: list[str], unique: bool, partial: bool, valid: bool, constraint: bool,
-           primary: bool) -> tuple[Index, bool]:  # fmt: skip
-    return Index(name, tuple(columns), unique, partial, valid, constraint), primary
+def _index(
+    name: str, columns: Mapping[int, Column], keys: str, length: int, collations: Sequence[str | None],
+    classes: Sequence[str], options: str, kind: str, unique: bool, partial: bool, valid: bool,
+) -> Index:  # fmt: skip
+    """An index; what is no plain column says so in the column's place."""
+    parts = []
+    for key, collation, class_, option in zip(keys.split()[:length], collations, classes, options.split()):
+        column = columns.get(int(key))
+        other = f" COLLATE {collation}" if column and collation != column.collation else ""
+        descending = " DESC" if int(option) & 1 else ""
+        parts.append(f"{column.name if column else '(expression)'}{other}{class_}{kind}{descending}")
+    return Index(name, tuple(parts), unique, partial, valid)
 
 
-def _constraint(
-    name: str, valid: bool, check: str | None, of: list[str], table: str, target: list[str], delete: str, update: str
-) -> ForeignKey | Check:
-    if check is not None:
-        return Check(name, check, valid)
-    return ForeignKey(tuple(of), table, tuple(target), _ACTIONS[delete], _ACTIONS[update], name, valid)
+def _foreign_key(
+    of: tuple[str, ...], name: str, valid: bool, table: str, target: list[str], delete: str, update: str
+) -> ForeignKey:
+    return ForeignKey(of, table, tuple(target), _ACTIONS[delete], _ACTIONS[update], name, valid)
