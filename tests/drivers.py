@@ -7,7 +7,7 @@ import pytest
 
 # The servers, for `parametrize`.
 SERVERS = ("postgresql", "mysql", pytest.param("postgresql18", marks=pytest.mark.exhaustive))
-DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "postgresql18": "psycopg"}
+DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "postgresql18": "psycopg", "alone": "psycopg"}
 _SCHEMES = {"postgres": "postgresql", "cockroach": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
 _LEFT_OUT = "left out: "
 
