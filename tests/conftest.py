@@ -1,7 +1,6 @@
 """The application's database, and the command as a user calls it."""
 
 import logging
-import logging
 import os
 import subprocess
 import sys

@@ -330,6 +330,7 @@ def test_the_values_of_a_column_are_found_along_its_index(large):
         assert "Using index for group-by" in walk[-1], walk
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("collation", ["latin1_swedish_ci", "utf8mb4_bin"])
 def test_rows_without_a_parent_are_looked_for_by_the_parents_key(world, collation):
     """In another collation than the column's, too: never a row of the one for each row of the other."""
