@@ -43,6 +43,23 @@ def logging_as_it_was():
     logger.handlers[:], logger.propagate = before[1:]
 
 
+@pytest.fixture(autouse=True)
+def _loggers():
+    """Leave the loggers as they were found: the command, run in this process, configures its own."""
+
+    def ours():
+        names = [name for name in logging.root.manager.loggerDict if name.startswith(("db", "migrations", "peewee"))]
+        return {
+            logger: (logger.level, logger.propagate, logger.handlers[:]) for logger in map(logging.getLogger, names)
+        }
+
+    before = ours()
+    yield
+    for logger in ours():
+        level, logger.propagate, logger.handlers[:] = before.get(logger, (logging.NOTSET, True, []))
+        logger.setLevel(level)
+
+
 @pytest.fixture
 def disk():
     """A folder for a test that has to wait for the disk as a user does."""

@@ -5,9 +5,14 @@ import os
 
 import pytest
 
-# The servers, for `parametrize`.
-SERVERS = ("postgresql", "mysql", pytest.param("postgresql18", marks=pytest.mark.exhaustive))
-DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "postgresql18": "psycopg"}
+
+def exhaustive(*values):
+    """Return values for `parametrize` that are for the exhaustive run."""
+    return [pytest.param(value, marks=pytest.mark.exhaustive) for value in values]
+
+
+SERVERS = ["postgresql", "mysql", *exhaustive("postgresql18")]
+DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "postgresql18": "psycopg", "alone": "psycopg"}
 _SCHEMES = {"postgres": "postgresql", "cockroach": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
 _LEFT_OUT = "left out: "
 

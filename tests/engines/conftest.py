@@ -19,7 +19,7 @@ def servers():
         drivers.require(engine)
         if engine not in made:
             try:
-                made[engine] = {**WORLDS, "postgresql18": PostgreSQL18}[engine]()
+                made[engine] = {**WORLDS, "alone": PostgreSQL, "postgresql18": PostgreSQL18}[engine]()
             except Exception as error:
                 made[engine] = f"no server can be reached: {' '.join(str(error).split())}"
         if isinstance(made[engine], str):
@@ -85,11 +85,11 @@ def hold():
 
 
 @pytest.fixture
-def alone(fresh):
-    """A database of the test's own, for what is set for the database as a whole."""
-    made = PostgreSQL()
+def alone(servers):
+    """A second database on PostgreSQL, for what is set for a database as a whole."""
+    made = servers("alone")
     yield made
-    made.drop()
+    made.reset()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from another_phase import BUILDS, MODELS, phase
 from another_states import State, held, rows_of
+from drivers import exhaustive
 from oracle import by_peewee, in_words, unlike
 from states import ENGINES, MENDED
 
@@ -71,7 +72,7 @@ for line in sys.stdin:
 """
 
 
-@pytest.fixture(params=STATES)
+@pytest.fixture(params=["half", *exhaustive("nothing")])
 def state(request):
     return STATES[request.param]
 

@@ -96,6 +96,7 @@ def large(world):
     return make
 
 
+@pytest.mark.exhaustive
 def test_a_limit_on_a_statements_time_does_not_end_a_long_one(large):
     made = large(150_000)
     with contextlib.closing(another(made.url)) as limited:
@@ -122,20 +123,26 @@ def eventually(condition, seconds=10):
     return condition()
 
 
-def test_an_interrupted_client_ends_its_statement_on_the_server(fresh):
+@pytest.fixture
+def interrupt():
+    """Return a function that interrupts this process as a terminal does."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of pytest-xdist has another
+    yield lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupted_client_ends_its_statement_on_the_server(fresh, interrupt):
     database = db.connect(fresh.url)
     engine = engine_for(database, 10.0, phase_4_5.phase.models, phase_4_5.phase.names)
 
-    def interrupt():
+    def watch():
         assert eventually(lambda: running(fresh, "SLEEP(31)"))
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        interrupt()
 
-    thread = threading.Thread(target=interrupt)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of pytest-xdist has another
+    thread = threading.Thread(target=watch)
     thread.start()
     with pytest.raises(KeyboardInterrupt), engine.connected():
         engine.query("SELECT SLEEP(31)")
-    signal.signal(signal.SIGINT, before)
     thread.join()
     assert eventually(lambda: not running(fresh, "SLEEP(31)"), 3)
     assert database.is_closed()
@@ -143,15 +150,15 @@ def test_an_interrupted_client_ends_its_statement_on_the_server(fresh):
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("words", ["ADD CONSTRAINT `fk_", "HAVING count(*) > 1"])
-def test_an_interrupted_run_ends_its_statement_and_leaves_no_lock(large, words):
+def test_an_interrupted_run_ends_its_statement_and_leaves_no_lock(large, interrupt, words):
     made = large(200_000)
     before = made.rows()
 
-    def interrupt():
+    def watch():
         if eventually(lambda: running(made, words), 60):
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            interrupt()
 
-    thread = threading.Thread(target=interrupt)
+    thread = threading.Thread(target=watch)
     thread.start()
     database = db.connect(made.url)
     with pytest.raises(KeyboardInterrupt):
@@ -323,6 +330,7 @@ def test_the_values_of_a_column_are_found_along_its_index(large):
         assert "Using index for group-by" in walk[-1], walk
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("collation", ["latin1_swedish_ci", "utf8mb4_bin"])
 def test_rows_without_a_parent_are_looked_for_by_the_parents_key(world, collation):
     """In another collation than the column's, too: never a row of the one for each row of the other."""

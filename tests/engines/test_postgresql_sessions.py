@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 
+import drivers
 import psycopg
 import pytest
 from engines.servers import COMPLETE, HALF, NOTHING, command, granted, later, one_line, url_of
@@ -189,7 +190,9 @@ def test_a_roles_limits_are_what_they_were_after_a_run(half, owner, limit):
         assert database.execute_sql(f"SHOW {name}").fetchone() == ("300ms",)
 
 
-@pytest.mark.parametrize("state", [NOTHING, COMPLETE, HALF, NO_RIGHT_TIME], ids=lambda state: state.name)
+@pytest.mark.parametrize(
+    "state", [HALF, COMPLETE, *drivers.exhaustive(NOTHING, NO_RIGHT_TIME)], ids=lambda state: state.name
+)
 @pytest.mark.parametrize("setting", [
     "quote_all_identifiers = on", "standard_conforming_strings = off", "DateStyle = 'German, DMY'",
     "DateStyle = 'SQL, MDY'", "extra_float_digits = -15", "default_transaction_isolation = 'repeatable read'",

@@ -32,8 +32,9 @@ def plain(engine, *verdicts):
         items = state.items or {}
         if not state.sql and set(items) <= {*TABLE, *ORM} and not (engine == "sqlite" and "CONFLICT" in str(items)):
             yield pytest.param(
-                engine, state, filled, id=f"{engine}-{state.name}{'-with rows' * filled}".replace(" ", "_")
-            )
+                engine, state, filled, id=f"{engine}-{state.name}{'-with rows' * filled}".replace(" ", "_"),
+                marks=[pytest.mark.exhaustive] * (engine != "sqlite" and not filled and True in state.filled),
+            )  # fmt: skip
 
 
 def words_of(world):

@@ -20,9 +20,10 @@ APPLICATION = {statement.split()[2] for statement in BASE if statement.startswit
 # Every row of PostgreSQL's catalogue about a schema, but for marks that nothing takes back.
 _OF_A_TABLE = {"pg_attribute": "attrelid", "pg_attrdef": "adrelid", "pg_index": "indrelid", "pg_trigger": "tgrelid",
                "pg_policy": "polrelid", "pg_rewrite": "ev_class", "pg_statistic_ext": "stxrelid"}  # fmt: skip
-_OF_A_SCHEMA = {"pg_namespace": "oid", "pg_class": "relnamespace", "pg_constraint": "connamespace",
+_OF_A_SCHEMA = {"pg_class": "relnamespace", "pg_constraint": "connamespace",
                 "pg_type": "typnamespace", "pg_proc": "pronamespace"}  # fmt: skip
 CATALOGUE = [
+    "SELECT to_jsonb(n) FROM pg_namespace n WHERE nspname !~ '^pg_'",
     *(
         f"SELECT to_jsonb(c) - 'relhastriggers' - 'relhasrules' FROM {table} c WHERE {key} = 'public'::regnamespace"
         for table, key in _OF_A_SCHEMA.items()
@@ -218,12 +219,23 @@ class PostgreSQL(Server):
         self.server = psycopg.connect(server, autocommit=True, connect_timeout=5)
         self.name = f"states_{uuid.uuid4().hex}"
         self.server.execute(f"CREATE DATABASE {self.name}")
-        self.server.execute(f"ALTER DATABASE {self.name} SET synchronous_commit = off")  # the tests' own speed
         self.url = urlsplit(server)._replace(path=f"/{self.name}").geturl()
-        self.connection = psycopg.connect(self.url, autocommit=True, prepare_threshold=None)
+        self.connection = None
+        self.reset()
+
+    def reset(self):
+        """Take back what was set for the database, and for the test's own connection."""
+        self.server.execute(f"ALTER DATABASE {self.name} RESET ALL")
+        self.server.execute(f"ALTER DATABASE {self.name} SET synchronous_commit = off")  # the tests' own speed
+        if self.connection:
+            self.connection.close()
+        self.connection = type(self.server).connect(self._url, autocommit=True, prepare_threshold=None)
 
     def clear(self):
-        self.execute("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+        schemas = self.query(
+            "SELECT quote_ident(nspname) FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
+        )
+        self.execute(*(f"DROP SCHEMA {name} CASCADE" for (name,) in schemas), "CREATE SCHEMA public")
 
     def drop_tables(self, but=()):
         kinds = {"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "S": "SEQUENCE"}
