@@ -5,14 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 _PLAIN = {"✓": "[ok]", "✗": "[failed]", "──": "--", "…": "..."}
 _COLOURS = {"✓": "\x1b[32m", "✗": "\x1b[31m", "!": "\x1b[33m"}
 _CLEAR_LINE = "\r\x1b[K"
 
 
-class Handler(logging.StreamHandler[TextIO]):
+if TYPE_CHECKING:
+    _Stream = logging.StreamHandler[TextIO]
+else:
+    _Stream = logging.StreamHandler  # which takes no parameter before Python 3.11
+
+
+class Handler(_Stream):
     """Each line in the same form; plain signs where the stream's encoding lacks ours.
 
     On a terminal, signs are coloured (not where `NO_COLOR` is set), a line that is longer than the terminal

@@ -13,6 +13,8 @@ import db
 from db.fields import FloatField, JSONField, LastingAutoField
 from migrations.phase import Phase
 
+THEIRS = getattr(peewee, "JSONField", JSONField)  # Peewee 4.0 has none of its own
+
 
 class Kept(peewee.Model):
     """What a table is that has a field of each kind."""
@@ -27,7 +29,7 @@ class Kept(peewee.Model):
     wide = FloatField(null=True)
     date, time, at = peewee.DateField(null=True), peewee.TimeField(null=True), peewee.DateTimeField(null=True)
     uuid, bytes16 = peewee.UUIDField(unique=True), peewee.BinaryUUIDField(null=True)
-    blob, json, their_json = peewee.BlobField(null=True), JSONField(null=True), peewee.JSONField(null=True)
+    blob, json, their_json = peewee.BlobField(null=True), JSONField(null=True), THEIRS(null=True)
     stamp, address = peewee.TimestampField(null=True), peewee.IPField(null=True)
     flags, bits = peewee.BitField(null=True), peewee.BigBitField(null=True)
 
