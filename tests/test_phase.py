@@ -214,7 +214,7 @@ def test_a_generator_of_models_will_do(tmp_path):
     lambda: checked(Check("amount > 0", name="positive")),
     lambda: checked(UniqueKey("unique_things", "amount", "id")),
     lambda: model(field=peewee.IntegerField(constraints=[SQL("DEFAULT -1")])),
-    lambda: model(field=peewee.DecimalField(5, 2, constraints=[peewee.Default(1.5)])),
+    lambda: model(field=peewee.DecimalField(5, 2, constraints=[SQL("DEFAULT 1.5")])),
     lambda: model(field=peewee.CharField(9, constraints=[SQL("default '100% o''clock'")])),
     lambda: model(field=peewee.BooleanField(constraints=[SQL("DEFAULT FALSE")])),
     lambda: model(field=peewee.IntegerField(column_name="f" * 63)),

@@ -52,7 +52,8 @@ class Statements:
 
     def drop_table(self, operation: do.DropTable) -> Iterator[Change]:
         """What hangs on the table is not dropped with it: see `Engine.dependents`."""
-        yield Change(f"drop table {operation.table}", self.sql_of(self.migrator.drop_table(operation.table)))
+        manager = peewee.SchemaManager(self.engine.models[operation.table], self.engine.database)
+        yield Change(f"drop table {operation.table}", self.sql_of(manager._drop_table(safe=False)))
 
     # -- the words for it
 

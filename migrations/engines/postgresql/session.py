@@ -37,6 +37,7 @@ class Session(Engine):
 
     online = False  # whether the changes are made one by one, beside writers
     _outer = False  # whether a trial is within the caller's transaction
+    _driver = ""  # the package of the caller's driver
 
     @property
     def connection(self) -> Any:
@@ -55,6 +56,7 @@ class Session(Engine):
     def settings(self) -> Iterator[None]:
         # A statement that psycopg has prepared is known to one session, and a pooler may give us another.
         connection = self.connection
+        self._driver = type(connection).__module__.partition(".")[0]
         prepared = getattr(connection, "prepare_threshold", None)
         if prepared is not None:
             connection.prepare_threshold = None
@@ -171,6 +173,14 @@ class Session(Engine):
             finally:
                 with contextlib.suppress(peewee.PeeweeException):
                     other.execute_sql("ROLLBACK")
+
+    def another(self) -> peewee.Database:
+        # Peewee 4.0 takes psycopg2 unless told otherwise, and does not say what it was told.
+        prefer = {"prefer_psycopg3": True} if self._driver == "psycopg" else {}
+        other: peewee.Database = type(self.database)(
+            self.database.database, **{**prefer, **self.database.connect_params}
+        )
+        return other
 
     @contextmanager
     def beside(self) -> Iterator[peewee.Database]:
