@@ -160,7 +160,8 @@ class Keys(Statements):
             yield Change(f"refuse NULL for {name} from now on", f"{alter} ADD CONSTRAINT {self.quote(proof)} {check}")
         if beside and not (there and there[0].valid):
             yield self._validate(f"prove that {name} is never NULL", table, proof)
-        yield Change(what, self.sql_of(self.migrator.add_not_null(table, name)))
+        not_null = f"{alter} ALTER COLUMN {column} SET NOT NULL"  # Peewee 4.0's own cannot be shown, only run
+        yield Change(what, not_null)
         if beside or there:
             yield Change(f"drop the proof of {name}", f"{alter} DROP CONSTRAINT {self.quote(proof)}")
 
