@@ -14,13 +14,13 @@ class Unwritable(peewee.SqliteDatabase):
 
     def _connect(self):
         connection = super()._connect()
-        connection.set_authorizer(_refuse)
+        connection.set_authorizer(_ignore)
         return connection
 
 
-def _refuse(action, name, value, *_):
+def _ignore(action, name, value, *_):
     writes = action == sqlite3.SQLITE_PRAGMA and name == "writable_schema" and value is not None
-    return sqlite3.SQLITE_DENY if writes else sqlite3.SQLITE_OK
+    return sqlite3.SQLITE_IGNORE if writes else sqlite3.SQLITE_OK
 
 
 def connect(path, way):

@@ -89,18 +89,15 @@ class SQLiteStatements(Statements):
 
     @cached_property
     def _can_edit(self) -> bool:
-        """Whether the connection may write to the schema, found out without writing: not in defensive mode.
+        """Whether the connection may write to the schema, found out without writing: in defensive mode, the
+        pragma stays off.
 
         Before 3.34 a connection does not notice its own edit.
         """
         if self.engine.database.server_version < (3, 34):
             return False
-        try:
-            with self.engine.pragmas(writable_schema=1):
-                self.engine.query("EXPLAIN UPDATE main.sqlite_master SET sql = sql")
-        except Exception:  # a driver's own: Peewee 4.0 does not make its own of APSW's
-            return False
-        return True
+        with self.engine.pragmas(writable_schema=1):
+            return bool(self.engine.database.pragma("writable_schema"))
 
     def _holds_rows(self, table: str) -> bool:
         return bool(self.engine.count(table, 1))
