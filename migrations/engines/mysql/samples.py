@@ -1,115 +1,65 @@
-"""MariaDB and MySQL: values for rows on trial."""
+"""MariaDB and MySQL: rows on trial."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+import uuid
+from collections.abc import Callable, Iterable
+from decimal import Decimal
 
-from migrations.engines.kinds import DAY, MOMENT, NUMBER, TIME, UUID, Kind, address, below, spelt, token
-from migrations.engines.mysql.session import code as _code
+from migrations.engines.mysql.session import code
 from migrations.engines.samples import Samples as Base
-from migrations.engines.samples import Values
+from migrations.engines.samples import address, below, moment, number, token
 from migrations.schema import Column, Table, literal
 
-if TYPE_CHECKING:
-    from migrations.engines.base import Engine
-
-_BYTES = {"tinyint": 1, "smallint": 2, "mediumint": 3, "int": 4, "bigint": 4}
-_KINDS = {
-    "date": DAY, "time": TIME, "datetime": MOMENT, "timestamp": MOMENT, "uuid": UUID, "float": NUMBER,
-    "double": NUMBER, "longtext": Kind(("x", "{}")), "json": Kind(("{}",)),
-    "year": Kind(("2000", "2001"), (lambda size: str(1901 + below(255)),), numeric=True),
-    "inet4": Kind(("192.0.2.1",), (address,)), "inet6": Kind(("2001:db8::1",), (lambda size: f"::{address()}",)),
-}  # fmt: skip
+_BYTES = {"tinyint": 1, "smallint": 2, "mediumint": 3, "int": 4, "bigint": 4, "float": 4, "double": 4}
+_RANDOM: dict[str, Callable[[], str]] = {
+    "date": lambda: moment()[:10],
+    "time": lambda: moment()[11:],
+    "datetime": moment,
+    "timestamp": moment,
+    "year": lambda: str(1901 + below(255)),
+    "uuid": lambda: str(uuid.uuid4()),
+    "inet4": address,
+    "inet6": lambda: f"::{address()}",
+}
 _SHAPES = {
     "geometry": "POINT(0 0)", "point": "POINT(0 0)", "linestring": "LINESTRING(0 0,1 1)",
     "polygon": "POLYGON((0 0,0 1,1 1,0 0))", "multipoint": "MULTIPOINT(0 0)",
     "multilinestring": "MULTILINESTRING((0 0,1 1))", "multipolygon": "MULTIPOLYGON(((0 0,0 1,1 1,0 0)))",
     "geometrycollection": "GEOMETRYCOLLECTION(POINT(0 0))", "geomcollection": "GEOMETRYCOLLECTION(POINT(0 0))",
 }  # fmt: skip
-_CHECKS = """
-SELECT table_name, check_clause FROM information_schema.check_constraints
-WHERE constraint_schema = DATABASE() AND level = 'Column'"""
 # The transaction is gone, the connection, or the time that the server allows a statement.
 _NEWS = {0, 1205, 1213, 1305, 1317, 1969, 2003, 2006, 2013, 3024}
-_DENIED = {1044, 1142, 1143, 1227}
 
 
 class Samples(Base):
-    """Values for the rows of a MariaDB or MySQL database."""
+    """The rows that a smoke test makes in a MariaDB or MySQL database."""
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
-        self._variables: list[str] = []
-        # Now, before the transaction: where that was aborted, the catalogue swallows the news.
-        mariadb = "mariadb" in str(self.query("SELECT version() LIMIT 1")).lower()
-        self._checks = self.query(_CHECKS) if mariadb else []
-
-    @contextmanager
-    def trial(self) -> Iterator[bool]:
-        with super().trial() as enforced:
-            yield enforced
-        if self._variables:
-            self.execute(f"SET {', '.join(f'{each} = NULL' for each in self._variables)}")
-
-    def kind(self, table: Table, column: Column) -> Kind:
-        word, numbers, within = _parts(column.type.text)
+    def options(self, table: Table, column: Column, size: int) -> list[str]:
+        text = column.type.text
+        word, numbers = text.lower().partition("(")[0].split()[0], [int(each) for each in re.findall(r"\d+", text)]
+        if column.automatic:  # a negative one: a positive one would move AUTO_INCREMENT for good
+            return [] if "unsigned" in text.lower() else [f"-{number(size)}"]
         if word in ("enum", "set"):
-            return Kind(tuple(each.replace("''", "'") for each in re.findall("'((?:[^']|'')*)'", within)), ())
-        if word == "decimal":
-            return _decimals(*numbers)
-        if word == "bit":
-            return Kind(("1", "0"), (lambda size: str(below(2 ** min(numbers[0], 60))),), numeric=True)
-        if word == "binary":  # a shorter one would be filled up, and not be found as it was given
-            return Kind(("x",), (lambda size: spelt(size, "0123456789abcdef"),), numbers[0])
-        if word in _BYTES:
-            return NUMBER._replace(size=_BYTES[word])
+            return re.findall("'(?:[^']|'')*'", text)
         if word in _SHAPES:
-            return Kind((_SHAPES[word],), ())
-        return _KINDS.get(word) or Kind(size=numbers[0] if numbers else 0)
+            return [f"ST_GeomFromText('{_SHAPES[word]}')"]
+        if word in ("decimal", "float", "double") and numbers:
+            digits, scale = numbers
+            return [f"{Decimal(below(10 ** min(digits, 15))).scaleb(-scale):f}"]
+        if word in _BYTES:
+            return [number(min(size or 4, _BYTES[word]))]
+        if word == "bit":
+            return [str(below(2 ** min(numbers[0], 60)))]
+        if word == "binary":  # a shorter one would be filled up, and not be found as it was given
+            return [f"RPAD('{token(size)}', {numbers[0]}, 'x')"]
+        return [literal(_RANDOM.get(word, lambda: token(size))())]
 
-    def literal(self, table: Table, column: Column, text: str) -> str:
-        spatial = _parts(column.type.text)[0] in _SHAPES
-        return f"ST_GeomFromText({literal(text)})" if spatial else super().literal(table, column, text)
-
-    def conditions(self, table: Table) -> list[str]:
-        own = [str(sql) for name, sql in self._checks if str(name).lower() == table.name.lower()]
-        return [re.sub(r"(?<!\\)\\'", "''", sql) for sql in [*super().conditions(table), *own]]
-
-    def key(self, column: Column) -> str | None:
-        """A negative one: a positive one would move AUTO_INCREMENT for good."""
-        key = super().key(column)
-        return None if key is None or "unsigned" in column.type.text.lower() else f"-{key}"
-
-    def copies(self, table: Table, names: Collection[str]) -> Values:
-        """By variables of the session: an INSERT that reads a row locks it, and waits for who has it locked."""
-        found = super().copies(table, names)
-        variables = {name: f"@{token()}" for name in found}
-        if found:
-            row = next(iter(found.values())).partition(" FROM ")[2].removesuffix(")")
-            columns = ", ".join(self.quoted(table, name) for name in found)
-            self.execute(f"SELECT {columns} INTO {', '.join(variables.values())} FROM {row}")
-            self._variables += variables.values()
-        return variables
+    def copied(self, columns: Iterable[str], row: str) -> list[str]:
+        """As literals: an INSERT that reads a row locks it, and waits for who has it locked."""
+        binary = [f"coalesce(concat('x''', hex(cast({column} AS BINARY)), ''''), 'NULL')" for column in columns]
+        return [str(value) for values in self.query(f"SELECT {', '.join(binary)} {row}") for value in values]
 
     def refuses(self, error: Exception) -> bool:
-        return _code(error) not in _NEWS
-
-    def denied(self, error: Exception) -> bool:
-        return _code(error) in _DENIED
-
-
-def _parts(text: str) -> tuple[str, list[int], str]:
-    """Return a type's word, its numbers, and what is in its parentheses."""
-    word, _, rest = text.lower().partition("(")
-    return word.split()[0], [int(each) for each in re.findall(r"\d+", rest)], text[len(word) :]
-
-
-def _decimals(digits: int, scale: int) -> Kind:
-    def random(size: int) -> str:
-        text = str(below(10 ** min(digits, 15))).rjust(scale + 1, "0")
-        return f"{text[: len(text) - scale]}.{text[len(text) - scale :]}"
-
-    return Kind(("1", "2", "0", "0.5") if digits > scale else ("0.5", "0"), (random,), numeric=True)
+        return code(error) not in _NEWS

@@ -1,4 +1,4 @@
-"""SQLite: values for rows on trial. A type is but a word there, and its affinity says what is stored."""
+"""SQLite: rows on trial. A type is but a word there, and its affinity says what is stored."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import peewee
 
-from migrations.engines.kinds import MOMENT, NUMBER, Kind
 from migrations.engines.samples import Samples as Base
+from migrations.engines.samples import moment, number, token
 from migrations.engines.sqlite.catalogue import affinity
-from migrations.engines.sqlite.text import clauses_of, is_constraint, kind_of, split, text_of
 from migrations.schema import Column, Table
 
 if TYPE_CHECKING:
@@ -26,27 +25,17 @@ WHERE m.type = 'table' AND f.seq = 0 AND f."table" = ? COLLATE NOCASE
 
 
 class Samples(Base):
-    """Values for the rows of an SQLite file."""
+    """The rows that a smoke test makes in an SQLite file."""
 
     engine: SQLite
 
-    def kind(self, table: Table, column: Column) -> Kind:
+    def options(self, table: Table, column: Column, size: int) -> list[str]:
         text = column.type.text.upper()
         if "DATE" in text or "TIME" in text:
-            return MOMENT
-        return Kind() if affinity(text) in ("text", "none") else NUMBER
-
-    def literal(self, table: Table, column: Column, text: str) -> str:
-        if column.type.text.upper() == "BLOB":  # a text would be refused by a STRICT table
-            return f"x'{text.encode().hex()}'"
-        return super().literal(table, column, text)
-
-    def conditions(self, table: Table) -> list[str]:
-        items, _ = split(self.engine.text_of(table), table.name)
-        clauses = [each for item in items
-                   for each in ([(kind_of(item), item)] if is_constraint(item) else clauses_of(item)[1])]  # fmt: skip
-        checks = [part for kind, part in clauses if kind == "CHECK"]
-        return [text_of(part[part.index("(") + 1 : -part[::-1].index(")") - 1]) for part in checks]
+            return [f"'{moment()}'"]
+        if affinity(text) == "none":  # a STRICT table's BLOB would refuse a text
+            return [f"x'{token().encode().hex()}'"]
+        return [f"'{token()}'" if affinity(text) == "text" else number()]
 
     def refuses(self, error: Exception) -> bool:
         return isinstance(error, peewee.IntegrityError) or not any(word in str(error) for word in _NEWS)
