@@ -8,14 +8,13 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
 
 from migrations.engines.base import Engine
 from migrations.engines.samples import Samples as Base
 from migrations.engines.samples import Values, address, below, moment, number, spelt, token
 from migrations.schema import Column, Table, literal
 
-# A domain is what it is made of, too, and has CHECKs of its own.
+# A column's type, the CHECKs of its domain, which is what it is made of, too, and texts that may fit.
 _TYPES = """
 WITH RECURSIVE t (name, text, oid) AS (
     SELECT attname, format_type(atttypid, atttypmod), atttypid FROM pg_attribute
@@ -38,34 +37,26 @@ WHERE k.contype = 'f' AND k.confrelid = to_regclass(quote_ident(%s)) AND pg_rela
                   AND x.indkey[0] = ANY (k.conkey))"""
 # In a short table, too; the price of what has no index would wake the compiler of expressions.
 _BY_INDEX = "SELECT set_config(name, 'off', true) FROM pg_settings WHERE name IN ('enable_seqscan', 'jit')"
-# Which of some expressions are no error, without a line in the server's log for each that is.
-_USABLE = """
+# Which of some values a type and conditions take, without a line in the server's log for each that is an error.
+_FIT = """
 DO $smoke_test$
-DECLARE expression text; usable text[] := '{{}}';
+DECLARE given text[] := ARRAY[{}]; fit int[] := '{{}}'; fits boolean;
 BEGIN
-    FOREACH expression IN ARRAY ARRAY[{}]::text[] LOOP
+    FOR at IN 1 .. cardinality(given) LOOP
         BEGIN
-            EXECUTE 'SELECT ' || expression || ' IS NULL';
-            usable := usable || expression;
+            EXECUTE 'SELECT EXISTS (SELECT FROM (SELECT ' || given[at] || {} || ')' INTO fits;
+            IF fits THEN fit := fit || (at - 1); END IF;
         EXCEPTION WHEN OTHERS THEN NULL;  -- none of which is a cancellation
         END;
     END LOOP;
-    PERFORM set_config('smoke_test.usable', usable::text, true);
+    PERFORM set_config('smoke_test.fit', fit::text, true);
 END $smoke_test$"""
-# Texts of which, with random ones, one or more fit any type of the server's own; the server says which.
+# Texts of which, with the random ones, some fit any type of the server's own; the server says which.
 _FIXED = (
     "1", "0", "0.5", "{}", "1:1:", "$", "<x/>", "(0,0)", "{1,1,1}", "[(0,0),(1,1)]", "(1,1),(0,0)", "((0,0))",
     "<(0,0),1>",
 )  # fmt: skip
 _COMBINATIONS = 50_000  # that the server looks through
-
-
-class _Type(NamedTuple):
-    """What the catalogue says of a column's type."""
-
-    text: str
-    checks: list[str]  # of its domain
-    others: list[str]  # texts that may fit
 
 
 class Samples(Base):
@@ -75,8 +66,8 @@ class Samples(Base):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self._types: dict[str, dict[str, _Type]] = {}
-        self._fit: dict[tuple[object, ...], list[int]] = {}  # which options a kind of column takes
+        self._types: dict[str, dict[str, tuple[str, list[str], list[str]]]] = {}
+        self._fit: dict[tuple[object, ...], list[int]] = {}  # which values a kind of column takes
 
     @contextmanager
     def trial(self) -> Iterator[bool]:
@@ -84,54 +75,50 @@ class Samples(Base):
             self.query(_BY_INDEX)
             yield enforced
 
-    def _type(self, table: Table, column: Column) -> _Type:
+    def options(self, table: Table, column: Column, size: int) -> list[str]:
+        name, quoted = column.name.lower(), self.engine.quote(column.name)
         if table.name not in self._types:
             rows = self.engine.query(_TYPES, (table.name,))
-            self._types[table.name] = {name.lower(): _Type(*told) for name, *told in rows}
-        return self._types[table.name][column.name.lower()]
-
-    def options(self, table: Table, column: Column, size: int) -> list[str]:
-        type_ = self._type(table, column)
-        conditions = [
-            *type_.checks,
-            *(sql for names, of in _bound(table) if column.name.lower() in names for sql in of),
-        ]
-        random = _random(size)
-        texts = [f"CAST({literal(text)} AS {type_.text})" for text in (*random, *_FIXED, *type_.others)]
-        every = [*_suggested(conditions, type_.text), *texts, *[f"CAST(NULL AS {type_.text})"] * column.null]
-        kind = (type_.text, size, column.null, *conditions)
+            self._types[table.name] = {each.lower(): (text, checks, texts) for each, text, checks, texts in rows}
+        type_, checks, texts = self._types[table.name][name]
+        rules = _rules(table) if name in self.bound(table) else []
+        own = [sql for names, sql in rules if names == {name}]
+        suggested = _suggested([*checks, *(sql for _, sql in rules)], type_)
+        random = [literal(text) for text in _random(size)]
+        every = [*suggested, *random, *map(literal, (*_FIXED, *texts)), *["NULL"] * column.null]
+        values = [f"CAST({value} AS {type_})" for value in every]
+        kind = (type_, size, column.null, *checks, *own, *(sql for _, sql in rules))
         if kind not in self._fit:
-            usable = self._usable(every)
-            fit = [place for place, value in enumerate(every) if value in usable]
-            enough = [place for place in fit if place < len(random)] if not conditions else []
-            self._fit[kind] = enough or fit
-        return [every[place] for place in self._fit[kind]]
-
-    def _usable(self, values: Iterable[str]) -> set[str]:
-        """Return the values that their types take."""
-        self.execute(_USABLE.format(", ".join(map(literal, values))))
-        rows = self.query("SELECT unnest(current_setting('smoke_test.usable')::text[])")
-        return {str(value) for (value,) in rows}
+            where = " AND ".join([f") AS t ({quoted}) WHERE num_nulls({quoted}) < 2", *own])
+            self.execute(_FIT.format(", ".join(map(literal, values)), literal(where)))
+            fit = [int(str(at)) for (at,) in self.query("SELECT unnest(current_setting('smoke_test.fit')::int[])")]
+            self._fit[kind] = [at for at in fit if not suggested and at < len(random)] or fit
+        return [values[at] for at in self._fit[kind]]
 
     def bound(self, table: Table) -> set[str]:
-        return {name for names, _ in _bound(table) for name in names}
+        return {name for names, _ in _rules(table) for name in names}
 
     def picked(self, table: Table, given: Values, choices: Mapping[str, list[str]], attempt: int) -> Values:
-        """Of what CHECKs bind together, the server picks a combination that they take."""
+        """Where CHECKs speak of several columns, the server picks a combination that they take."""
         row = super().picked(table, given, choices, attempt)
-        for names, conditions in _bound(table):
-            options = {name: [given[name]] if name in given else choices.get(name) or ["NULL"] for name in names}
-            most = int(_COMBINATIONS ** (1 / len(options)))
-            sources: list[str] = []
-            for name, values in options.items():
-                alias = f"smoke_test_{len(sources)}"
-                rows = ", ".join(f"({place}, {value})" for place, value in enumerate(values[:most]))
-                sources.append(f"(VALUES {rows}) AS {alias} (smoke_test_place, {self.quoted(table, name)})")
-            places = ", ".join(f"smoke_test_{number}.smoke_test_place" for number in range(len(sources)))
-            sql = f"SELECT {places} FROM {' CROSS JOIN '.join(sources)} WHERE {' AND '.join(conditions)}"
-            found, _ = self.tried(partial(self.query, f"{sql}{' ORDER BY random()' if attempt else ''} LIMIT 1"))
-            for picked in found or []:
-                row |= {name: options[name][int(str(place))] for name, place in zip(options, picked)}
+        rules = [(names, sql) for names, sql in _rules(table) if len(names) > 1]
+        null = f"(SELECT {{}} FROM {self.engine.quote(table.name)} WHERE false)"
+        options = {
+            name: [given[name]] if name in given else choices.get(name) or [null.format(self.quoted(table, name))]
+            for names, _ in rules for name in names
+        }  # fmt: skip
+        if not options:
+            return row
+        sources, most = [], int(_COMBINATIONS ** (1 / len(options)))
+        for number_, (name, values) in enumerate(options.items()):
+            rows = ", ".join(f"({place}, {value})" for place, value in enumerate(values[:most]))
+            sources.append(f"(VALUES {rows}) AS t{number_} (smoke_test_place, {self.quoted(table, name)})")
+        places = ", ".join(f"t{number_}.smoke_test_place" for number_ in range(len(sources)))
+        holds = " AND ".join(sql for _, sql in rules) + " ORDER BY random()" * bool(attempt)
+        sql = f"SELECT {places} FROM {' CROSS JOIN '.join(sources)} WHERE {holds} LIMIT 1"
+        found, _ = self.tried(partial(self.query, sql))
+        for picked in found or []:
+            row |= {name: options[name][int(str(place))] for name, place in zip(options, picked)}
         return row
 
     def hidden(self) -> list[str]:
@@ -150,9 +137,19 @@ def _random(size: int) -> list[str]:
     ]  # fmt: skip
 
 
+def _rules(table: Table) -> list[tuple[set[str], str]]:
+    """Return the columns that a CHECK names, and its condition; not of computed ones, which only the table knows."""
+    rules = []
+    for check in table.checks:
+        words = {*re.findall(r"\w+", check.sql.lower()), *re.findall('"([^"]+)"', check.sql.lower())}
+        names = words & table.columns.keys()
+        if not any(table.columns[name].generated for name in names):
+            rules.append((names, f"({check.sql}) IS NOT FALSE"))
+    return rules
+
+
 def _suggested(conditions: Iterable[str], type_: str) -> list[str]:
-    """Return values that conditions suggest: those that they name, what is next to them, and strings of the
-    lengths and patterns named. Not all are of the type."""
+    """Return what conditions name, what is next to it, and strings of the lengths and patterns named."""
     text = " ".join(conditions)
     words = re.findall("'(?:[^']|'')*'", text)
     numbers = re.findall(r"(?<![\w.])\d+(?:\.\d+)?", text)
@@ -161,20 +158,4 @@ def _suggested(conditions: Iterable[str], type_: str) -> list[str]:
     patterns = [each.replace("_", "a").replace("%", token(8)) for each in words if "%" in each]
     lengths = [int(each) + more for each in numbers for more in (0, 1) if each.isdigit() and int(each) < 256]
     alphabets = string.digits, string.ascii_uppercase, string.ascii_lowercase
-    texts = [literal(spelt(length, alphabet)) for length in lengths for alphabet in alphabets]
-    return [f"CAST({each} AS {type_})" for each in (*named, *near, *patterns, *texts)]
-
-
-def _bound(table: Table) -> list[tuple[set[str], list[str]]]:
-    """Return the columns that CHECKs bind together, and the conditions; of those that are computed, only the
-    table knows what they would be."""
-    bound: list[tuple[set[str], list[str]]] = []
-    for check in table.checks:
-        words = {*re.findall(r"\w+", check.sql.lower()), *re.findall('"([^"]+)"', check.sql.lower())}
-        names, conditions = words & table.columns.keys(), [f"({check.sql})"]
-        if names and not any(table.columns[name].generated for name in names):
-            for near in [each for each in bound if each[0] & names]:
-                bound.remove(near)
-                names, conditions = names | near[0], conditions + near[1]
-            bound.append((names, conditions))
-    return bound
+    return [*named, *near, *patterns, *(literal(spelt(size, each)) for size in lengths for each in alphabets)]
