@@ -23,7 +23,6 @@ from migrations.schema import ForeignKey, Table
 
 STEPS = ("insert", "select", "unique", "foreign_keys", "cascade", "cleanup")
 _FOLLOWING = {"CASCADE", "SET NULL"}
-_Check = Callable[[], "bool | None"]
 
 
 def smoke_test(engine: Engine) -> Steps:
@@ -48,7 +47,7 @@ def _all(outcomes: Collection[bool | None]) -> bool | None:
 
 
 class _Trial:
-    """What is tried with one table, by two rows that it takes, and by keys of parents that are not there."""
+    """What is tried with one table, by two rows that it takes, and by keys of parents that are nowhere."""
 
     def __init__(self, rows: Samples, declared: Table) -> None:
         self.rows, self.declared, self.table = rows, declared, rows.tables[declared.name]
@@ -60,15 +59,14 @@ class _Trial:
         """Yield what there is to try, and what came of it: None if it rests on what did not hold."""
         goes_on: bool | None = True
         for step, check in self._checks():
-            of_keys = step in ("foreign_keys", "cascade")
-            held = check() if goes_on and (enforced or not of_keys) else None
+            held = check() if goes_on and (enforced or step not in ("foreign_keys", "cascade")) else None
             yield step, held
             if step in ("insert", "select"):
                 goes_on = held
         if self.declared.foreign_keys and not enforced:
             logger.warning("  foreign keys are off or deferred in the caller's transaction: not tried")
 
-    def _checks(self) -> Iterator[tuple[str, _Check]]:
+    def _checks(self) -> Iterator[tuple[str, Callable[[], bool | None]]]:
         yield "insert", self._inserted
         yield "select", self._selected
         counts = {name for name, column in self.declared.columns.items() if column.automatic}
@@ -78,41 +76,32 @@ class _Trial:
         for key in self.declared.foreign_keys:
             yield "foreign_keys", partial(self._refused, self.nowhere, key.columns)
             if self._is_cheap(key):
-                yield "cascade" if key.on_delete in _FOLLOWING else "foreign_keys", partial(self._deleted, key)
+                yield "cascade" if key.on_delete in _FOLLOWING else "foreign_keys", partial(self._obeyed, key)
                 if key.on_update in _FOLLOWING and key.table != self.declared.name:
-                    yield "cascade", partial(self._renamed, key)
+                    yield "cascade", partial(self._obeyed, key, self.nowhere)
 
     def _inserted(self) -> bool | None:
-        keys = self.declared.foreign_keys
+        keys, parents = self.declared.foreign_keys, None
         try:
             parents = self.rows.parents(self.table, keys)
+            self.first |= self.rows.make(self.table, parents)
             nowhere, _ = self.rows.tried(partial(self.rows.parents, self.table, keys))
             others = self.rows.parents(self.table, keys)
+            second, _ = self.rows.tried(partial(self.rows.make, self.table, others))
+            self.nowhere |= nowhere or {}
+            self.second |= second or {}
         except Unmade as error:
             logger.warning("  the smoke test cannot make a row of %s", error)
-            return None
-        try:
-            self.first |= self.rows.make(self.table, parents)
-        except Unmade as error:
-            logger.error("  insert: %s", error)
-            return False
-        try:
-            second, _ = self.rows.tried(partial(self.rows.make, self.table, others))
-        except Unmade as error:
-            logger.warning("  the smoke test cannot make a second row of %s", error)
-        else:
-            self.second |= second or {}
-            self.nowhere |= nowhere or {}
-        return True
+        return True if self.first else None if parents is None else False
 
     def _selected(self) -> bool | None:
-        where = self.rows.where(self.table, self.first)
-        return self.rows.count(self.table, where) == 1 if where else None
+        key = self.rows.key(self.table, self.first)
+        return self.rows.count(self.table, key) == 1 if key else None
 
     def _refused(self, given: Values, columns: Collection[str]) -> bool | None:
         """Whether the second row is refused with others' values in a key; None where it will be later."""
         row = self.second | {name: given[name] for name in columns if self.second}
-        if row == self.second:  # or a type has none to spare
+        if row == self.second:  # there is none, or a type has none to spare
             return None
 
         def insert() -> bool:
@@ -137,44 +126,30 @@ class _Trial:
             logger.info("  %s ON DELETE %s: not tried, it would read all of %s", columns, key.on_delete, read)
         return not long
 
-    def _deleted(self, key: ForeignKey) -> bool | None:
-        """Whether the first row keeps its parent from being deleted, or goes as the key says."""
-        after = None if key.on_delete == "CASCADE" else dict.fromkeys(key.columns, "NULL")
-        parent = self.rows.engine.quote(self.rows.tables[key.table].name)
-        follows, error = self._changed(key, self.first, f"DELETE FROM {parent}", after)
+    def _obeyed(self, key: ForeignKey, new: Values | None = None) -> bool | None:
+        """Whether the first row does as a key says where its parent is deleted, or has a new one."""
+        parent, targets = self.rows.tables[key.table], dict(zip(key.columns, key.target))
+        action, change = key.on_delete, f"DELETE FROM {self.rows.engine.quote(parent.name)}"
+        after: Values = {}
+        if new is not None:
+            if not new:
+                return None
+            after = {name: new[name] for name in targets}
+            pairs = ", ".join(f"{self.rows.quoted(parent, target)} = {new[name]}" for name, target in targets.items())
+            action, change = key.on_update, f"UPDATE {self.rows.engine.quote(parent.name)} SET {pairs}"
+        if action == "SET NULL":
+            after = dict.fromkeys(targets, "NULL")
+        which = self.rows.where(parent, {target: self.first[name] for name, target in targets.items()})
+
+        def follows() -> bool:
+            self.rows.execute(f"{change} WHERE {which}")
+            there = self.rows.count(self.table, self.rows.key(self.table, self.first | after) | after)
+            return there == bool(after)
+
+        followed, error = self.rows.tried(follows)
         by_key = self._by_key(error) if error else False
-        if key.on_delete not in _FOLLOWING or by_key is None:
+        if action not in _FOLLOWING or by_key is None:
             return by_key
         if error:
             logger.error("  cascade: %s", one_line(error))
-        return bool(follows)
-
-    def _renamed(self, key: ForeignKey) -> bool | None:
-        """Whether the first row follows its parent's new key; None where the second's, without a child, takes none."""
-        if not self.nowhere:
-            return None
-        parent = self.rows.tables[key.table]
-        targets = [self.rows.quoted(parent, target) for target in key.target]
-        new = ", ".join(f"{target} = {self.nowhere[name]}" for target, name in zip(targets, key.columns))
-        rename = f"UPDATE {self.rows.engine.quote(parent.name)} SET {new}"
-        after = {name: self.nowhere[name] if key.on_update == "CASCADE" else "NULL" for name in key.columns}
-        _, refused = self._changed(key, self.second, rename, after)
-        follows, error = self._changed(key, self.first, rename, after)
-        return None if refused or error and not self._by_key(error) else bool(follows)
-
-    def _changed(
-        self, key: ForeignKey, row: Values, sql: str, after: Values | None
-    ) -> tuple[bool | None, peewee.DatabaseError | None]:
-        """Change a row's parent, and undo it; return whether the first row became what it should, and what refused it.
-
-        :param after: what its key is then, None if it is gone.
-        """
-        parent = self.rows.tables[key.table]
-        which = self.rows.same(parent, {target: row[name] for name, target in zip(key.columns, key.target)})
-        expected = self.rows.where(self.table, self.first | (after or {}), after)
-
-        def change() -> bool:
-            self.rows.execute(f"{sql} WHERE {which}")
-            return self.rows.count(self.table, str(expected)) == (after is not None)
-
-        return self.rows.tried(change)
+        return bool(followed)

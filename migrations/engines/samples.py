@@ -98,10 +98,6 @@ class Samples:
         """Return one value for each column that has any, another one at another attempt."""
         return {name: options[attempt % len(options)] for name, options in choices.items() if options}
 
-    def bound(self, table: Table) -> set[str]:
-        """Return the columns that need a value by a CHECK."""
-        return set()
-
     def copied(self, columns: Iterable[str], row: str) -> list[str]:
         """Return a row's values; none where there is no row."""
         there = self.query(f"SELECT 1 {row}")
@@ -194,64 +190,56 @@ class Samples:
         return found
 
     def _copies(self, table: Table, names: Collection[str]) -> Values:
-        """Return some of the values of one of a table's rows; none where it has no row."""
-        keys = (key for key in table.unique_keys() if key and {*key} <= table.columns.keys())
-        order = ", ".join(self.quoted(table, name) for name in next(keys, ()))  # without, the table might be read
-        row = f"FROM {self.engine.quote(table.name)}{f' ORDER BY {order}' if order else ''} LIMIT 1"
+        """Return some values of one of a table's rows; none where it has no row."""
+        key = self.key(table, dict.fromkeys(table.columns, ""))
+        order = " ORDER BY " + ", ".join(self.quoted(table, name) for name in key) if key else ""
+        row = f"FROM {self.engine.quote(table.name)}{order} LIMIT 1"  # without an order, the table might be read
         return dict(zip(names, self.copied([self.quoted(table, name) for name in names], row))) if names else {}
 
     def _made_up(self, table: Table, given: Values, attempt: int) -> Values:
         """Return values for the columns that need one or are in a key: at the first attempt, those that others
         may have, too, of a row that is there."""
         unique = _unique(table)
-        filled = (unique | self.bound(table)) - {name for key in table.foreign_keys for name in key.columns}
+        filled = unique - {name for key in table.foreign_keys for name in key.columns}
         wanted = [
             name for name, column in table.columns.items() if name not in given and not column.generated
             and (column.automatic or name in filled or not column.optional)
         ]  # fmt: skip
         copies = {} if attempt else self._copies(table, [name for name in wanted if name not in unique])
-        choices = {
-            name: [copies[name]]
-            if name in copies
-            else self.options(table, table.columns[name], self._room(table, name))
-            for name in wanted
-        }
+        choices = {name: [copies[name]] if name in copies else self._options(table, name) for name in wanted}
         row = self.picked(table, given, choices, attempt)
         for key in table.foreign_keys:
             if key.table == table.name.lower():  # a row that needs a parent in its own table is its own
                 row |= {name: row[target] for name, target in zip(key.columns, key.target) if name in row}
         return row
 
-    def _room(self, table: Table, name: str) -> int:
-        """Return the size of a column and of all that refer to it, 0 without a limit."""
-        referring = [
+    def _options(self, table: Table, name: str) -> list[str]:
+        """Return values that a column takes, and those that refer to it."""
+        columns = [table.columns[name]] + [
             other.columns[column] for other in self.tables.values() for key in other.foreign_keys
             for column, target in zip(key.columns, key.target) if (key.table, target) == (table.name.lower(), name)
         ]  # fmt: skip
-        return min(filter(None, (column.type.size for column in (table.columns[name], *referring))), default=0)
+        return self.options(table, columns[0], min(filter(None, (each.type.size for each in columns)), default=0))
 
     def insert(self, table: Table, row: Values) -> None:
         names = ", ".join(self.quoted(table, name) for name in row)
         values = f"{self.override} SELECT {', '.join(row.values())}"
         self.execute(f"INSERT INTO {self.engine.quote(table.name)} ({names}){values}")
-        if where := self.where(table, row):
-            self._made.append(f"SELECT 1 FROM {self.engine.quote(table.name)} WHERE {where}")
+        if key := self.key(table, row):
+            self._made.append(f"SELECT 1 FROM {self.engine.quote(table.name)} WHERE {self.where(table, key)}")
 
-    def where(self, table: Table, row: Values, also: Values | None = None) -> str | None:
-        """Return a condition that finds a row by an index; None where it has no key of its own.
-
-        :param also: further values that it has.
-        """
+    def key(self, table: Table, row: Values) -> Values:
+        """Return what of a row finds it by an index."""
         keys = (key for key in table.unique_keys() if key and row.keys() >= {*key})
-        return next((self.same(table, {name: row[name] for name in key} | (also or {})) for key in keys), None)
+        return {name: row[name] for name in next(keys, ())}
 
-    def same(self, table: Table, values: Values) -> str:
+    def where(self, table: Table, values: Values) -> str:
         """Return a condition that holds where columns have some values, which may be NULL."""
         pairs = {self.quoted(table, name): value for name, value in values.items()}
         return " AND ".join(f"{name} {'IS' if value == 'NULL' else '='} {value}" for name, value in pairs.items())
 
-    def count(self, table: Table, condition: str) -> int:
-        return len(self.query(f"SELECT 1 FROM {self.engine.quote(table.name)} WHERE {condition}"))
+    def count(self, table: Table, values: Values) -> int:
+        return len(self.query(f"SELECT 1 FROM {self.engine.quote(table.name)} WHERE {self.where(table, values)}"))
 
     def traces(self) -> bool:
         """Whether any row that was made is there, by what is indexed."""

@@ -12,7 +12,6 @@ from migrations.engines.samples import Samples as Base
 from migrations.engines.samples import address, below, moment, number, token
 from migrations.schema import Column, Table, literal
 
-_BYTES = {"tinyint": 1, "smallint": 2, "mediumint": 3, "int": 4, "bigint": 4, "float": 4, "double": 4}
 _RANDOM: dict[str, Callable[[], str]] = {
     "date": lambda: moment()[:10],
     "time": lambda: moment()[11:],
@@ -27,7 +26,7 @@ _SHAPES = {
     "geometry": "POINT(0 0)", "point": "POINT(0 0)", "linestring": "LINESTRING(0 0,1 1)",
     "polygon": "POLYGON((0 0,0 1,1 1,0 0))", "multipoint": "MULTIPOINT(0 0)",
     "multilinestring": "MULTILINESTRING((0 0,1 1))", "multipolygon": "MULTIPOLYGON(((0 0,0 1,1 1,0 0)))",
-    "geometrycollection": "GEOMETRYCOLLECTION(POINT(0 0))", "geomcollection": "GEOMETRYCOLLECTION(POINT(0 0))",
+    "geometrycollection": "GEOMETRYCOLLECTION(POINT(0 0))",
 }  # fmt: skip
 # The transaction is gone, the connection, or the time that the server allows a statement.
 _NEWS = {0, 1205, 1213, 1305, 1317, 1969, 2003, 2006, 2013, 3024}
@@ -45,11 +44,11 @@ class Samples(Base):
             return re.findall("'(?:[^']|'')*'", text)
         if word in _SHAPES:
             return [f"ST_GeomFromText('{_SHAPES[word]}')"]
-        if word in ("decimal", "float", "double") and numbers:
+        if column.type.scale is not None:
             digits, scale = numbers
             return [f"{Decimal(below(10 ** min(digits, 15))).scaleb(-scale):f}"]
-        if word in _BYTES:
-            return [number(min(size or 4, _BYTES[word]))]
+        if column.type.family in ("integer", "float"):
+            return [number(size)]
         if word == "bit":
             return [str(below(2 ** min(numbers[0], 60)))]
         if word == "binary":  # a shorter one would be filled up, and not be found as it was given

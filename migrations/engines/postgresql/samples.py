@@ -54,7 +54,7 @@ END $smoke_test$"""
 # Texts of which, with the random ones, some fit any type of the server's own; the server says which.
 _FIXED = (
     "1", "0", "0.5", "{}", "1:1:", "$", "<x/>", "(0,0)", "{1,1,1}", "[(0,0),(1,1)]", "(1,1),(0,0)", "((0,0))",
-    "<(0,0),1>",
+    "<(0,0),1>", "2000-01-03 08:00:00", "2000-01-09 17:00:00",
 )  # fmt: skip
 _COMBINATIONS = 50_000  # that the server looks through
 
@@ -81,13 +81,13 @@ class Samples(Base):
             rows = self.engine.query(_TYPES, (table.name,))
             self._types[table.name] = {each.lower(): (text, checks, texts) for each, text, checks, texts in rows}
         type_, checks, texts = self._types[table.name][name]
-        rules = _rules(table) if name in self.bound(table) else []
+        rules = _rules(table)
         own = [sql for names, sql in rules if names == {name}]
-        suggested = _suggested([*checks, *(sql for _, sql in rules)], type_)
+        conditions = [*checks, *(sql for _, sql in rules if any(name in names for names, _ in rules))]
+        suggested = _suggested(conditions, type_)
         random = [literal(text) for text in _random(size)]
-        every = [*suggested, *random, *map(literal, (*_FIXED, *texts)), *["NULL"] * column.null]
-        values = [f"CAST({value} AS {type_})" for value in every]
-        kind = (type_, size, column.null, *checks, *own, *(sql for _, sql in rules))
+        values = [f"CAST({value} AS {type_})" for value in (*suggested, *random, *map(literal, (*_FIXED, *texts)))]
+        kind = (type_, size, *own, *conditions)
         if kind not in self._fit:
             where = " AND ".join([f") AS t ({quoted}) WHERE num_nulls({quoted}) < 2", *own])
             self.execute(_FIT.format(", ".join(map(literal, values)), literal(where)))
@@ -95,18 +95,17 @@ class Samples(Base):
             self._fit[kind] = [at for at in fit if not suggested and at < len(random)] or fit
         return [values[at] for at in self._fit[kind]]
 
-    def bound(self, table: Table) -> set[str]:
-        return {name for names, _ in _rules(table) for name in names}
-
     def picked(self, table: Table, given: Values, choices: Mapping[str, list[str]], attempt: int) -> Values:
-        """Where CHECKs speak of several columns, the server picks a combination that they take."""
+        """Of what a CHECK binds together, or demands of a column that needs no value else, the server picks what holds."""
         row = super().picked(table, given, choices, attempt)
-        rules = [(names, sql) for names, sql in _rules(table) if len(names) > 1]
-        null = f"(SELECT {{}} FROM {self.engine.quote(table.name)} WHERE false)"
+        rules = [(names, sql) for names, sql in _rules(table) if len(names) > 1 or not names <= (given | row).keys()]
         options = {
-            name: [given[name]] if name in given else choices.get(name) or [null.format(self.quoted(table, name))]
-            for names, _ in rules for name in names
-        }  # fmt: skip
+            name: [given[name]] if name in given else choices.get(name, []) for names, _ in rules for name in names
+        }
+        for name, values in options.items():
+            if not values:
+                null = f"(SELECT {self.quoted(table, name)} FROM {self.engine.quote(table.name)} WHERE false)"
+                values += [null] * table.columns[name].null + self._options(table, name)
         if not options:
             return row
         sources, most = [], int(_COMBINATIONS ** (1 / len(options)))
