@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import re
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -87,16 +87,17 @@ class Samples:
 
     # -- what an engine says
 
-    def options(self, table: Table, column: Column, size: int) -> list[str]:
+    def options(self, table: Table, column: Column, size: int, row: Values) -> list[str]:
         """Return values that a column takes, random ones if its type has any to spare.
 
         :param size: in characters or bytes, 0 without a limit.
+        :param row: what the row has in other columns.
         """
         raise NotImplementedError
 
-    def picked(self, table: Table, given: Values, choices: Mapping[str, list[str]], attempt: int) -> Values:
-        """Return one value for each column that has any, another one at another attempt."""
-        return {name: options[attempt % len(options)] for name, options in choices.items() if options}
+    def bound(self, table: Table) -> set[str]:
+        """Return the columns that a CHECK may demand more of than it does of their defaults."""
+        return set()
 
     def copied(self, columns: Iterable[str], row: str) -> list[str]:
         """Return a row's values; none where there is no row."""
@@ -169,7 +170,7 @@ class Samples:
                 given = given | (copies or self.parents(table, [key], within))
         refusals = []
         for attempt in range(_ATTEMPTS):
-            row = given | self._made_up(table, given, attempt)
+            row = self._row(table, given, attempt)
             _, error = self.tried(partial(self.insert, table, row), keep=True)
             if not error:
                 return row
@@ -196,30 +197,32 @@ class Samples:
         row = f"FROM {self.engine.quote(table.name)}{order} LIMIT 1"  # without an order, the table might be read
         return dict(zip(names, self.copied([self.quoted(table, name) for name in names], row))) if names else {}
 
-    def _made_up(self, table: Table, given: Values, attempt: int) -> Values:
-        """Return values for the columns that need one or are in a key: at the first attempt, those that others
-        may have, too, of a row that is there."""
+    def _row(self, table: Table, given: Values, attempt: int) -> Values:
+        """Return a row with values for the columns that need one or are in a key: at the first attempt, those that
+        others may have, too, of a row that is there."""
         unique = _unique(table)
-        filled = unique - {name for key in table.foreign_keys for name in key.columns}
+        filled = (unique | self.bound(table)) - {name for key in table.foreign_keys for name in key.columns}
         wanted = [
             name for name, column in table.columns.items() if name not in given and not column.generated
             and (column.automatic or name in filled or not column.optional)
         ]  # fmt: skip
         copies = {} if attempt else self._copies(table, [name for name in wanted if name not in unique])
-        choices = {name: [copies[name]] if name in copies else self._options(table, name) for name in wanted}
-        row = self.picked(table, given, choices, attempt)
+        row = given | copies
+        for name in wanted:
+            if name not in row and (options := self._options(table, name, row)):
+                row[name] = options[attempt % len(options)]
         for key in table.foreign_keys:
             if key.table == table.name.lower():  # a row that needs a parent in its own table is its own
-                row |= {name: row[target] for name, target in zip(key.columns, key.target) if name in row}
+                row |= {name: row[target] for name, target in zip(key.columns, key.target) if name in wanted}
         return row
 
-    def _options(self, table: Table, name: str) -> list[str]:
+    def _options(self, table: Table, name: str, row: Values) -> list[str]:
         """Return values that a column takes, and those that refer to it."""
         columns = [table.columns[name]] + [
             other.columns[column] for other in self.tables.values() for key in other.foreign_keys
             for column, target in zip(key.columns, key.target) if (key.table, target) == (table.name.lower(), name)
         ]  # fmt: skip
-        return self.options(table, columns[0], min(filter(None, (each.type.size for each in columns)), default=0))
+        return self.options(table, columns[0], min(filter(None, (each.type.size for each in columns)), default=0), row)
 
     def insert(self, table: Table, row: Values) -> None:
         names = ", ".join(self.quoted(table, name) for name in row)

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from migrations.engines.mysql.session import code
 from migrations.engines.samples import Samples as Base
-from migrations.engines.samples import address, below, moment, number, token
+from migrations.engines.samples import Values, address, below, moment, number, token
 from migrations.schema import Column, Table, literal
 
 _RANDOM: dict[str, Callable[[], str]] = {
@@ -35,7 +35,7 @@ _NEWS = {0, 1205, 1213, 1305, 1317, 1969, 2003, 2006, 2013, 3024}
 class Samples(Base):
     """The rows that a smoke test makes in a MariaDB or MySQL database."""
 
-    def options(self, table: Table, column: Column, size: int) -> list[str]:
+    def options(self, table: Table, column: Column, size: int, row: Values) -> list[str]:
         text = column.type.text
         word, numbers = text.lower().partition("(")[0].split()[0], [int(each) for each in re.findall(r"\d+", text)]
         if column.automatic:  # a negative one: a positive one would move AUTO_INCREMENT for good

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import string
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
 from migrations.engines.base import Engine
 from migrations.engines.samples import Samples as Base
@@ -56,7 +55,6 @@ _FIXED = (
     "1", "0", "0.5", "{}", "1:1:", "$", "<x/>", "(0,0)", "{1,1,1}", "[(0,0),(1,1)]", "(1,1),(0,0)", "((0,0))",
     "<(0,0),1>", "2000-01-03 08:00:00", "2000-01-09 17:00:00",
 )  # fmt: skip
-_COMBINATIONS = 50_000  # that the server looks through
 
 
 class Samples(Base):
@@ -67,7 +65,7 @@ class Samples(Base):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._types: dict[str, dict[str, tuple[str, list[str], list[str]]]] = {}
-        self._fit: dict[tuple[object, ...], list[int]] = {}  # which values a kind of column takes
+        self._fit: dict[tuple[object, ...], list[int]] = {}  # which values a kind of column takes, by their places
 
     @contextmanager
     def trial(self) -> Iterator[bool]:
@@ -75,50 +73,30 @@ class Samples(Base):
             self.query(_BY_INDEX)
             yield enforced
 
-    def options(self, table: Table, column: Column, size: int) -> list[str]:
+    def bound(self, table: Table) -> set[str]:
+        return {name for names, _ in _rules(table) for name in names}
+
+    def options(self, table: Table, column: Column, size: int, row: Values) -> list[str]:
         name, quoted = column.name.lower(), self.engine.quote(column.name)
         if table.name not in self._types:
             rows = self.engine.query(_TYPES, (table.name,))
             self._types[table.name] = {each.lower(): (text, checks, texts) for each, text, checks, texts in rows}
         type_, checks, texts = self._types[table.name][name]
-        rules = _rules(table)
-        own = [sql for names, sql in rules if names == {name}]
-        conditions = [*checks, *(sql for _, sql in rules if any(name in names for names, _ in rules))]
-        suggested = _suggested(conditions, type_)
-        random = [literal(text) for text in _random(size)]
-        values = [f"CAST({value} AS {type_})" for value in (*suggested, *random, *map(literal, (*_FIXED, *texts)))]
-        kind = (type_, size, *own, *conditions)
+        rules = _rules(table) if name in self.bound(table) else []
+        suggested = _suggested([*checks, *(sql for _, sql in rules)], type_)
+        random = _random(size)
+        every = [*suggested, *map(literal, (*random, *_FIXED, *texts)), *["NULL"] * column.null]
+        values = [f"CAST({value} AS {type_})" for value in every]
+        others = {each: value for each, value in row.items() if any({each, name} <= names for names, _ in rules)}
+        known = "".join(f", {value} AS {self.quoted(table, each)}" for each, value in others.items())
+        holds = [sql for names, sql in rules if name in names and names <= {name, *others}]
+        where = " AND ".join([f" AS {quoted}{known}) AS t WHERE num_nulls({quoted}) < 2", *holds])
+        kind = (type_, size, column.null, where if rules else "")
         if kind not in self._fit:
-            where = " AND ".join([f") AS t ({quoted}) WHERE num_nulls({quoted}) < 2", *own])
             self.execute(_FIT.format(", ".join(map(literal, values)), literal(where)))
             fit = [int(str(at)) for (at,) in self.query("SELECT unnest(current_setting('smoke_test.fit')::int[])")]
             self._fit[kind] = [at for at in fit if not suggested and at < len(random)] or fit
         return [values[at] for at in self._fit[kind]]
-
-    def picked(self, table: Table, given: Values, choices: Mapping[str, list[str]], attempt: int) -> Values:
-        """Of what a CHECK binds together, or demands of a column that needs no value else, the server picks what holds."""
-        row = super().picked(table, given, choices, attempt)
-        rules = [(names, sql) for names, sql in _rules(table) if len(names) > 1 or not names <= (given | row).keys()]
-        options = {
-            name: [given[name]] if name in given else choices.get(name, []) for names, _ in rules for name in names
-        }
-        for name, values in options.items():
-            if not values:
-                null = f"(SELECT {self.quoted(table, name)} FROM {self.engine.quote(table.name)} WHERE false)"
-                values += [null] * table.columns[name].null + self._options(table, name)
-        if not options:
-            return row
-        sources, most = [], int(_COMBINATIONS ** (1 / len(options)))
-        for number_, (name, values) in enumerate(options.items()):
-            rows = ", ".join(f"({place}, {value})" for place, value in enumerate(values[:most]))
-            sources.append(f"(VALUES {rows}) AS t{number_} (smoke_test_place, {self.quoted(table, name)})")
-        places = ", ".join(f"t{number_}.smoke_test_place" for number_ in range(len(sources)))
-        holds = " AND ".join(sql for _, sql in rules) + " ORDER BY random()" * bool(attempt)
-        sql = f"SELECT {places} FROM {' CROSS JOIN '.join(sources)} WHERE {holds} LIMIT 1"
-        found, _ = self.tried(partial(self.query, sql))
-        for picked in found or []:
-            row |= {name: options[name][int(str(place))] for name, place in zip(options, picked)}
-        return row
 
     def hidden(self) -> list[str]:
         return [name for (name,) in self.engine.query(_HIDDEN, (list(self.tables),))]

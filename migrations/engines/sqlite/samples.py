@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import peewee
 
 from migrations.engines.samples import Samples as Base
-from migrations.engines.samples import moment, number, token
+from migrations.engines.samples import Values, moment, number, token
 from migrations.engines.sqlite.catalogue import affinity
 from migrations.schema import Column, Table
 
@@ -29,7 +29,7 @@ class Samples(Base):
 
     engine: SQLite
 
-    def options(self, table: Table, column: Column, size: int) -> list[str]:
+    def options(self, table: Table, column: Column, size: int, row: Values) -> list[str]:
         text = column.type.text.upper()
         if "DATE" in text or "TIME" in text:
             return [f"'{moment()}'"]
