@@ -48,12 +48,10 @@ def number(size: int = 0) -> str:
 
 
 def moment() -> str:
-    """Return a random time of a random day."""
     return str(datetime.datetime(1971, 1, 1) + datetime.timedelta(below(24_000), below(86_400)))
 
 
 def address() -> str:
-    """Return a random address of a private network."""
     return f"10.{below(256)}.{below(256)}.{below(256)}"
 
 
@@ -96,7 +94,7 @@ class Samples:
         raise NotImplementedError
 
     def bound(self, table: Table) -> set[str]:
-        """Return the columns that a CHECK may demand more of than it does of their defaults."""
+        """Return the columns that CHECKs speak of, if they are not ignored."""
         return set()
 
     def copied(self, columns: Iterable[str], row: str) -> list[str]:
@@ -187,6 +185,8 @@ class Samples:
             if key.table not in self.tables or key.table in within:
                 raise Unmade(f"{key.table}: there is no such table here, or it refers back to {table.name}")
             parent = self.make(self.tables[key.table], {}, within)
+            if not parent.keys() >= {*key.target}:
+                raise Unmade(f"{key.table}: what counts there would not count on as before")
             found |= {name: parent[target] for name, target in zip(key.columns, key.target)}
         return found
 

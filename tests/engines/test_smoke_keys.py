@@ -243,6 +243,16 @@ def test_no_counter_moves_in_a_parent_that_counts_either(bare, engine):
     assert made.query("SELECT n FROM depots") == [(1,)]
 
 
+def test_a_parent_whose_own_parent_would_move_a_counter_for_good_is_not_tried(bare):
+    made = bare("mysql")
+    made.execute(
+        "CREATE TABLE owners (id INTEGER UNSIGNED AUTO_INCREMENT PRIMARY KEY)",
+        "CREATE TABLE depots (code VARCHAR(12) NOT NULL PRIMARY KEY, place VARCHAR(80) NOT NULL, "
+        "owner INTEGER UNSIGNED NOT NULL, FOREIGN KEY (owner) REFERENCES owners (id))",
+    )
+    assert steps(made) == {**dict.fromkeys(STEPS), "cleanup": True}
+
+
 @pytest.mark.parametrize("engine", SERVERS)
 def test_a_parent_that_is_wider_than_its_child_gets_a_key_that_fits_both(bare, engine):
     made = bare(engine)

@@ -38,7 +38,7 @@ class Samples(Base):
     def options(self, table: Table, column: Column, size: int, row: Values) -> list[str]:
         text = column.type.text
         word, numbers = text.lower().partition("(")[0].split()[0], [int(each) for each in re.findall(r"\d+", text)]
-        if column.automatic:  # a negative one: a positive one would move AUTO_INCREMENT for good
+        if column.automatic:  # a negative one or none: a positive one would move AUTO_INCREMENT for good
             return [] if "unsigned" in text.lower() else [f"-{number(size)}"]
         if word in ("enum", "set"):
             return re.findall("'(?:[^']|'')*'", text)
