@@ -318,9 +318,9 @@ def test_a_text_that_is_read_in_another_way_than_sqlite_does_is_not_edited(make)
         fewer = {name: column for name, column in table.columns.items() if name != "variance_pct"}
         operations = planned(compare(schema, engine, {}), schema, engine)
         statements = SQLiteStatements(engine, schema)
-        assert str(Definition(statements, table, engine.text_of(table), operations)).startswith("(id INTEGER")
+        assert str(Definition(statements, table, operations)).startswith("(id INTEGER")
         with pytest.raises(phase_4_5.Refused, match="cannot be read"):
-            Definition(statements, table._replace(columns=fewer), engine.text_of(table), operations)
+            Definition(statements, table._replace(columns=fewer), operations)
 
 
 # -- connections that may not write to the schema

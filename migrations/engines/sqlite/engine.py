@@ -8,18 +8,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import peewee
 
 from db.url import describe
-from migrations.engines.base import Engine, Result
+from migrations.engines.base import Result
 from migrations.engines.rows import Row
 from migrations.engines.sqlite.catalogue import Catalogue, parse_type
-from migrations.engines.sqlite.rebuild import KEYS_HOLD, NEW
 from migrations.engines.sqlite.statements import SQLiteStatements
-from migrations.engines.sqlite.text import unquoted
 from migrations.engines.sqlite.values import Values
-from migrations.report import Change, DatabaseUnavailable, Refused
+from migrations.report import Change, DatabaseUnavailable
 
 if TYPE_CHECKING:
     from migrations.engines.sqlite.samples import Samples
@@ -36,17 +35,7 @@ _ADVICE: dict[str, str] = {
 }
 
 
-def _file(name: str, options: dict[str, object]) -> str:
-    """Return the path of the file that a database's name stands for, empty where it is in memory."""
-    if options.get("uri") and name.startswith("file:"):
-        from urllib.parse import unquote, urlsplit
-
-        location = urlsplit(name)
-        name = "" if "mode=memory" in location.query or "vfs=memdb" in location.query else unquote(location.path)
-    return "" if name == ":memory:" else name
-
-
-class SQLite(Values, Catalogue, Engine):
+class SQLite(Values, Catalogue):
     """An SQLite file, or one in memory."""
 
     backend = "sqlite"
@@ -57,11 +46,15 @@ class SQLite(Values, Catalogue, Engine):
     # -- the connection
 
     def connect(self) -> None:
-        path = _file(str(self.database.database), self.database.connect_params)
-        if path and not os.path.exists(path):
+        path, where = str(self.database.database), describe(self.database)
+        if path.startswith("file:") and self.database.connect_params.get("uri"):
+            location = urlsplit(path)
+            in_memory = {"mode=memory", "vfs=memdb"} & {*location.query.split("&")}
+            path = "" if in_memory else unquote(location.path)
+        if path not in ("", ":memory:") and not os.path.exists(path):
             raise DatabaseUnavailable(
-                f"{describe(self.database)}: there is no such file; check the path, or create the tables "
-                f"with: python -m db.init_db --base-only --database {describe(self.database)}"
+                f"{where}: there is no such file; check the path, or create the tables "
+                f"with: python -m db.init_db --base-only --database {where}"
             )
         super().connect()
 
@@ -107,8 +100,8 @@ class SQLite(Values, Catalogue, Engine):
             yield
             self.unlocked(lambda: self.database.execute_sql("COMMIT"))  # which waits for readers
         except BaseException:
-            # On a full disk SQLite rolls back by itself; Peewee's atomic() would then fail in its place.
-            self.roll_back()
+            with suppress(peewee.OperationalError):  # on a full disk, SQLite has done so itself; atomic() would fail
+                self.database.execute_sql("ROLLBACK")
             raise
 
     def unlocked(self, attempt: Callable[[], Result]) -> Result:
@@ -159,16 +152,8 @@ class SQLite(Values, Catalogue, Engine):
                 handle(None, 0)
 
     def execute(self, change: Change) -> None:
-        if change.description.endswith(KEYS_HOLD):
-            self._demand_keys(unquoted(change.sql.removeprefix("DROP TABLE ")))
         if not change.alone:  # a pragma around the transaction: `exclusively` sets it
             super().execute(change)
-
-    def _demand_keys(self, table: str) -> None:
-        with suppress(peewee.OperationalError):  # where a key is to no key: one that never held, or the table's own
-            orphans = self.query(f"PRAGMA foreign_key_check({self.quote(table + NEW)})")
-            if orphans and len(orphans) > len(self.query(f"PRAGMA foreign_key_check({self.quote(table)})")):
-                raise Refused(f"{table} would violate foreign keys that hold now; nothing was changed")
 
     def script(self, changes: Sequence[Change]) -> list[str]:
         lines, within = ["-- for a driver, or sqlite3 -bail: after an error, nothing more may be executed"], False
@@ -195,12 +180,9 @@ class SQLite(Values, Catalogue, Engine):
         return self.pragmas(ignore_check_constraints=1)
 
     def checked_at_commit(self, table: str) -> bool:
-        there, row = self.table(table), f"SELECT 1 FROM {self.quote(table)} w WHERE w.rowid = last_insert_rowid()"
-        conditions = [
-            Engine.no_parent(self, [f"w.{self.quote(column)}" for column in key.columns], key, there)
-            for key in (there.foreign_keys if there else ()) if there
-        ]  # fmt: skip
-        return bool(conditions and self.query(f"{row} AND (({') OR ('.join(conditions)}))"))
+        there, row = self.read()[table], f"SELECT 1 FROM {self.quote(table)} w WHERE w.rowid = last_insert_rowid()"
+        values = {key: [f"w.{self.quote(column)}" for column in key.columns] for key in there.foreign_keys}
+        return any(self.query(f"{row} AND {self.no_parent(values[key], key, there)}") for key in values)
 
     def enforces_keys(self) -> bool:
         # Deferred, they hold at COMMIT only; to end that would forget what the caller has pending.
