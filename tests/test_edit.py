@@ -16,8 +16,8 @@ from db.models import Workflow
 from migrations import phase_4_5
 from migrations.comparison import compare
 from migrations.engines import engine_for
-from migrations.engines.sqlite.definition import Definition
 from migrations.engines.sqlite.statements import SQLiteStatements
+from migrations.engines.sqlite.text import Definition
 from migrations.phase import Phase
 from migrations.planning import planned
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -42,6 +42,7 @@ class SQLite(Values, Catalogue):
     statements_class = SQLiteStatements
     parse_type = staticmethod(parse_type)
     within = False  # whether the call came inside the caller's transaction
+    enforced = True  # whether the caller's connection enforces foreign keys
 
     # -- the connection
 
@@ -62,13 +63,13 @@ class SQLite(Values, Catalogue):
     def settings(self) -> Iterator[None]:
         # Waiting is ours: SQLite's own starts anew with each statement, sleeps 100 ms and starves beside a writer.
         # In the caller's transaction it is SQLite's: only that tells a deadlock, which no waiting ends.
-        self.within = self.in_transaction()
+        self.within, self.enforced = self.in_transaction(), bool(self.database.pragma("foreign_keys"))
         with self.pragmas(busy_timeout=int(self.patience.left * 1000) * self.within):
             yield
 
     @contextmanager
     def pragmas(self, **values: int) -> Iterator[None]:
-        """Set pragmas for a while. `foreign_keys` is ignored inside a transaction: set it before."""
+        """Set pragmas for a while, but for `foreign_keys` inside a transaction, where SQLite ignores it."""
 
         def restore(name: str, before: int) -> None:
             with suppress(peewee.DatabaseError):  # that it may not be set: then it was not
@@ -121,19 +122,12 @@ class SQLite(Values, Catalogue):
 
     # -- changing
 
-    @cached_property
-    def enforced(self) -> bool:
-        """Whether the caller's connection enforces foreign keys."""
-        return bool(self.database.pragma("foreign_keys"))
-
     def exclusively(self, work: Callable[[], Result]) -> Result:
         # Enforcement off, or a rebuild's DROP TABLE deletes the rows of child tables; Peewee's own
         # migration_context() does so too, but is ignored where it finds itself in a transaction.
         # With legacy_alter_table off, views and triggers that name the table would fail its rename.
-        suspended = {"legacy_alter_table": 1, "writable_schema": 0}
-        if self.enforced and not self.in_transaction():
-            suspended["foreign_keys"] = 0
-        with self.pragmas(**suspended), self.undone_with_errors(), self.transaction():
+        suspended = self.pragmas(foreign_keys=0, legacy_alter_table=1, writable_schema=0)
+        with suspended, self.undone_with_errors(), self.transaction():
             return work()
 
     def carry_out(self, changes: Iterable[Change]) -> None:
@@ -156,13 +150,11 @@ class SQLite(Values, Catalogue):
             super().execute(change)
 
     def script(self, changes: Sequence[Change]) -> list[str]:
-        lines, within = ["-- for a driver, or sqlite3 -bail: after an error, nothing more may be executed"], False
-        for change in changes:
-            if change.alone == within:
-                lines.append("COMMIT;" if within else "BEGIN IMMEDIATE;")
-                within = not within
-            lines.append(f"{change.sql};")
-        return lines + ["COMMIT;"] * within
+        lines = ["-- for a driver, or sqlite3 -bail: after an error, nothing more may be executed"]
+        for alone, together in groupby(changes, lambda change: change.alone):
+            statements = [f"{change.sql};" for change in together]
+            lines += statements if alone else ["BEGIN IMMEDIATE;", *statements, "COMMIT;"]
+        return lines
 
     # -- the smoke test
 
@@ -173,14 +165,17 @@ class SQLite(Values, Catalogue):
 
     @contextmanager
     def trial(self) -> Iterator[bool]:
-        with self.pragmas(**({} if self.in_transaction() else {"foreign_keys": 1})), super().trial() as enforced:
+        with self.pragmas(foreign_keys=1), super().trial() as enforced:
             yield enforced
 
     def without_checks(self) -> AbstractContextManager[None]:
         return self.pragmas(ignore_check_constraints=1)
 
     def checked_at_commit(self, table: str) -> bool:
-        there, row = self.read()[table], f"SELECT 1 FROM {self.quote(table)} w WHERE w.rowid = last_insert_rowid()"
+        there, row = (
+            self.read()[table.lower()],
+            f"SELECT 1 FROM {self.quote(table)} w WHERE w.rowid = last_insert_rowid()",
+        )
         values = {key: [f"w.{self.quote(column)}" for column in key.columns] for key in there.foreign_keys}
         return any(self.query(f"{row} AND {self.no_parent(values[key], key, there)}") for key in values)
 

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 
 from migrations import operations as do
 from migrations.engines.sqlite.catalogue import affinity
-from migrations.engines.sqlite.definition import Definition
-from migrations.engines.sqlite.text import uncommented
+from migrations.engines.sqlite.text import Definition, uncommented
 from migrations.engines.statements import Statements
 from migrations.operations import Operation
 from migrations.report import Change, Refused
@@ -52,6 +51,8 @@ class SQLiteStatements(Statements):
 
     def _of_table(self, name: str, operations: list[Operation]) -> list[Change]:
         table = self.schema.get(name)
+        if table is None:
+            self.engine.refuse_taken(name, name)
         if table is None or isinstance(operations[0], do.DropTable):
             return super().of(operations)
         definition = Definition(self, table, operations)
@@ -104,21 +105,27 @@ class SQLiteStatements(Statements):
 
     # -- the rebuild
 
-    def _rebuild(self, table: Table, definition: Definition) -> Iterator[Change]:
+    def _rebuild(self, table: Table, definition: Definition) -> list[Change]:
         self._refuse_rebuild(table, definition)
         new, old, rows = self.quote(table.name + _NEW), self.quote(table.name), self.engine.count(table.name)
         copied = [each.name for key, each in table.columns.items() if not each.generated or key in definition.altered]
         names, holds_up = ", ".join(map(self.quote, copied)), None
         if rows:  # with a write-ahead log, readers go on
             holds_up = "writers" if self.engine.database.pragma("journal_mode") == "wal" else "everybody"
-        for what, sql in (
+        changes = [
             ("create its replacement", f"CREATE TABLE {new} {definition}"),
             (f"copy {rows:,} rows", f"INSERT OR ABORT INTO {new} ({names}) SELECT {names} FROM {old}"),
             ("drop the old table", f"DROP TABLE {old}"),
             ("give the replacement its name", f"ALTER TABLE {new} RENAME TO {old}"),
             *self._restored(table, definition),
-        ):
-            yield Change(f"rebuild {table.name}: {what}", sql, holds_up)
+        ]
+        if "AUTOINCREMENT" in str(definition).upper():  # copying the rows restores only the highest that is left
+            highest = f"SELECT seq FROM sqlite_sequence WHERE name = {literal(table.name)}"
+            kept = (
+                f"UPDATE sqlite_sequence SET seq = coalesce(({highest}), seq) WHERE name = {literal(table.name + _NEW)}"
+            )
+            changes.insert(2, ("keep the highest id ever given out", kept))
+        return [Change(f"rebuild {table.name}: {what}", sql, holds_up) for what, sql in changes]
 
     def _refuse_rebuild(self, table: Table, definition: Definition) -> None:
         if self.engine.in_transaction() and self.engine.database.pragma("foreign_keys"):
@@ -140,8 +147,7 @@ class SQLiteStatements(Statements):
             )
 
     def _restored(self, table: Table, definition: Definition) -> Iterator[tuple[str, str]]:
-        """Yield what goes with the old table and stays as it is: indexes and triggers, temporary ones too, and the
-        highest id ever given out, since copying the rows restores only the highest that is left."""
+        """Yield the indexes and triggers that go with the old table and stay as they are, temporary ones too."""
         mended = {index.name for index in definition.indexes}
         of_table = "tbl_name = ?1 COLLATE NOCASE AND type IN ('index', 'trigger') AND sql IS NOT NULL"
         for kind, name, sql in self.engine.query(
@@ -151,17 +157,8 @@ class SQLiteStatements(Statements):
         ):
             if name.lower() not in mended:  # the comment after an index would swallow the semicolon of a script
                 yield f"restore {kind} {name}", uncommented(sql) if kind == "index" else sql
-        if self.engine.query("SELECT 1 FROM main.sqlite_master WHERE name = 'sqlite_sequence'"):
-            name = literal(table.name)
-            seq = f"SELECT seq FROM main.sqlite_sequence WHERE name = {name} AND seq IS NOT NULL"
-            for (highest,) in self.engine.query(seq):
-                yield "restore the sequence", f"UPDATE sqlite_sequence SET seq = {highest} WHERE name = {name}"
 
     # -- operations
-
-    def create_table(self, operation: do.CreateTable) -> Iterator[Change]:
-        self.engine.refuse_taken(operation.table, operation.table)
-        yield from super().create_table(operation)
 
     def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
         definition = self.definition(operation.table, operation.column)

@@ -1,17 +1,25 @@
 """The text of an SQLite `CREATE TABLE`, clause by clause: what the PRAGMAs do not tell stands only there.
 
     clauses, options = read("CREATE TABLE t (a TEXT COLLATE NOCASE, UNIQUE (a) ON CONFLICT IGNORE) STRICT", "t")
+    f"CREATE TABLE t {Definition(statements, table, operations)}"
 
-It understands where a clause begins and ends, no more: comments, quotes and parentheses.
+It understands where a clause begins and ends, no more. In the new text of a table only what differs is replaced,
+so a user's columns, defaults, CHECKs and collations survive. Peewee's rebuild loses AUTOINCREMENT.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
+from migrations import operations as do
+from migrations.operations import Operation
 from migrations.report import Refused
+from migrations.schema import Index, Table
+
+if TYPE_CHECKING:
+    from migrations.engines.sqlite.statements import SQLiteStatements
 
 _QUOTED = r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]"
 _COMMENT = r"--[^\n]*|/\*.*?(?:\*/|\Z)"
@@ -25,6 +33,7 @@ _BEGINNING = re.compile(
     r"|GENERATED\s+ALWAYS\s+AS|AS)\b",
     re.IGNORECASE | re.DOTALL,
 )
+_SAID_BY = {"NOT": "null", "NULL": "null", "DEFAULT": "default", "GENERATED": "type", "AS": "type"}
 
 
 class Clause(NamedTuple):
@@ -112,3 +121,96 @@ def _clauses(item: str) -> Iterator[Clause]:
             unquoted(item[slice(*begin.span("name"))]) if begin["name"] else "",
             item[slice(*inner.span(1))].strip() if inner else "", _name(item, begin.end()),
         )  # fmt: skip
+
+
+class Definition:
+    """What follows a table's name in its text once operations are done to it.
+
+    :raises Refused: the text cannot be read; a column of ours would have to stand in a STRICT table.
+    """
+
+    def __init__(self, statements: SQLiteStatements, table: Table, operations: Sequence[Operation]) -> None:
+        self.statements, self.declared = statements, statements.declared(operations[0].table)
+        self.clauses, self.options = read(statements.engine.text_of(table), table.name)
+        if [each.column for each in self.clauses if each.column and not each.kind] != [*table.columns]:
+            raise Refused(f"the definition of {table.name} cannot be read; mend it by hand")  # no row would fit
+        self.key: tuple[str, ...] = ()  # of a new primary key, if there is to be one
+        self.counting = ""  # the column of it that counts by itself
+        self.columns, self.constraints = list[str](), list[str]()  # new ones
+        self.altered: dict[str, do.AlterColumn] = {}
+        self.indexes: list[Index] = []
+        self.wrong_keys: set[object] = set()
+        for each in operations:
+            self._take(each)
+        self.loses_unique = any(each.kind == "UNIQUE" and self._gives_way(each) for each in self.clauses)
+        typed = self.key or self.columns or any("type" in each.what for each in self.altered.values())
+        if typed and re.search(r"\bSTRICT\b", self.options, re.IGNORECASE):
+            raise Refused(
+                f"{table.name} is a STRICT table, which has no DATE; mend it by hand or create it without STRICT"
+            )
+
+    def _take(self, operation: Operation) -> None:
+        if isinstance(operation, do.AddColumn):
+            self.columns.append(self.statements.definition(operation.table, operation.column))
+            if operation.key:
+                self.key, self.counting = (operation.column.name,), operation.column.name
+        elif isinstance(operation, do.AlterColumn):
+            self.altered[operation.column.name] = operation
+        elif isinstance(operation, do.SetPrimaryKey):
+            self.key, self.counting = operation.columns, operation.columns[0] * operation.counting
+            self.constraints += [f"PRIMARY KEY {self.statements.names(self.key)}"] * (not self.counting)
+        elif isinstance(operation, do.AddIndex):
+            self.indexes.append(operation.wanted)
+        elif isinstance(operation, do.AddCheck):
+            name = self.statements.quote(operation.check.name)
+            self.constraints.append(f"CONSTRAINT {name} CHECK ({operation.check.sql})")
+        elif isinstance(operation, do.AddForeignKey):
+            self.wrong_keys |= {(key.columns, key.table) for key in operation.instead_of}
+            self.constraints.append(self.statements.reference(operation.key))
+
+    def __str__(self) -> str:
+        columns: dict[str, list[str]] = {}
+        constraints: list[str] = []
+        for clause in self.clauses:
+            (columns.setdefault(clause.column, []) if clause.column else constraints).extend(self._written(clause))
+        items = [*map(" ".join, columns.values()), *self.columns, *constraints, *self.constraints]
+        return f"({', '.join(items)}){'' if self.counting else self.options}"  # WITHOUT ROWID has no AUTOINCREMENT
+
+    def _written(self, clause: Clause) -> Iterator[str]:
+        """Yield what is to stand for a clause: itself, what is right, or nothing."""
+        if clause.column and clause.column == self.counting:  # which is unique by being the key
+            if not clause.kind:
+                yield self.statements.definition(self.declared.name, self.declared.columns[clause.column])
+            elif clause.kind in ("CHECK", "REFERENCES"):
+                yield clause.text
+        elif clause.kind == "PRIMARY" and self.key:
+            ours = [self.key, *(index.columns for index in self.indexes if index.unique)]
+            if {*clause.columns} not in map(set, ours):  # a key of a user's own stays unique
+                yield "UNIQUE" if clause.column else f"UNIQUE ({clause.inner})"
+        elif clause.column in self.altered:
+            yield from self._altered(clause, self.altered[clause.column])
+        elif not self._gives_way(clause):
+            yield clause.text
+
+    def _altered(self, clause: Clause, change: do.AlterColumn) -> Iterator[str]:
+        column, what = change.column, change.what
+        if "type" in what and column.default:  # that of another type may mean the same, and be no value of ours
+            what |= {"default"}
+        if not clause.kind:
+            type_ = column.type if "type" in what else change.actual.type
+            yield f"{self.statements.quote(column.name)} {type_.text}"
+            yield from ["NOT NULL"] * ("null" in what and not column.null)
+            yield from [f"DEFAULT {column.default}"] * ("default" in what)
+        elif clause.kind == "NOT" and "null" not in what:
+            yield "NOT NULL"  # without an ON CONFLICT that makes something else of a refusal
+        elif _SAID_BY.get(clause.kind) not in what and not self._gives_way(clause):
+            yield clause.text
+
+    def _gives_way(self, clause: Clause) -> bool:
+        """Whether a UNIQUE or a foreign key stands where one of ours is about to."""
+        if clause.kind != "UNIQUE":
+            return (clause.columns, clause.other.lower()) in self.wrong_keys
+        return any(
+            clause.name.lower() == index.name.lower() or (index.constraint and clause.columns == index.columns)
+            for index in self.indexes
+        )
