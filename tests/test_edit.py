@@ -394,11 +394,11 @@ def test_a_change_says_whom_it_holds_up_beside_rows(make, items, journal, held_u
     assert {change.holds_up for change in phase_4_5.check(db.connect(world.url)).changes} == {None}
 
 
-def test_an_edit_says_what_it_corrects(make):
+def test_an_edit_says_what_each_statement_is_for(make):
     changes = phase_4_5.check(db.connect(make({**NULLABLE, "store": None}).url)).changes
     assert [change.description for change in changes] == [
         "edit weekly_actuals: open the schema",
-        "edit weekly_actuals: correct the nullability of week_number, add the foreign key of store_id",
+        "edit weekly_actuals: replace the text",
         "edit weekly_actuals: close the schema",
         "edit weekly_actuals: tell every connection",
     ]

@@ -21,12 +21,13 @@ from migrations.schema import UTC_NOW, Check, Column, ForeignKey, Index, Schema,
 _AFFINITIES = {"INT": "integer", "CHAR|CLOB|TEXT": "text", "BLOB|^$": "none", "REAL|FLOA|DOUB": "real"}
 # What else means the same, by its words in lower case and without a length; another type is a family of its own.
 # SQLite knows no sizes, and a string's length or a decimal's scale holds nobody up.
-_FAMILIES = {"boolean": "integer", "bool": "integer", "numeric": "decimal", "": "untyped"} | dict.fromkeys(
-    ("timestamp", "timestamp without time zone"), "datetime"
-)
+_FAMILIES = {"boolean": "integer", "bool": "integer", "numeric": "decimal", "timestamp": "datetime", "": "untyped"}
 _OF_AFFINITY = {"integer": "integer", "text": "string", "real": "float"}
 # All UTC: https://sqlite.org/lang_datefunc.html
-_UTC_NOW = {"current_timestamp", "datetime('now')", "strftime('%Y-%m-%d %H:%M:%S','now')"}
+_UTC_NOW = re.compile(
+    r"[(\s]*((?i:current_timestamp)|(?i:datetime)\s*\(\s*'now'\s*\)"
+    r"|(?i:strftime)\s*\(\s*'%Y-%m-%d %H:%M:%S'\s*,\s*'now'\s*\))[\s)]*"
+)
 _CONFLICT = re.compile(r"\bON\s+CONFLICT\s+(?!ABORT)(\w+)", re.IGNORECASE)  # ABORT is what refuses as it should
 _STORED = "SELECT CASE WHEN type = 'table' AND rootpage = 0 THEN 'virtual table' ELSE type END, name, sql"
 _INDEXES = """
@@ -113,7 +114,7 @@ class Catalogue(Engine):
                 None if default in ("NULL", "null") else default, counts and position == 1, hidden > 1,
             )  # fmt: skip
         return Table(
-            name, kind, columns, _marked(own or key, conflicts.get(("PRIMARY", key))),
+            name, kind, columns, tuple(column + conflicts.get(("PRIMARY", key), "") for column in own or key),
             tuple(index for origin, index in indexes if origin != "pk"), tuple(self._foreign_keys(name)),
             tuple(Check(each.name, each.inner) for each in clauses if each.kind == "CHECK" and each.name),
         )  # fmt: skip
@@ -126,14 +127,14 @@ class Catalogue(Engine):
         names = {each.columns: each.name for each in clauses if each.kind == "UNIQUE"}
         rows = self.query(_INDEXES, (name,))
         for (index, unique, origin, partial), parts in groupby(rows, lambda row: row[:4]):
-            bare, columns = tuple[str, ...](), tuple[str, ...]()
+            bare, marks = tuple[str, ...](), []
             for *_, column, descending, collation in parts:
                 usual = column is None or collation.upper() == collations.get(column, "BINARY")
                 bare += (column or "(expression)",)
-                mark = f" COLLATE {collation}" * (not usual) + " DESC" * (descending and origin == "c")
-                columns += (bare[-1] + mark,)
+                marks.append(f" COLLATE {collation}" * (not usual) + " DESC" * (descending and origin == "c"))
             if constraint := origin == "u":  # whose index has a name of SQLite's own
-                index, columns = names.get(bare, ""), _marked(columns, conflicts.get(("UNIQUE", bare)))
+                index, marks = names.get(bare, ""), [mark + conflicts.get(("UNIQUE", bare), "") for mark in marks]
+            columns = tuple(map("".join, zip(bare, marks)))
             yield origin, Index(index, columns, bool(unique), bool(partial), True, constraint)
 
     def _foreign_keys(self, name: str) -> Iterator[ForeignKey]:
@@ -143,11 +144,7 @@ class Catalogue(Engine):
             yield ForeignKey(columns, tables[0], targets, on_delete[0], on_update[0])
 
     def default_meaning(self, default: str) -> str:
-        parts = re.split("('[^']*')", default)  # %m is the month and %M the minute
-        text = "".join(part if part.startswith("'") else "".join(part.lower().split()) for part in parts)
-        while text.startswith("(") and text.endswith(")"):
-            text = text[1:-1]
-        return UTC_NOW if text in _UTC_NOW else literal_meaning(default)
+        return UTC_NOW if _UTC_NOW.fullmatch(default) else literal_meaning(default)
 
     # -- what hangs on a table
 
@@ -169,8 +166,3 @@ class Catalogue(Engine):
             "WHERE type <> 'trigger' AND name = ? COLLATE NOCASE AND tbl_name <> ? COLLATE NOCASE", (name, table)
         ):  # fmt: skip
             raise Refused(f"the name {name} belongs to the {kind} of {owner}; rename or drop it first")
-
-
-def _marked(columns: tuple[str, ...], mark: str | None) -> tuple[str, ...]:
-    """Return the columns of a key with a mark for what is odd about it."""
-    return (*columns[:-1], columns[-1] + mark) if mark else columns

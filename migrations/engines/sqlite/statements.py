@@ -63,7 +63,7 @@ class SQLiteStatements(Statements):
         if moves or (edited and not self._can_edit):
             made = [each._replace(instead_of=None) for each in indexes]  # what it stood for went with the old table
             return [*self._rebuild(table, definition), *super().of(made)]
-        edit = self._edit(table, definition, edited) if edited else ()
+        edit = self._edit(table, definition) if edited else ()
         return [*super().of(columns), *edit, *super().of(indexes)]
 
     def _moves(self, operation: Operation) -> bool:
@@ -91,13 +91,13 @@ class SQLiteStatements(Statements):
 
     # -- the edit
 
-    def _edit(self, table: Table, definition: Definition, operations: Sequence[Operation]) -> Iterator[Change]:
+    def _edit(self, table: Table, definition: Definition) -> Iterator[Change]:
         text = literal(f"CREATE TABLE {self.quote(table.name)} {definition}")
         this = f"type = 'table' AND name = {literal(table.name)}"
         version = self.engine.database.pragma("schema_version") + _FURTHER
         for how, sql in (
             ("open the schema", "PRAGMA writable_schema = ON"),
-            (", ".join(map(_words_for, operations)), f"UPDATE main.sqlite_master SET sql = {text} WHERE {this}"),
+            ("replace the text", f"UPDATE main.sqlite_master SET sql = {text} WHERE {this}"),
             ("close the schema", "PRAGMA writable_schema = OFF"),
             ("tell every connection", f"PRAGMA schema_version = {version}"),
         ):
@@ -120,10 +120,8 @@ class SQLiteStatements(Statements):
             *self._restored(table, definition),
         ]
         if "AUTOINCREMENT" in str(definition).upper():  # copying the rows restores only the highest that is left
-            highest = f"SELECT seq FROM sqlite_sequence WHERE name = {literal(table.name)}"
-            kept = (
-                f"UPDATE sqlite_sequence SET seq = coalesce(({highest}), seq) WHERE name = {literal(table.name + _NEW)}"
-            )
+            last = f"SELECT seq FROM sqlite_sequence WHERE name = {literal(table.name)}"
+            kept = f"UPDATE sqlite_sequence SET seq = coalesce(({last}), seq) WHERE name = {literal(table.name + _NEW)}"
             changes.insert(2, ("keep the highest id ever given out", kept))
         return [Change(f"rebuild {table.name}: {what}", sql, holds_up) for what, sql in changes]
 
@@ -155,8 +153,10 @@ class SQLiteStatements(Statements):
             f"SELECT type, name, 'CREATE TEMP' || substr(sql, 7) FROM sqlite_temp_master WHERE {of_table}",
             (table.name,),
         ):
-            if name.lower() not in mended:  # the comment after an index would swallow the semicolon of a script
-                yield f"restore {kind} {name}", uncommented(sql) if kind == "index" else sql
+            if kind == "trigger":
+                yield f"restore trigger {name}", sql
+            elif name.lower() not in mended:
+                yield f"restore index {name}", uncommented(sql)  # one at the end would swallow a script's semicolon
 
     # -- operations
 
@@ -174,13 +174,3 @@ class SQLiteStatements(Statements):
         sql = f"CREATE {kind} {self.quote(index.name)} ON {self.quote(name)} {self.names(index.columns)}"
         holds_up = "writers" if name in self.schema and self.engine.count(name, 1) else None
         yield Change(f"create {kind.lower()} {index.name}", sql, holds_up)
-
-
-def _words_for(operation: Operation) -> str:
-    """Return what an operation does to the text of a table."""
-    if isinstance(operation, do.AlterColumn):
-        what = " and the ".join(sorted(operation.what)).replace("null", "nullability")
-        return f"correct the {what} of {operation.column.name}"
-    if isinstance(operation, do.AddForeignKey):
-        return f"add the foreign key of {', '.join(operation.key.columns)}"
-    return f"add constraint {operation.check.name}" if isinstance(operation, do.AddCheck) else ""

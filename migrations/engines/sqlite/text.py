@@ -78,12 +78,6 @@ def uncommented(sql: str, *left_out: str) -> str:
     return re.sub(patterns, lambda found: found[1] or " ", sql, flags=re.IGNORECASE | re.DOTALL).rstrip()
 
 
-def unquoted(name: str) -> str:
-    """Return a name without the quotes around it."""
-    end = {'"': '"', "`": "`", "[": "]", "'": "'"}.get(name[:1])
-    return name[1:-1].replace(end * 2, end) if end else name
-
-
 def _masked(text: str) -> str:
     """Return a text of the same length with nothing in its quotes and parentheses that could be taken for a word."""
     text = re.sub(_QUOTED, lambda found: found[0][0] + "x" * (len(found[0]) - 2) + found[0][-1], text)
@@ -102,8 +96,11 @@ def _split(text: str) -> list[str]:
 
 
 def _name(text: str, position: int = 0) -> str:
+    """Return the name that stands at a position, without quotes, "" where there is none."""
     found = _NAME.match(text, position)
-    return unquoted(found[1]) if found else ""
+    name = found[1] if found else ""
+    end = {'"': '"', "`": "`", "[": "]", "'": "'"}.get(name[:1])
+    return name[1:-1].replace(end * 2, end) if end else name
 
 
 def _clauses(item: str) -> Iterator[Clause]:
@@ -118,7 +115,7 @@ def _clauses(item: str) -> Iterator[Clause]:
         inner = _PARENTHESES.search(masked, begin.start(), end)
         yield Clause(
             column, begin["kind"].split()[0].upper(), item[begin.start() : end].strip(),
-            unquoted(item[slice(*begin.span("name"))]) if begin["name"] else "",
+            _name(item, begin.start("name")) if begin["name"] else "",
             item[slice(*inner.span(1))].strip() if inner else "", _name(item, begin.end()),
         )  # fmt: skip
 
@@ -142,7 +139,7 @@ class Definition:
         self.wrong_keys: set[object] = set()
         for each in operations:
             self._take(each)
-        self.loses_unique = any(each.kind == "UNIQUE" and self._gives_way(each) for each in self.clauses)
+        self.loses_unique = any(self._gives_way(each) for each in self.clauses if each.kind == "UNIQUE")
         typed = self.key or self.columns or any("type" in each.what for each in self.altered.values())
         if typed and re.search(r"\bSTRICT\b", self.options, re.IGNORECASE):
             raise Refused(
@@ -208,9 +205,9 @@ class Definition:
 
     def _gives_way(self, clause: Clause) -> bool:
         """Whether a UNIQUE or a foreign key stands where one of ours is about to."""
-        if clause.kind != "UNIQUE":
+        if clause.kind in ("FOREIGN", "REFERENCES"):
             return (clause.columns, clause.other.lower()) in self.wrong_keys
-        return any(
+        return clause.kind == "UNIQUE" and any(
             clause.name.lower() == index.name.lower() or (index.constraint and clause.columns == index.columns)
             for index in self.indexes
         )
