@@ -172,12 +172,10 @@ class SQLite(Values, Catalogue):
         return self.pragmas(ignore_check_constraints=1)
 
     def checked_at_commit(self, table: str) -> bool:
-        there, row = (
-            self.read()[table.lower()],
-            f"SELECT 1 FROM {self.quote(table)} w WHERE w.rowid = last_insert_rowid()",
-        )
-        values = {key: [f"w.{self.quote(column)}" for column in key.columns] for key in there.foreign_keys}
-        return any(self.query(f"{row} AND {self.no_parent(values[key], key, there)}") for key in values)
+        there, name = self.read()[table.lower()], self.quote(table)
+        values = {key: [f"+w.{self.quote(column)}" for column in key.columns] for key in there.foreign_keys}
+        orphan = " OR ".join(f"({self.no_parent(values[key], key, there)})" for key in values) or "0"
+        return bool(self.query(f"SELECT 1 FROM {name} w WHERE w.rowid = last_insert_rowid() AND ({orphan})"))
 
     def enforces_keys(self) -> bool:
         # Deferred, they hold at COMMIT only; to end that would forget what the caller has pending.

@@ -61,7 +61,8 @@ class SQLiteStatements(Statements):
         edited = [each for each in operations if isinstance(each, (do.AlterColumn, do.AddCheck, do.AddForeignKey))]
         moves = definition.loses_unique or any(map(self._moves, operations))
         if moves or (edited and not self._can_edit):
-            made = [each._replace(instead_of=None) for each in indexes]  # what it stood for went with the old table
+            # What one stood for went with the old table.
+            made = [each._replace(instead_of=None) for each in indexes if not each.wanted.constraint]
             return [*self._rebuild(table, definition), *super().of(made)]
         edit = self._edit(table, definition) if edited else ()
         return [*super().of(columns), *edit, *super().of(indexes)]
@@ -107,6 +108,9 @@ class SQLiteStatements(Statements):
 
     def _rebuild(self, table: Table, definition: Definition) -> list[Change]:
         self._refuse_rebuild(table, definition)
+        for index in definition.indexes:
+            if index.constraint:
+                definition.constraints.append(f"CONSTRAINT {self.quote(index.name)} UNIQUE {self.names(index.columns)}")
         new, old, rows = self.quote(table.name + _NEW), self.quote(table.name), self.engine.count(table.name)
         copied = [each.name for key, each in table.columns.items() if not each.generated or key in definition.altered]
         names, holds_up = ", ".join(map(self.quote, copied)), None
