@@ -16,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import drivers
 import peewee
 import pytest
 from engines.worlds import SQLite
@@ -48,21 +49,21 @@ def made(tmp_path, state):
 
 
 def apsw(path):
-    pytest.importorskip("apsw")
+    drivers.require_package("apsw")
     from playhouse.apsw_ext import APSWDatabase
 
     return APSWDatabase(path, pragmas=PRAGMAS)
 
 
 def cysqlite(path):
-    pytest.importorskip("cysqlite")
+    drivers.require_package("cysqlite")
     from playhouse.cysqlite_ext import CySqliteDatabase
 
     return CySqliteDatabase(path, pragmas=PRAGMAS)
 
 
 def cysqlite_pool(path):
-    pytest.importorskip("cysqlite")
+    drivers.require_package("cysqlite")
     from playhouse.cysqlite_ext import PooledCySqliteDatabase
 
     return PooledCySqliteDatabase(path, pragmas=PRAGMAS)
@@ -122,7 +123,7 @@ def test_another_driver_waits_for_a_writer_no_longer_than_asked(made, driver):
 
 @every_state
 def test_an_encrypted_file(made, tmp_path, state):
-    pytest.importorskip("sqlcipher3")
+    drivers.require_package("sqlcipher3")
     from playhouse.sqlcipher_ext import SqlCipherDatabase
 
     def connect(pragmas=None):
