@@ -1,10 +1,11 @@
-"""Every way to SQLite that a Peewee database may go: other drivers, pools, older libraries.
+r"""Every way to SQLite that a Peewee database may go: other drivers, pools, older libraries.
 
 An older library takes the place of Python's own by the path of libraries; one is compiled from what an npm
 package ships, for instance:
 
     npm pack better-sqlite3@7.0.0 && tar xzf better-sqlite3-7.0.0.tgz && tar xzf package/deps/sqlite3.tar.gz
-    cc -O2 -shared -fPIC -DSQLITE_ENABLE_COLUMN_METADATA -DSQLITE_ENABLE_DESERIALIZE sqlite3.c -o old/libsqlite3.so.0
+    cc -O1 -shared -fPIC -DSQLITE_ENABLE_COLUMN_METADATA -DSQLITE_ENABLE_DESERIALIZE -DSQLITE_ENABLE_FTS5 sqlite3.c \
+        -o old/libsqlite3.so.0 -lm -ldl -lpthread
     SQLITE_LIBRARIES=old pytest tests/test_sqlite_libraries.py
 
 `SQLITE_LIBRARIES` lists folders with a `libsqlite3.so.0` in each, as PATH does.
