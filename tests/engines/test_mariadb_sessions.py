@@ -211,7 +211,7 @@ HOLDS_UP = {
     "a column": (State("", MENDED, items={"variance_pct": None}), (None,)),
     "a column with a value a row": (State("", MENDED, items={"uploaded_at": None}), ("writers",)),
     "an id": (State("", MENDED, items={"id": None}), ("writers",)),
-    "an id that counts": (State("", MENDED, items={"id": "id INTEGER NOT NULL PRIMARY KEY"}), (None, "writers")),
+    "an id that counts": (State("", MENDED, items={"id": "id INTEGER NOT NULL PRIMARY KEY"}), ("writers",)),
 }
 
 

@@ -17,9 +17,8 @@ from migrations.report import Refused
 from migrations.schema import UTC_NOW, Check, Column, ForeignKey, Index, Table, literal_meaning
 
 COUNTER = re.compile(r"(?<=\n\) ENGINE=InnoDB) AUTO_INCREMENT=\d+")  # the next number, which moves with every row
-_QUOTED = re.compile(r"'(?:[^'\\]|\\.|'')*'|`(?:[^`]|``)*`")
-_GROUP = re.compile(r"\([^()]*\)")
-_KEYS = {"PRIMARY", "UNIQUE", "KEY", "FULLTEXT", "SPATIAL", "VECTOR"}
+_NAME = r"`(?:[^`]|``)*`"
+_OPAQUE = re.compile(rf"'(?:[^'\\]|\\.|'')*'|{_NAME}|\([^()'`]*\)")
 # Where a clause of a column's definition begins; the type is what comes before.
 _CLAUSE = re.compile(
     r" (NOT|(?<!NOT )(?<!DEFAULT )NULL|DEFAULT|ON|AUTO_INCREMENT|COMMENT|CHECK|GENERATED|INVISIBLE|WITHOUT|/\*)"
@@ -38,13 +37,12 @@ def meaning(name: str, text: str) -> Table:
     engine = options.partition("ENGINE=")[2].split(" ")[0]
     kind = "table" if engine == "InnoDB" else f"{engine} table"  # no other keeps foreign keys
     columns = [_column(item, _collation(options)) for item in items if item[0].startswith("`")]
-    indexes = [_index(item) for item in items if item[0] in _KEYS]
+    indexes = {index.name: index for index in (_index(item) for item in items if "KEY" in item[:2])}
+    primary_key = indexes.pop("PRIMARY", Index("", ())).columns
     keys = [item for item in items if item[0] == "CONSTRAINT"]
     return Table(
         name, "partitioned table" if "PARTITION BY" in options else kind,
-        {column.name.lower(): column for column in columns},
-        next((index.columns for index in indexes if index.name == "PRIMARY"), ()),
-        tuple(index for index in indexes if index.name != "PRIMARY"),
+        {column.name.lower(): column for column in columns}, primary_key, tuple(indexes.values()),
         tuple(_foreign_key(item) for item in keys if item[2] == "FOREIGN"),
         tuple(Check(_name(item[1]), item[3][1:-1]) for item in keys if item[2] == "CHECK"),
     )  # fmt: skip
@@ -103,7 +101,7 @@ def _foreign_key(item: list[str]) -> ForeignKey:
 
 def _columns(group: str) -> tuple[str, ...]:
     """Return the parts of a key: the names of columns, with whatever makes one no plain one."""
-    return tuple(_QUOTED.sub(lambda found: _name(found[0]).lower(), part) for part in words(group[1:-1], "[^,]+"))
+    return tuple(re.sub(_NAME, lambda found: _name(found[0]).lower(), part) for part in words(group[1:-1], "[^,]+"))
 
 
 def default_meaning(default: str) -> str:
@@ -123,14 +121,10 @@ def words(sql: str, pattern: str = r"\S+") -> list[str]:
 
 def masked(sql: str) -> str:
     """Return SQL of the same length in which what is quoted or in parentheses is all question marks."""
-    bare, groups = _QUOTED.sub(_mask, sql), 1
-    while groups:
-        bare, groups = _GROUP.subn(_mask, bare)
-    return bare
-
-
-def _mask(found: re.Match[str]) -> str:
-    return "?" * len(found[0])
+    found = 1
+    while found:  # from within
+        sql, found = _OPAQUE.subn(lambda part: "?" * len(part[0]), sql)
+    return sql
 
 
 def _name(quoted: str) -> str:

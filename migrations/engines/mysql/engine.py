@@ -8,7 +8,7 @@ the mutex: who comes second gets "already exists", and looks again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import peewee
@@ -20,7 +20,7 @@ from migrations.engines.mysql.statements import MySQLStatements
 from migrations.engines.patience import Busy
 from migrations.operations import Operation
 from migrations.report import Change, Refused
-from migrations.schema import ForeignKey, Schema, Table, Type
+from migrations.schema import ForeignKey, Schema, Table
 
 if TYPE_CHECKING:
     from migrations.engines.mysql.samples import Samples
@@ -50,6 +50,8 @@ class MySQL(Session):
     backend = "mysql"
     statements_class = MySQLStatements
     parse_type = staticmethod(values.parse_type)
+    default_meaning = staticmethod(catalogue.default_meaning)
+    unconvertible = staticmethod(values.unconvertible)
     keys_hold_types = True
     actions = {"RESTRICT": "NO ACTION"}  # InnoDB never waits for the end of the statement
 
@@ -80,9 +82,6 @@ class MySQL(Session):
                     rows.append(cursor.fetchone())
         return {name: catalogue.COUNTER.sub("", row[1]) for name, row in zip(names, rows) if row[1]}
 
-    def default_meaning(self, default: str) -> str:
-        return catalogue.default_meaning(default)
-
     def lookalikes(self, name: str) -> list[str]:
         tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
         return [other for (other,) in self.query(f"{tables} AND lower(table_name) = %s", (name,)) if other != name]
@@ -90,28 +89,24 @@ class MySQL(Session):
     def dependents(self, name: str) -> list[str]:
         """Views go on to be there without the table, and fail; a foreign key of another table's keeps it."""
         rows = self.query(
-            "SELECT DISTINCT 'table', table_name FROM information_schema.key_column_usage "
-            "WHERE table_schema = DATABASE() AND referenced_table_schema = DATABASE() AND referenced_table_name = %s "
-            "UNION ALL SELECT 'view', table_name FROM information_schema.views WHERE table_schema = DATABASE() "
+            "SELECT 'table', table_name FROM information_schema.key_column_usage WHERE table_schema = DATABASE() "
+            "AND referenced_table_schema = DATABASE() AND referenced_table_name = %s "
+            "UNION SELECT 'view', table_name FROM information_schema.views WHERE table_schema = DATABASE() "
             "AND LOCATE(CONCAT('`', DATABASE(), '`.`', %s, '`'), view_definition)", (name, name)
         )  # fmt: skip
         return [f"{kind} {other}" for kind, other in rows if other not in self.builds]
 
     # -- rows
 
-    def unconvertible(self, value: str, source: Type, target: Type) -> str:
-        return values.unconvertible(value, source, target)
-
     def as_text(self, expression: str) -> str:
         return f"CAST({expression} AS CHAR)"
 
     def no_parent(self, values: Sequence[str], key: ForeignKey, table: Table, text: bool = False) -> str:
         """A value is compared in the collation of the parent's key, whose index would be of no use in another."""
-        columns = parent.columns if not text and (parent := self.table(key.table)) else {}
-        compared = []
+        parent, compared = self.table(key.table), []
         for value, target in zip(values, key.target):
-            if target in columns and (collation := columns[target].collation):
-                character_set, more, _ = collation.partition("_")
+            if parent and (collation := parent.columns[target].collation):
+                character_set, _, more = collation.partition("_")
                 value = f"CONVERT({value} USING {character_set})" + f" COLLATE {collation}" * bool(more)
             compared.append(value)
         return super().no_parent(compared, key, table, text)
@@ -122,9 +117,9 @@ class MySQL(Session):
         return f"WITH d (v) AS ({source})"
 
     def estimate(self, table: str) -> int | None:
-        estimate = "SELECT max(table_rows) FROM information_schema.tables WHERE table_schema = DATABASE()"
-        rows: int | None = self.query(f"{estimate} AND table_name = %s", (table,))[0][0]
-        return rows
+        tables = "SELECT max(table_rows) FROM information_schema.tables WHERE table_schema = DATABASE()"
+        ((rows,),) = self.query(f"{tables} AND table_name = %s", (table,))
+        return rows and int(rows)
 
     # -- planning
 
@@ -146,29 +141,20 @@ class MySQL(Session):
             )
 
         def attempt() -> Result:
-            with self._locked():
+            with ExitStack() as afterwards:
+                try:
+                    ((taken,),) = self.query(f"SELECT GET_LOCK({LOCK}, 0)")
+                except peewee.DatabaseError as error:
+                    if code(error) != _NO_LOCK:
+                        raise
+                else:
+                    if not taken:
+                        raise Busy
+                    afterwards.callback(self.query, f"SELECT RELEASE_LOCK({LOCK})")
                 return work()
 
         with self.session(_SESSION):
             return self.patiently(attempt, lambda error: code(error) in _RACED | BUSY or _SAME_KEY in str(error))
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """The lock that all runs on a server share, where there is one to be had."""
-        there_is_one = True
-        try:
-            ((taken,),) = self.query(f"SELECT GET_LOCK({LOCK}, 0)")
-        except peewee.DatabaseError as error:
-            if code(error) != _NO_LOCK:
-                raise
-            taken, there_is_one = True, False
-        if not taken:
-            raise Busy
-        try:
-            yield
-        finally:
-            if there_is_one:
-                self.query(f"SELECT RELEASE_LOCK({LOCK})")
 
     def execute(self, change: Change) -> None:
         self.patiently(lambda: super(MySQL, self).execute(change), lambda error: code(error) in BUSY)
@@ -186,7 +172,6 @@ class MySQL(Session):
     # -- the smoke test
 
     def samples(self) -> Samples:
-        """Return what makes values for rows on trial."""
         from migrations.engines.mysql.samples import Samples
 
         return Samples(self)
@@ -194,14 +179,9 @@ class MySQL(Session):
     @contextmanager
     def trial(self) -> Iterator[bool]:
         wait = str(max(1, int(self.patience.left)))
-        wanted = {"lock_wait_timeout": wait, "innodb_lock_wait_timeout": wait}
-        if not self.in_transaction():
-            wanted["foreign_key_checks"] = "1"
+        wanted = {"lock_wait_timeout": wait, "innodb_lock_wait_timeout": wait, "foreign_key_checks": 1}
         with self.session(wanted), super().trial() as enforced:
             yield enforced
 
     def without_checks(self) -> AbstractContextManager[None]:
         return self.session({"check_constraint_checks": "0"})
-
-    def enforces_keys(self) -> bool:
-        return bool(self.query("SELECT @@foreign_key_checks LIMIT 1")[0][0])

@@ -56,14 +56,15 @@ class Session(Engine):
         :param before: what they are now, where that is known.
         """
         before = self.known(wanted) if before is None else before
-        if not before:
-            yield
-            return
         self._set({name: wanted[name] for name in before})
         try:
             yield
         finally:
-            self._restore(before)
+            try:  # Peewee's is_connection_usable() asks the server, and swallows an answer that is about us
+                self._set(before)
+            except peewee.PeeweeException as error:
+                if code(error) not in _AWAY:  # the news that the transaction was aborted, and nothing was set
+                    self._set(before)
 
     def known(self, names: Iterable[str]) -> dict[str, str]:
         """Return the session's values of variables as SQL, of those that this server knows."""
@@ -71,16 +72,9 @@ class Session(Engine):
         return {name: old if re.fullmatch(r"[\d.]+", old) else literal(old) for name, old in rows}
 
     def _set(self, values: Mapping[str, object]) -> None:
-        self.database.execute_sql("SET " + ", ".join(f"SESSION {name} = {value}" for name, value in values.items()))
-
-    def _restore(self, values: Mapping[str, str]) -> None:
-        try:  # Peewee's is_connection_usable() asks the server, and swallows an answer that is about us
-            self._set(values)
-        except peewee.PeeweeException as error:
-            if code(error) == 1213:  # the news that the transaction was aborted, and nothing was set
-                self._set(values)
-            elif code(error) not in _AWAY:
-                raise
+        if values:
+            settings = ", ".join(f"SESSION {name} = {value}" for name, value in values.items())
+            self.database.execute_sql(f"SET {settings}")
 
     @contextmanager
     def _cancelled_with_us(self) -> Iterator[None]:
@@ -116,16 +110,15 @@ class Session(Engine):
 
     def holders(self) -> str:
         try:
-            ((run,),) = self.query(f"SELECT IS_USED_LOCK({LOCK})")
-            open_ = self.query(
-                "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx "
-                "WHERE trx_mysql_thread_id NOT IN (0, CONNECTION_ID()) ORDER BY trx_started LIMIT 5"
+            told = self.query(
+                f"SELECT CONCAT('another run is connection ', IS_USED_LOCK({LOCK})) UNION "
+                "(SELECT CONCAT('an open transaction is of connection ', trx_mysql_thread_id) "
+                "FROM information_schema.innodb_trx WHERE trx_mysql_thread_id NOT IN (0, CONNECTION_ID()) "
+                "ORDER BY trx_started LIMIT 5)"
             )
         except peewee.DatabaseError:  # it takes the PROCESS privilege
             return "who holds it is not told to this user"
-        told = [f"another run is connection {run}"] * bool(run)
-        told += [f"an open transaction is of connection {thread}" for (thread,) in open_]
-        return ", ".join(told) or "who held it is gone by now"
+        return ", ".join(text for (text,) in told if text) or "who held it is gone by now"
 
     def explain(self, error: Exception) -> MigrationError:
         # Undoing the work of a lost connection fails, and hides why.
