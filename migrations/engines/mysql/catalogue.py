@@ -87,7 +87,7 @@ def clauses(text: str, column: str) -> dict[str, str]:
 
 def _index(item: list[str]) -> Index:
     at = next(place for place, word in enumerate(item) if word.startswith("("))
-    name = _name(item[at - 1]) if at > 1 and item[at - 1] != "KEY" else "PRIMARY"
+    name = "PRIMARY" if item[at - 1] == "KEY" else _name(item[at - 1])
     kind = "" if item[0] in ("PRIMARY", "UNIQUE", "KEY") else f" {item[0]}"
     return Index(name, tuple(column + kind for column in _columns(item[at])), unique=item[0] == "UNIQUE")
 

@@ -73,9 +73,9 @@ class MySQL(Session):
     def texts(self, names: Iterable[str]) -> dict[str, str]:
         """Return the tables' own texts, by one exchange: the results of a statement that has several."""
         shown = "; ".join(f"SHOW CREATE TABLE {self.quote(name)}" for name in names)
-        unseen = f"DECLARE CONTINUE HANDLER FOR {_UNSEEN} SELECT NULL, NULL"
+        sql = f"BEGIN NOT ATOMIC DECLARE CONTINUE HANDLER FOR {_UNSEEN} SELECT NULL, NULL; {shown}; END"
         with peewee.__exception_wrapper__:
-            cursor = self.database.execute_sql(f"BEGIN NOT ATOMIC {unseen}; {shown}; END")
+            cursor = self.database.execute_sql(sql)
             rows = [cursor.fetchone()]
             while cursor.nextset():
                 if cursor.description:
@@ -135,10 +135,8 @@ class MySQL(Session):
 
     def exclusively(self, work: Callable[[], Result]) -> Result:
         if self.in_transaction():
-            raise Refused(
-                f"{' and '.join(self.builds)} has to be changed, and every change commits the transaction that it "
-                "finds itself in; run the migration outside of the caller's transaction"
-            )
+            names = " and ".join(self.builds)
+            raise Refused(f"{names}: every change commits the caller's transaction; run the migration outside of it")
 
         def attempt() -> Result:
             with ExitStack() as afterwards:
@@ -161,13 +159,11 @@ class MySQL(Session):
 
     def progress(self) -> tuple[str, float | None]:
         with (beside := self.another()).connection_context():
-            rows = beside.execute_sql(
-                "SELECT stage, max_stage, progress FROM information_schema.processlist "
-                f"WHERE id = {self.number} AND max_stage > 0"
+            stages = beside.execute_sql(
+                "SELECT CONCAT('stage ', stage, ' of ', max_stage), (stage - 1 + progress / 100) / max_stage "
+                f"FROM information_schema.processlist WHERE id = {self.number} AND max_stage > 0"
             ).fetchall()
-        for stage, stages, percent in rows:
-            return f"stage {stage} of {stages}", (stage - 1 + float(percent) / 100) / stages
-        return "", None
+        return stages[0] if stages else ("", None)
 
     # -- the smoke test
 
@@ -178,10 +174,10 @@ class MySQL(Session):
 
     @contextmanager
     def trial(self) -> Iterator[bool]:
-        wait = str(max(1, int(self.patience.left)))
+        wait = max(1, int(self.patience.left))
         wanted = {"lock_wait_timeout": wait, "innodb_lock_wait_timeout": wait, "foreign_key_checks": 1}
         with self.session(wanted), super().trial() as enforced:
             yield enforced
 
     def without_checks(self) -> AbstractContextManager[None]:
-        return self.session({"check_constraint_checks": "0"})
+        return self.session({"check_constraint_checks": 0})

@@ -6,7 +6,7 @@ takes several statements where one does, between which a crash, or a writer, fin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from migrations import operations as do
@@ -15,7 +15,7 @@ from migrations.engines.mysql.values import STRINGS
 from migrations.engines.statements import Statements
 from migrations.operations import Operation
 from migrations.report import Change, Refused
-from migrations.schema import UTC_NOW, Check, Column, ForeignKey, Index, Table, Type
+from migrations.schema import UTC_NOW, Column, Index, Table, Type
 
 if TYPE_CHECKING:
     from migrations.engines.mysql.engine import MySQL
@@ -60,7 +60,7 @@ class MySQLStatements(Statements):
         text = wanted.text
         if (actual.family, wanted.family) == ("timestamp", "datetime"):
             text += "".join(actual.text.partition("(")[1:])
-        elif wanted.family == "float" and actual[1:3] != ("float", 4) and self._holds_rows(table):
+        elif wanted.family == "float" and actual[1:3] != ("float", 4) and self.engine.count(table, up_to=1):
             text = "DOUBLE"  # as good
         return wanted._replace(text=text)
 
@@ -74,9 +74,9 @@ class MySQLStatements(Statements):
                 if column and _shape(column) != _shape(self.future(each.table, name)):
                     yield do.AlterColumn(each.table, declared.columns[name], column, frozenset({"type"}))
             elif isinstance(each, do.AlterColumn) and "null" in each.what and not each.column.null:
-                for key in there.foreign_keys:  # what sets NULL keeps a column nullable
+                for key in there.foreign_keys:  # what sets NULL keeps a column nullable; a new type takes it away
                     if each.column.name in key.columns and "SET NULL" in (key.on_delete, key.on_update):
-                        yield do.DropForeignKey(each.table, key)
+                        yield each._replace(what=frozenset({"type"}))
             elif isinstance(each, (do.AddIndex, do.SetPrimaryKey)):
                 # An index that InnoDB made for a foreign key goes without a word once a longer one begins with its
                 # columns; where it does the work of a declared one, that one has to come.
@@ -87,10 +87,6 @@ class MySQLStatements(Statements):
 
     # -- the operations
 
-    def of(self, operations: Sequence[Operation]) -> list[Change]:
-        self.dropped = {each for each in operations if isinstance(each, do.DropForeignKey)}
-        return super().of(list(dict.fromkeys(operations)))
-
     def create_table(self, operation: do.CreateTable) -> Iterator[Change]:
         """One complete statement: a crash leaves all of the table or nothing of it."""
         table = self.declared(operation.table)
@@ -98,21 +94,19 @@ class MySQLStatements(Statements):
         parts.append(f"PRIMARY KEY {self.names(table.primary_key)}")
         self._is_hashed(table, Index("a primary key", table.primary_key))
         parts += [self._index(table, index) for index in table.indexes]
-        parts += [*map(self._check, table.checks), *map(self.reference, table.foreign_keys)]
+        parts += [f"CONSTRAINT {self.quote(check.name)} CHECK ({check.sql})" for check in table.checks]
+        parts += map(self.reference, table.foreign_keys)
         sql = f"CREATE TABLE {self.quote(table.name)} ({', '.join(parts)}) ENGINE=InnoDB"
         yield Change(f"create table {table.name}", sql)
 
     def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
-        column, table = operation.column, self.schema[operation.table]
-        what, add = f"add column {column.name}", f"ADD COLUMN {self._column(table.name, column)}"
-        if operation.key:
-            unique = [index.columns for index in self.declared(table.name).indexes if index.unique]
-            own = () if table.primary_key in unique else table.primary_key
-            yield self._keyed(what, table, (column.name,), own, add)
-        elif self.engine.default_meaning(column.default or "") == UTC_NOW:  # a value a row
-            yield self._copied(what, table.name, add)
+        table, column, key = operation
+        what, add = f"add column {column.name}", f"ADD COLUMN {self._column(table, column)}"
+        copies = self.engine.default_meaning(column.default or "") == UTC_NOW  # a value a row
+        if key:
+            yield self._keyed(what, table, (column.name,), add)
         else:
-            yield self._altered(what, table.name, add, _ONLINE)
+            yield self._altered(what, table, [add] if copies else [add, _ONLINE], copies)
 
     def alter_column(self, operation: do.AlterColumn) -> Iterator[Change]:
         """All that is wrong with a column in one MODIFY, which keeps what is right and what is a user's own."""
@@ -121,7 +115,7 @@ class MySQLStatements(Statements):
         where = f"{table}.{column.name}"
         if "VIRTUAL" in clauses.get("GENERATED", ""):
             raise Refused(f"{where} is a generated column, which stays one as long as it is VIRTUAL; drop it first")
-        if actual.default and what == {"type"} and not actual.type.holds(column.type):
+        if actual.default and "type" in what and "default" not in what and not actual.type.holds(column.type):
             lost = self.engine.unconvertible(actual.default, actual.type, column.type)
             if self.engine.query(f"SELECT {lost}")[0][0]:
                 raise Refused(f"{where} has a DEFAULT {actual.default}, which is no {column.type}; drop it first")
@@ -135,12 +129,12 @@ class MySQLStatements(Statements):
         kept = [text for word, text in clauses.items() if word not in gone]
         modify = " ".join([f"MODIFY {self.quote(column.name)} {clauses['']} {null}{default}", *kept])
         copies = "type" in what or any(each.generated for each in self.schema[table].columns.values())
-        yield (self._copied if copies else self._altered)(f"correct {column.name}", table, modify)
+        yield self._altered(f"correct {column.name}", table, [modify], copies)
 
     def set_primary_key(self, operation: do.SetPrimaryKey) -> Iterator[Change]:
-        name, columns, counting, own = operation
-        modify = [f"MODIFY {self._column(name, self.declared(name).columns[columns[0]])}"] * counting
-        yield self._keyed("correct the primary key", self.schema[name], columns, own, *modify)
+        table, columns, counting, _ = operation
+        modify = [f"MODIFY {self._column(table, self.declared(table).columns[columns[0]])}"] * counting
+        yield self._keyed("correct the primary key", table, columns, *modify)
 
     def add_index(self, operation: do.AddIndex) -> Iterator[Change]:
         """Replace or add an index in one statement; a foreign key that leaned on the old one gets its own."""
@@ -154,52 +148,47 @@ class MySQLStatements(Statements):
                     parts.append(f"ADD INDEX {self.names(key.columns)}")
         parts.append(f"ADD {self._index(declared, index)}")
         what = f"{'replace' if there else 'add'} index {index.name}"
-        if self._is_hashed(declared, index):
-            yield self._copied(what, table.name, *parts)
-        else:
-            yield self._altered(what, table.name, *parts, _ONLINE)
+        hashed = self._is_hashed(declared, index)
+        yield self._altered(what, table.name, parts if hashed else [*parts, _ONLINE], hashed)
 
     def add_check(self, operation: do.AddCheck) -> Iterator[Change]:
-        table, check = operation
-        yield self._copied(f"add the check {check.name}", table, f"ADD {self._check(check)}")
+        table, (name, condition, _) = operation
+        add = f"ADD CONSTRAINT {self.quote(name)} CHECK ({condition})"
+        yield self._altered(f"add the check {name}", table, [add], copies=True)
 
     def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterator[Change]:
-        table, key = operation
-        yield self._altered(f"drop the foreign key {key.name}", table, self._drop(key))
+        table, name = operation.table, operation.key.name or ""
+        yield self._altered(f"drop the foreign key {name}", table, [f"DROP FOREIGN KEY {self.quote(name)}"])
 
     def add_foreign_key(self, operation: do.AddForeignKey) -> Iterator[Change]:
         """Its name is what tells two nodes of a cluster apart: who comes second gets "already exists"."""
-        table, key, instead_of = operation
+        table, key, wrong = operation
         key = key._replace(name=key.name or f"fk_{table}_{'_'.join(key.columns)}"[:64])
-        wrong = [each for each in instead_of if do.DropForeignKey(table, each) not in self.dropped]
-        drops = [self._drop(each) for each in wrong]
+        parts = [f"DROP FOREIGN KEY {self.quote(each.name or '')}" for each in wrong]
         if key.name in [each.name for each in wrong]:  # which cannot go and come in one statement
-            yield self._altered(f"drop the foreign key {key.name}", table, *drops)
-            drops = []
+            yield self._altered(f"drop the foreign key {key.name}", table, parts)
+            parts = []
         what = f"add the foreign key of {', '.join(key.columns)}"
-        yield self._copied(what, table, *drops, f"ADD {self.reference(key)}")
+        yield self._altered(what, table, [*parts, f"ADD {self.reference(key)}"], copies=True)
 
     # -- their parts
 
-    def _altered(self, what: str, table: str, *parts: str, held: str | None = None) -> Change:
+    def _altered(self, what: str, table: str, parts: Iterable[str], copies: bool = False) -> Change:
+        """Return a change of a table; one that copies it keeps writers waiting, unless there are no rows."""
+        held = "writers" if copies and self.engine.count(table, up_to=1) else None
         return Change(what, f"{self.alter(table)} {', '.join(parts)}", held)
 
-    def _copied(self, what: str, table: str, *parts: str) -> Change:
-        """Return a change that copies the table, which keeps writers waiting unless there are no rows."""
-        return self._altered(what, table, *parts, held="writers" if self._holds_rows(table) else None)
-
-    def _keyed(self, what: str, table: Table, columns: Sequence[str], own: Sequence[str], *counting: str) -> Change:
-        """Return a change of the primary key, whose `own` columns stay unique, to one that may be `counting`."""
+    def _keyed(self, what: str, name: str, columns: Sequence[str], *counting: str) -> Change:
+        """Return a change of a primary key, to one that may be `counting`; an old one's columns stay unique."""
+        table, declared = self.schema[name], self.declared(name)
         for column in table.columns.values():
             if counting and column.automatic and column.name not in columns:
-                where = f"{table.name}.{column.name}"
-                raise Refused(f"{where} counts by itself, and no second one can; make it a plain column")
-        old = ["DROP PRIMARY KEY"] * bool(table.primary_key) + [f"ADD UNIQUE {self.names(own)}"] * bool(own)
-        change = self._copied if counting else self._altered
-        return change(what, table.name, *old, *counting, f"ADD PRIMARY KEY {self.names(columns)}")
-
-    def _holds_rows(self, table: str) -> bool:
-        return self.engine.count(table, up_to=1) > 0
+                raise Refused(f"{name}.{column.name} counts by itself, and no second one can; make it a plain column")
+        own = table.primary_key
+        parts = ["DROP PRIMARY KEY"] if own else []
+        if own and own not in declared.unique_keys() and {*columns} - {*own}:  # else another key says so
+            parts.append(f"ADD UNIQUE {self.names(own)}")
+        return self._altered(what, name, [*parts, *counting, f"ADD PRIMARY KEY {self.names(columns)}"], bool(counting))
 
     def _column(self, table: str, declared: Column) -> str:
         """Return the definition of a new column."""
@@ -219,12 +208,6 @@ class MySQLStatements(Statements):
             where, type_ = f"{table.name}.{long[0]}", table.columns[long[0]].type.text
             raise Refused(f"{where}: {type_} is too long for {index.name}; give it a length of at most {_LONGEST}")
         return bool(long)
-
-    def _check(self, check: Check) -> str:
-        return f"CONSTRAINT {self.quote(check.name)} CHECK ({check.sql})"
-
-    def _drop(self, key: ForeignKey) -> str:
-        return f"DROP FOREIGN KEY {self.quote(key.name or '')}"
 
 
 def _shape(column: Column) -> object:
