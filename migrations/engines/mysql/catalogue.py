@@ -94,8 +94,8 @@ def _index(item: list[str]) -> Index:
 
 def _foreign_key(item: list[str]) -> ForeignKey:
     actions = dict(re.findall(r"ON (DELETE|UPDATE) (CASCADE|SET \w+)", masked(" ".join(item))))
-    parent = ".".join(_name(part) for part in words(item[6], r"[^.]+")).lower()
     on_delete, on_update = (actions.get(event, "NO ACTION") for event in ("DELETE", "UPDATE"))
+    parent = item[6].replace("`", "").lower()  # with the name of its database, if that is another
     return ForeignKey(_columns(item[4]), parent, _columns(item[7]), on_delete, on_update, _name(item[1]))
 
 
