@@ -13,7 +13,6 @@ from migrations import operations as do
 from migrations.engines.mysql import catalogue
 from migrations.engines.mysql.values import STRINGS
 from migrations.engines.statements import Statements
-from migrations.operations import Operation
 from migrations.report import Change, Refused
 from migrations.schema import UTC_NOW, Column, Index, Table, Type
 
@@ -64,7 +63,7 @@ class MySQLStatements(Statements):
             text = "DOUBLE"  # as good
         return wanted._replace(text=text)
 
-    def besides(self, operations: Sequence[Operation]) -> Iterator[Operation]:
+    def besides(self, operations: Sequence[do.Operation]) -> Iterator[do.Operation]:
         """Yield the operations without which others cannot be done, or would undo something."""
         for each in operations:
             declared, there = self.declared(each.table), self.schema.get(each.table, Table(each.table))
