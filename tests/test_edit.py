@@ -5,6 +5,7 @@ import os
 import re
 import sqlite3
 
+import drivers
 import peewee
 import pytest
 from engines.worlds import SQLite
@@ -341,7 +342,8 @@ def defensive_sqlite3():
 
 
 def defensive_apsw():
-    apsw = pytest.importorskip("apsw")
+    drivers.require_package("apsw")
+    import apsw
     from playhouse.apsw_ext import APSWDatabase
 
     class Defensive(APSWDatabase):
