@@ -6,14 +6,12 @@ in a way of its own (SQLite edits the text of the table, or rebuilds it).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from migrations.schema import Check, Column, ForeignKey, Index
 
 
 class CreateTable(NamedTuple):
-    """Make a table that is not there, with all that its model declares."""
-
     table: str
 
 
@@ -62,8 +60,6 @@ class AddIndex(NamedTuple):
 
 
 class AddCheck(NamedTuple):
-    """Add a named CHECK."""
-
     table: str
     check: Check
 
@@ -84,8 +80,6 @@ class AddForeignKey(NamedTuple):
 
 
 class ValidateForeignKey(NamedTuple):
-    """Have the rows checked that were there before a foreign key."""
-
     table: str
     key: ForeignKey
 
@@ -96,12 +90,9 @@ class DropTable(NamedTuple):
     table: str
 
 
-# A column is there before what stands on it, and a key is unique before it is referred to.
-ORDER = (
-    CreateTable, DropForeignKey, AddColumn, AlterColumn, SetPrimaryKey, AddIndex, AddCheck, ValidateCheck,
-    AddForeignKey, ValidateForeignKey, DropTable,
-)  # fmt: skip
+# In the order of their execution: a column is there before what stands on it, a key is unique before it is referred to.
 Operation = (
     CreateTable | DropForeignKey | AddColumn | AlterColumn | SetPrimaryKey | AddIndex | AddCheck | ValidateCheck
     | AddForeignKey | ValidateForeignKey | DropTable
 )  # fmt: skip
+ORDER = get_args(Operation)

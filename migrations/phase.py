@@ -10,7 +10,6 @@ half-done run, mending drift, `check` and `--dry-run` are this one loop, stopped
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -47,7 +46,6 @@ class Phase:
 
         Made for workers that start by the dozen: where there is nothing to do, it only reads the catalogue.
 
-        :param lock_timeout: seconds to wait for a lock, in all.
         :raises MigrationError: see `run`.
         """
         with self._work(database, lock_timeout) as work:
@@ -75,10 +73,7 @@ class Phase:
         return work.report
 
     def check(self, database: peewee.Database, lock_timeout: float = 10.0, thorough: bool = False) -> Report:
-        """Return what a run would do, as `changes`; change nothing.
-
-        :raises MigrationError: where a run would refuse.
-        """
+        """Return what a run would do, as `changes`, or raise what it would; change nothing."""
         with self._work(database, lock_timeout) as work:
             work.foresee(thorough)
         return work.report
@@ -94,10 +89,7 @@ class Phase:
         return work.report
 
     def create_missing(self, database: peewee.Database, lock_timeout: float = 10.0) -> list[str]:
-        """Create the tables that are missing, leave the others whatever they look like; return their names.
-
-        :raises MigrationError: see `run`.
-        """
+        """Create the tables that are missing, leave the others whatever they look like; return their names."""
         with self._work(database, lock_timeout) as work:
             return work.create_missing()
 
@@ -110,20 +102,17 @@ class Phase:
     @contextmanager
     def _work(self, database: peewee.Database, lock_timeout: float) -> Iterator[Work]:
         """Yield a call at work; a failure carries the parts of the report that there are."""
-        started = time.perf_counter()
         engine = engine_for(database, lock_timeout, self.models, self.names)
-        work = Work(engine, self.upon)
+        work = Work(engine, self.upon, self.names)
         logger.info("%s: %s in %s", self.title, ", ".join(self.names), work.report.database)
         try:
             with engine.connected():
                 yield work
-            work.note(changes=work.report.changes or tuple(engine.applied), duration_ms=_since(started))
+            if engine.applied and work.report.status == "up_to_date":
+                work.note(status="migrated")
+            work.note(changes=work.report.changes or tuple(engine.applied))
         except MigrationError as error:
             told = {"type": type(error).__name__, "message": str(error)}
-            work.note(status="failed", changes=tuple(engine.applied), error=told, duration_ms=_since(started))
+            work.note(status="failed", changes=tuple(engine.applied), error=told)
             error.report = work.report
             raise
-
-
-def _since(started: float) -> float:
-    return (time.perf_counter() - started) * 1000

@@ -14,7 +14,7 @@ class Change(NamedTuple):
     """One statement that changes the database.
 
     `holds_up` says whom it keeps waiting for as long as it runs: nobody (None), "writers" or "everybody".
-    `alone` marks a statement that cannot share a transaction with the others.
+    `alone` marks a statement that cannot share a transaction with the others, and is not public.
     """
 
     description: str
@@ -22,13 +22,9 @@ class Change(NamedTuple):
     holds_up: str | None = None
     alone: bool = False
 
-    def to_dict(self) -> dict[str, str | None]:
-        """Return the public part, as in the JSON document."""
-        return {"description": self.description, "sql": self.sql, "holds_up": self.holds_up}
-
 
 class Difference(NamedTuple):
-    """Something that is not as the models declare it; its first five parts are texts for people.
+    """Something that is not as the models declare it; its first five parts are texts for people, and public.
 
     `severity` is `error` (must be mended, or stops the run) or `warning` (stops nothing). An error is
     mended by an operation, or by nothing: then `stops` names the case.
@@ -41,10 +37,6 @@ class Difference(NamedTuple):
     message: str
     mended_by: Operation | None = None
     stops: type[MigrationError] | None = None
-
-    def to_dict(self) -> dict[str, str]:
-        """Return the public part, as in the JSON document."""
-        return {name: getattr(self, name) for name in ("severity", "object", "expected", "actual", "message")}
 
 
 class Report(NamedTuple):
@@ -64,29 +56,23 @@ class Report(NamedTuple):
     differences: tuple[Difference, ...] = ()
     smoke_test: Steps | None = None
     row_counts: Mapping[str, int] | None = None
-    estimated: tuple[str, ...] = ()
-    unexamined: tuple[str, ...] = ()
     error: Mapping[str, str] | None = None
     duration_ms: float = 0.0
+    estimated: tuple[str, ...] = ()
+    unexamined: tuple[str, ...] = ()
     script: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return the report as the JSON document has it."""
-        document: dict[str, object] = {
-            "status": self.status,
-            "backend": self.backend,
-            "database": self.database,
-            "changes": [each.to_dict() for each in self.changes],
-            "differences": [each.to_dict() for each in self.differences],
-            "smoke_test": self.smoke_test,
-            "row_counts": self.row_counts,
-            "error": self.error,
+        document = self._asdict() | {
+            "changes": [dict(zip(each._fields[:3], each)) for each in self.changes],
+            "differences": [dict(zip(each._fields[:5], each)) for each in self.differences],
             "duration_ms": round(self.duration_ms, 1),
+            "estimated": list(self.estimated),
+            "unexamined": list(self.unexamined),
         }
-        for name in ("estimated", "unexamined"):
-            if names := getattr(self, name):
-                document[name] = list(names)
-        return document
+        absent = {"script", *(name for name in ("estimated", "unexamined") if not document[name])}
+        return {name: part for name, part in document.items() if name not in absent}
 
 
 class MigrationError(Exception):
@@ -96,7 +82,6 @@ class MigrationError(Exception):
     """
 
     report: Report | None = None
-    steps: Steps | None = None  # of a smoke test that failed
 
 
 class DatabaseUnavailable(MigrationError):

@@ -6,8 +6,11 @@ type is a `Type` whether it was read from the catalogue or from the DDL that Pee
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from typing import NamedTuple
+
+_NUMBER = re.compile(r"(-?\d*(\.\d*[1-9])?)\.?0*")  # and what of it counts
 
 
 class Type(NamedTuple):
@@ -65,6 +68,11 @@ class Index(NamedTuple):
     valid: bool = True
     constraint: bool = False
 
+    @property
+    def full(self) -> bool:
+        """Whether it holds every row."""
+        return self.valid and not self.partial
+
     def __str__(self) -> str:
         marks = [("UNIQUE", self.unique), ("partial", self.partial), ("INVALID", not self.valid)]
         return " ".join([*(word for word, on in marks if on), f"({', '.join(self.columns)})"])
@@ -81,16 +89,10 @@ class ForeignKey(NamedTuple):
     name: str | None = None
     valid: bool = True
 
-    @property
-    def rule(self) -> tuple[str, tuple[str, ...], str, str]:
-        """What a key says of its columns, whatever its name."""
-        return self.table, self.target, self.on_delete, self.on_update
-
     def __str__(self) -> str:
         update = "" if self.on_update in ("NO ACTION", "RESTRICT") else f" ON UPDATE {self.on_update}"
         unchecked = "" if self.valid else ", not validated"
-        target = ", ".join(self.target)
-        return f"REFERENCES {self.table} ({target}) ON DELETE {self.on_delete}{update}{unchecked}"
+        return f"REFERENCES {self.table} ({', '.join(self.target)}) ON DELETE {self.on_delete}{update}{unchecked}"
 
 
 class Check(NamedTuple):
@@ -112,13 +114,6 @@ class Table(NamedTuple):
     foreign_keys: tuple[ForeignKey, ...] = ()
     checks: tuple[Check, ...] = ()
 
-    def is_unique(self, columns: Iterable[str]) -> bool:
-        """Whether the primary key or a full unique index covers just these columns."""
-        columns = tuple(columns)
-        return self.primary_key == columns or any(
-            index.columns == columns and index.unique and not index.partial and index.valid for index in self.indexes
-        )
-
     def index_named(self, name: str) -> Index | None:
         """Return the index or UNIQUE constraint of a name, in whatever case."""
         return next((index for index in self.indexes if index.name.lower() == name.lower()), None)
@@ -127,16 +122,6 @@ class Table(NamedTuple):
         """Return the columns of each key that no two rows share, the primary key first."""
         keys = [index.columns for index in self.indexes if index.unique and not index.partial]
         return tuple(dict.fromkeys([self.primary_key, *keys]))
-
-    def wrong_keys(self, expected: ForeignKey) -> tuple[ForeignKey, ...] | None:
-        """Return the foreign keys that stand where the expected one should; None where it is there.
-
-        A key of the same columns to another table is wrong only as long as the right one is missing.
-        """
-        of_columns = [key for key in self.foreign_keys if key.columns == expected.columns]
-        same = [key for key in of_columns if key.rule[:2] == expected.rule[:2]]
-        wrong = tuple(key for key in same or of_columns if key not in same or key.rule != expected.rule)
-        return wrong if wrong or not same else None
 
 
 Schema = dict[str, Table]  # by the table's lower-case name
@@ -156,7 +141,5 @@ def literal_meaning(default: str) -> str:
     if text.startswith("'") and text.endswith("'") and len(text) > 1:
         return text[1:-1].replace("''", "'")
     text = {"true": "1", "false": "0"}.get(text.lower(), text)
-    whole, point, fraction = text.partition(".")
-    if point and (whole.lstrip("-") + fraction).isdigit():
-        text = f"{whole}.{fraction.rstrip('0')}".rstrip(".")
-    return text
+    number = _NUMBER.fullmatch(text)
+    return number[1] if number else text

@@ -16,9 +16,8 @@ def row_counts(engine: Engine, tables: Iterable[str], thorough: bool) -> tuple[d
     """
     counts, estimated = {}, []
     for name in tables:
-        guess = None if thorough else engine.estimate(name)
-        if guess and guess > COUNTED_UP_TO:
-            counts[name] = guess
+        counts[name] = 0 if thorough else engine.estimate(name) or 0
+        if counts[name] > COUNTED_UP_TO:
             estimated.append(name)
         else:
             counts[name] = engine.query(f"SELECT count(*) FROM {engine.quote(name)}")[0][0]

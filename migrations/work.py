@@ -5,12 +5,14 @@ Each takes what the one before has found, and fills in its part of the report.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Sequence
 
 from db.url import describe
 from migrations.comparison import Upon, compare
 from migrations.engines.base import Engine, logger
-from migrations.planning import dropped, planned
+from migrations.operations import DropTable
+from migrations.planning import planned
 from migrations.report import (
     Change,
     Difference,
@@ -18,7 +20,6 @@ from migrations.report import (
     Refused,
     Report,
     SmokeTestFailed,
-    Steps,
     UnfitTables,
     VerificationFailed,
 )
@@ -28,43 +29,40 @@ from migrations.schema import Schema
 class Work:
     """One call of a phase on one database: the steps, and the report that they fill in."""
 
-    def __init__(self, engine: Engine, upon: Upon) -> None:
-        self.engine, self.upon, self.names = engine, upon, engine.builds
+    def __init__(self, engine: Engine, upon: Upon, names: Sequence[str]) -> None:
+        self.engine, self.upon, self.names = engine, upon, names
+        self.started = time.perf_counter()
         self.report = Report("up_to_date", engine.backend, describe(engine.database))
         self.looked = False  # for rows that stand against the change
 
     def note(self, **parts: object) -> None:
         """Fill in parts of the report."""
-        self.report = self.report._replace(**parts)  # type: ignore[arg-type]
+        duration = (time.perf_counter() - self.started) * 1000
+        self.report = self.report._replace(duration_ms=duration, **parts)  # type: ignore[arg-type]
 
     # -- the steps
 
     def migrate(self) -> None:
         """Compare, and where there are errors change under the lock, until there are none."""
-        _section("Validate")
+        logger.info("── Validate")
         schema, differences = self.engine.patiently(self._look)
-        self.note(differences=differences)
         errors = self._to_mend(schema, differences)
-        self._tell_upon()
-        _tell(differences, mended=True)
+        self._tell(differences, mended=True)
         if errors:
-            _section("Migrate")
-            left = self.engine.exclusively(self._converge)
-            self.note(differences=(*errors, *left), status="migrated" if self.engine.applied else "up_to_date")
-        _ok(f"{self._names_are} as declared")
+            logger.info("── Migrate")
+            self.note(differences=(*errors, *self.engine.exclusively(self._converge)))
+        logger.info("✓ %s %s as declared", *self._are)
 
     def foresee(self, thorough: bool) -> None:
         """Plan what a run would do, and do nothing of it."""
-        _section("Validate")
+        logger.info("── Validate")
         schema, differences = self.engine.patiently(self._look)
-        self.note(differences=differences)
         changes = tuple(self.engine.patiently(lambda: self._plan(schema, differences)))
         self.note(changes=changes, script=tuple(self.engine.script(changes)) if changes else ())
-        self._tell_upon()
-        _tell(differences)
+        self._tell(differences)
         self.look_for_orphans(thorough)
-        self.note(status="pending" if changes else "up_to_date")
         if changes:
+            self.note(status="pending")
             logger.info("a run would execute %d statement%s", len(changes), "s" * (len(changes) != 1))
 
     def create_missing(self) -> list[str]:
@@ -73,21 +71,19 @@ class Work:
         others = [f"{name} is a {table.kind}" for name, table in schema.items() if not table.kind.endswith("table")]
         if others:
             raise Refused(f"{' and '.join(others)}; rename or remove it, then run again")
-        if not self._missing(schema):
+        if schema.keys() >= {*self.names}:
             return []
-        _section("Create")
-        created = self.engine.exclusively(self._create)
-        self.note(status="migrated" if self.engine.applied else "up_to_date")
-        return created
+        logger.info("── Create")
+        return self.engine.exclusively(self._create)
 
     def roll_back(self, force: bool) -> None:
         """Drop the built tables under the lock."""
-        _section("Roll back")
-        if self._present(self.engine.patiently(self.engine.read)):
+        logger.info("── Roll back")
+        if not self.engine.patiently(self.engine.read).keys().isdisjoint(self.names):
             self.engine.exclusively(lambda: self._drop(force))
-        self.note(status="rolled_back" if self.engine.applied else "up_to_date")
         if self.engine.applied:
-            _ok(f"{self._names_are} gone")
+            self.note(status="rolled_back")
+            logger.info("✓ %s %s gone", *self._are)
         else:
             logger.info("there is no %s", ", ".join(self.names))
 
@@ -98,15 +94,16 @@ class Work:
         from migrations.orphans import orphans
 
         found, unexamined = self.engine.patiently(lambda: orphans(self.engine.read(), self.engine, thorough))
-        _tell(found)
+        for each in found:
+            logger.warning("! %s", each.message)
         self.note(differences=(*self.report.differences, *found), unexamined=unexamined)
 
     def smoke_test(self) -> None:
         """Try the tables with rows that do not stay."""
         from migrations.smoke_test import smoke_test
 
-        _section("Smoke test")
-        steps: Steps = self.engine.patiently(lambda: smoke_test(self.engine))
+        logger.info("── Smoke test")
+        steps = self.engine.patiently(lambda: smoke_test(self.engine))
         words = {True: "✓ %s", False: "✗ %s", None: "- %s: not tried"}
         for step, held in steps.items():
             logger.log(40 if held is False else 20 if held else 30, words[held], step)
@@ -119,10 +116,9 @@ class Work:
         """Count the rows of all tables."""
         from migrations.statistics import row_counts
 
-        _section("Statistics")
-        names = list(self.engine.models)
-        counts, estimated = self.engine.patiently(lambda: row_counts(self.engine, names, thorough))
-        width = max(17, *map(len, names))
+        logger.info("── Statistics")
+        counts, estimated = self.engine.patiently(lambda: row_counts(self.engine, self.engine.models, thorough))
+        width = max(17, *map(len, counts))
         for name, count in counts.items():
             about = "~" * (name in estimated)
             logger.info("%-*s %s%s row%s", width, name, about, f"{count:,}", "s" * (count != 1))
@@ -131,22 +127,21 @@ class Work:
     # -- what they are made of
 
     @property
-    def _names_are(self) -> str:
-        return f"{', '.join(self.names)} {'is' if len(self.names) == 1 else 'are'}"
-
-    def _tell_upon(self) -> None:
-        if self.upon:
-            _ok(", ".join(model._meta.table_name for model in self.upon))
+    def _are(self) -> tuple[str, str]:
+        return ", ".join(self.names), "is" if len(self.names) == 1 else "are"
 
     def _look(self) -> tuple[Schema, tuple[Difference, ...]]:
         schema = self.engine.read()
-        return schema, compare(schema, self.engine, self.upon)
+        self.note(differences=compare(schema, self.engine, self.upon))
+        return schema, self.report.differences
 
-    def _present(self, schema: Schema) -> list[str]:
-        return [name for name in self.names if name in schema]
-
-    def _missing(self, schema: Schema) -> list[str]:
-        return [name for name in self.names if name not in schema]
+    def _tell(self, differences: Sequence[Difference], mended: bool = False) -> None:
+        """Tell differences; those that are about to be mended are nothing to worry about."""
+        if self.upon:
+            logger.info("✓ %s", ", ".join(model._meta.table_name for model in self.upon))
+        for each in differences:
+            error = each.severity == "error"
+            logger.log(20 if error and mended else 30, "%s %s", "✗" if error else "!", each.message)
 
     def _to_mend(self, schema: Schema, differences: Sequence[Difference]) -> list[Difference]:
         """Return the errors; refuse those that no run can mend, whatever the rows."""
@@ -154,8 +149,8 @@ class Work:
         self._demand(errors)
         if refused := [each.message for each in errors if each.stops is Refused]:
             raise Refused(f"{'; '.join(refused)}; rename, convert or remove it, then run again")
-        for name in self._missing(schema) if errors else ():
-            for other in self.engine.lookalikes(name):
+        for name in self.names if errors else ():
+            for other in self.engine.lookalikes(name) if name not in schema else ():
                 raise Refused(
                     f"the table {other!r} differs from {name} only in case; rename one of them, then run again"
                 )
@@ -166,11 +161,11 @@ class Work:
         where, names = self.report.database, " and ".join(self.names)
         missing = [each.object for each in errors if each.stops is MissingTables]
         unfit = [each.message for each in errors if each.stops is UnfitTables]
-        lacks = f"{where} lacks the table{'s' * (len(missing) > 1)} {', '.join(missing)}"
         cannot = f"{where} cannot carry {names}: {'; '.join(unfit)}; mend that by hand, then run again"
         if missing:
-            advice = f"create what is missing with: python -m db.init_db --base-only --database {where}"
-            raise MissingTables(f"{lacks}; check the URL, or {advice}" + f"; and {cannot}" * bool(unfit))
+            lacks = f"{where} lacks the table{'s' * (len(missing) > 1)} {', '.join(missing)}; check the URL, or create"
+            advice = f"what is missing with: python -m db.init_db --base-only --database {where}"
+            raise MissingTables(f"{lacks} {advice}" + f"; and {cannot}" * bool(unfit))
         if unfit:
             raise UnfitTables(cannot)
 
@@ -188,9 +183,6 @@ class Work:
         if against := list(obstacles(errors, schema, self.engine)):
             between = "\n  " if len(against) > 1 else " "
             raise Refused(f"rows stand against the change, nothing was changed:{between}{between.join(against)}")
-        return self._statements(errors, schema)
-
-    def _statements(self, errors: Sequence[Difference], schema: Schema) -> list[Change]:
         return self.engine.statements(planned(errors, schema, self.engine), schema)
 
     def _converge(self) -> tuple[Difference, ...]:
@@ -206,42 +198,25 @@ class Work:
     def _create(self) -> list[str]:
         """Create the tables that are still missing, under the lock."""
         schema = self.engine.read()
-        missing = self._missing(schema)
+        missing = [name for name in self.names if name not in schema]
         errors = [each for each in compare(schema, self.engine, {}) if each.object in missing]
-        self.engine.carry_out(self._statements(self._to_mend(schema, errors), schema))
+        self.engine.carry_out(self._plan(schema, errors))
         return missing
 
     def _drop(self, force: bool) -> None:
-        schema, differences = self._look()
-        present = self._present(schema)
+        schema = self.engine.read()
+        differences = compare(schema, self.engine, self.upon)
+        present = [name for name in self.names if name in schema]
         if not_ours := [each.message for each in differences if each.stops is Refused]:
             raise Refused(f"{'; '.join(not_ours)}; this is not ours to drop")
-        if not force:
-            self._demand_empty(present)
-        if dependent := [text for name in present for text in self.engine.dependents(name)]:
-            words = f"depend{'s' * (len(dependent) == 1)} on {' and '.join(present)}; drop that first"
-            raise Refused(f"the {' and the '.join(dict.fromkeys(dependent))} {words}")
-        self.engine.carry_out(self.engine.statements(dropped(schema, self.engine), schema))
-        if left := self._present(self.engine.read()):
-            raise VerificationFailed(f"{' and '.join(left)} is still there after it was dropped")
-
-    def _demand_empty(self, tables: Iterable[str]) -> None:
-        counts = {name: rows for name in tables if (rows := self.engine.count(name))}
+        counts = {name: rows for name in present if not force and (rows := self.engine.count(name))}
         if counts:
             told = [f"{name} holds {rows:,} row{'s' * (rows > 1)}" for name, rows in counts.items()]
             raise Refused(f"{' and '.join(told)}; save them, or drop them too with --force")
-
-
-def _section(title: str) -> None:
-    logger.info("── %s", title)
-
-
-def _ok(text: str) -> None:
-    logger.info("✓ %s", text)
-
-
-def _tell(differences: Sequence[Difference], mended: bool = False) -> None:
-    """Tell differences; those that are about to be mended are nothing to worry about."""
-    for each in differences:
-        error = each.severity == "error"
-        logger.log(20 if error and mended else 30, "%s %s", "✗" if error else "!", each.message)
+        if dependent := [text for name in present for text in self.engine.dependents(name)]:
+            words = f"depend{'s' * (len(dependent) == 1)} on {' and '.join(present)}; drop that first"
+            raise Refused(f"the {' and the '.join(dict.fromkeys(dependent))} {words}")
+        drops = [DropTable(name) for name in reversed(self.engine.builds) if name in schema]
+        self.engine.carry_out(self.engine.statements(drops, schema))
+        if left := self.engine.read().keys() & {*self.names}:
+            raise VerificationFailed(f"{' and '.join(left)} is still there after it was dropped")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import peewee
 
 from db.url import describe, without_password
-from migrations.declaration import Model, declared
+from migrations.declaration import Model, declared, in_order
 from migrations.engines.patience import Busy, Patience
 from migrations.engines.rows import Rows
 from migrations.engines.statements import Statements
@@ -33,18 +33,33 @@ class Engine(Rows):
     """A database at work for a phase: it reads, plans, applies, and asks about rows.
 
     One engine serves one call on one connection. `models` are the phase's by the names of their tables,
-    `builds` the names of those that it makes. `applied` grows by each change that was made.
+    `builds` the names of those that it makes, each after those that it refers to. `applied` grows by each
+    change that was made.
     """
 
+    # What each engine has a way of its own for.
     backend: str
     statements_class: type[Statements]
     parse_type: Callable[[str], Type]  # the meaning of a type as this database, or Peewee for it, writes it
+    settings: Callable[[], AbstractContextManager[None]]  # in which locks are waited for as asked; undone at its end
+    in_transaction: Callable[[], bool]  # whether the caller has one open, by Peewee's means or by plain SQL
+    read: Callable[[], Schema]  # the phase's tables as they are now; one that is not there is left out
+    table: Callable[[str], Table | None]  # any one table with its keys
+    default_meaning: Callable[[str], str]  # schema.UTC_NOW for the time now in UTC, else the literal or the expression
+    dependents: Callable[[str], list[str]]  # what would break if a table were dropped: "view x", "table y"
+    script: Callable[[Sequence[Change]], list[str]]  # with the transactions, limits and settings of a run around them
+    exclusively: Callable[[Callable[[], Result]], Result]  # what is done under the lock that all runs here share
+    samples: Callable[[], Samples]  # what makes the values of rows on trial
+    holders: Callable[[], str]  # who holds the lock, as far as the database tells
+    is_lock_timeout: Callable[[Exception], bool]  # whether it says that somebody else held a lock for too long
     keys_hold_types = False  # whether a column keeps its type as long as a foreign key holds it
     actions: Mapping[str, str] = {}  # the actions of foreign keys that are another here
 
-    def __init__(self, database: peewee.Database, lock_timeout: float, models: Mapping[str, Model],
-                 builds: Sequence[str]) -> None:  # fmt: skip
-        self.database, self.models, self.builds = database, models, builds
+    def __init__(
+        self, database: peewee.Database, lock_timeout: float, models: Mapping[str, Model], builds: Iterable[str]
+    ) -> None:
+        self.database, self.models = database, models
+        self.builds: Sequence[str] = [model._meta.table_name for model in in_order(models[name] for name in builds)]
         self.patience = Patience(lock_timeout)
         self.applied: list[Change] = []
         self.opened = False  # whether the connection is ours, and goes with us
@@ -77,23 +92,7 @@ class Engine(Rows):
         """Open the connection; a missing SQLite file is refused."""
         self.database.connect()
 
-    def settings(self) -> AbstractContextManager[None]:
-        """Return a context in which locks are waited for as asked; it restores what it sets."""
-        raise NotImplementedError
-
-    def in_transaction(self) -> bool:
-        """Whether the caller has a transaction open, by Peewee's means or by plain SQL."""
-        raise NotImplementedError
-
     # -- reading
-
-    def read(self) -> Schema:
-        """Return the phase's tables as they are now; one that is not there is left out."""
-        raise NotImplementedError
-
-    def table(self, name: str) -> Table | None:
-        """Return any one table with its keys."""
-        raise NotImplementedError
 
     def declared(self, model: Model) -> Table:
         """Return the table that a model declares here; worked out once a process."""
@@ -108,17 +107,8 @@ class Engine(Rows):
         on_delete, on_update = (self.actions.get(action, action) for action in (key.on_delete, key.on_update))
         return key._replace(on_delete=on_delete, on_update=on_update)
 
-    def default_meaning(self, default: str) -> str:
-        """Return what a column's default means, in words that are the same for the same meaning:
-        `schema.UTC_NOW` for the time now in UTC, else the literal or the expression."""
-        raise NotImplementedError
-
     def lookalikes(self, name: str) -> list[str]:
         """Return the names of tables that differ from a name only in case, where that is a difference."""
-        return []
-
-    def dependents(self, name: str) -> list[str]:
-        """Return what would break if a table were dropped and its own things with it: "view x", "table y"."""
         return []
 
     # -- planning
@@ -131,16 +121,7 @@ class Engine(Rows):
         """Return the statements of operations that are in order, on the tables that there are."""
         return self.statements_class(self, schema).of(operations)
 
-    def script(self, changes: Sequence[Change]) -> list[str]:
-        """Return the changes with the transactions, limits and settings that a run puts around them, as
-        lines of a script that is as safe as the run."""
-        raise NotImplementedError
-
     # -- changing
-
-    def exclusively(self, work: Callable[[], Result]) -> Result:
-        """Return what `work` returns, done under the lock that all runs on this database share."""
-        raise NotImplementedError
 
     @contextmanager
     def undone_with_errors(self) -> Iterator[None]:
@@ -223,10 +204,6 @@ class Engine(Rows):
         """Whether the connection enforces foreign keys."""
         return True
 
-    def samples(self) -> Samples:
-        """Return what makes the values of rows on trial."""
-        raise NotImplementedError
-
     def without_checks(self) -> AbstractContextManager[None]:
         """Return a context in which CHECKs are ignored, where the database can."""
         return contextlib.nullcontext()
@@ -263,14 +240,6 @@ class Engine(Rows):
             f"{describe(self.database)}: no lock on {' or '.join(self.builds)} or a table referred to within "
             f"{self.patience.seconds:g} s; {self.holders()}; try again, or raise --lock-timeout"
         )
-
-    def holders(self) -> str:
-        """Return who holds the lock, as far as the database tells."""
-        raise NotImplementedError
-
-    def is_lock_timeout(self, error: Exception) -> bool:
-        """Whether an error says that somebody else held a lock for too long."""
-        raise NotImplementedError
 
     def advice(self, error: Exception, text: str) -> str:
         """Return what to do about a driver's error, with its own punctuation."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -18,6 +18,7 @@ class Rows:
     """A database that answers questions about its rows."""
 
     database: peewee.Database
+    unconvertible: Callable[[str, Type, Type], str]  # holds for the values that the other type cannot take without loss
 
     def query(self, sql: str, params: Sequence[object] | None = None) -> list[Row]:
         """Return all rows of a query."""
@@ -29,13 +30,6 @@ class Rows:
         """Return a name as an identifier."""
         start, end = self.database.quote
         return f"{start}{name.replace(end, end + end)}{end}"
-
-    def unconvertible(self, value: str, source: Type, target: Type) -> str:
-        """Return a condition that holds for the values that a type cannot take without loss.
-
-        :param value: SQL of the value, of the type `source`.
-        """
-        raise NotImplementedError
 
     def merges(self, source: Type, target: Type) -> bool:
         """Whether two values of a type that differ may be the same once they are of another."""
