@@ -29,11 +29,14 @@ _KIN = {"float": {"decimal", "integer"}, "decimal": {"float", "integer"}, "strin
 
 def compare(schema: Schema, engine: Engine, upon: Upon) -> tuple[Difference, ...]:
     """Return every difference, errors and warnings, the tables built upon first."""
+    builds = [engine.declared(engine.models[name]) for name in engine.builds]
     found: list[Difference] = []
     for model, columns in upon.items():
-        found += _upon(engine.declared(model), columns, schema, engine)
-    for name in engine.builds:
-        found += _built(engine.declared(engine.models[name]), schema.get(name), engine)
+        table = engine.declared(model)
+        keys = {key.target for each in builds for key in each.foreign_keys if key.table == table.name}
+        found += _upon(table, schema.get(table.name), columns, sorted(keys))
+    for table in builds:
+        found += _built(table, schema.get(table.name), engine)
     return tuple(found)
 
 
@@ -48,25 +51,23 @@ def _error(where: str, expected: object, actual: object, then: Operation | type[
 # -- what a phase builds upon
 
 
-def _upon(expected: Table, columns: Sequence[str], schema: Schema, engine: Engine) -> Iterator[Difference]:
-    name, table = expected.name, schema.get(expected.name)
-    if table is None:
-        yield _error(name, "a table", "nothing", MissingTables)
+def _upon(
+    expected: Table, table: Table | None, columns: Sequence[str], keys: Sequence[tuple[str, ...]]
+) -> Iterator[Difference]:
+    name = expected.name
+    if table is None or table.kind not in ("table", "partitioned table"):
+        found, case = (f"a {table.kind}", UnfitTables) if table else ("nothing", MissingTables)
+        yield _error(name, "a table", found, case)
         return
-    if table.kind not in ("table", "partitioned table"):
-        yield _error(name, "a table", f"a {table.kind}", UnfitTables)
-        return
-    built = [engine.declared(engine.models[each]) for each in engine.builds]
-    keys = {key.target for each in built for key in each.foreign_keys if key.table == name}
-    demanded = sorted(keys) or ([] if columns else [expected.primary_key])
-    for column in dict.fromkeys([*columns, *(each for key in demanded for each in key)]):
+    keys = keys or ([] if columns else [expected.primary_key])
+    unique = [table.primary_key, *(index.columns for index in table.indexes if index.unique and index.full)]
+    for column in dict.fromkeys([*columns, *(each for key in keys for each in key)]):
         there, family = table.columns.get(column), expected.columns[column].type.family
         if there is None:
             yield _error(f"{name}.{column}", family, "no such column", UnfitTables)
         elif there.type.family not in {family} | _KIN.get(family, set()):
             yield _error(f"{name}.{column}", family, there.type.text, UnfitTables)
-    for key in demanded:
-        unique = [table.primary_key, *(index.columns for index in table.indexes if index.unique and index.full)]
+    for key in keys:
         if table.columns.keys() >= {*key} and key not in unique:
             yield _error(f"{name}.{', '.join(key)}", "a primary or unique key", "no key", UnfitTables)
 
@@ -124,10 +125,9 @@ def _column(table: str, expected: Column, actual: Column | None, engine: Engine)
 
 def _primary_key(expected: Table, table: Table, counting: set[str]) -> Iterator[Difference]:
     key, count = expected.primary_key, not counting.isdisjoint(expected.primary_key)
-    if not table.columns.keys() >= {*key} and count:
+    if count and key[0] not in table.columns:
         return  # the column that counts comes with its key
-    counts = all(table.columns[name].automatic for name in key) if count else True
-    if table.primary_key == key and counts:
+    if table.primary_key == key and (not count or table.columns[key[0]].automatic):
         return
     named = ", ".join(key)
     actual = f"PRIMARY KEY ({', '.join(table.primary_key)})" if table.primary_key else "no primary key"
@@ -144,12 +144,8 @@ def _index(index: Index, expected: Table, table: Table) -> Iterator[Difference]:
     others = {each.name for each in expected.indexes} - {index.name}
     # A unique key must be one; another index must not be one under our name, but may be elsewhere.
     # An index under the name of another of ours is about to give way to that one.
-    does_the_job = [
-        each
-        for each in table.indexes
-        if each.columns == index.columns and each.full
-        and (each.unique or not index.unique) and each.name.lower() not in others
-    ]  # fmt: skip
+    free = [each for each in table.indexes if each.full and each.name.lower() not in others]
+    does_the_job = [each for each in free if each.columns == index.columns and (each.unique or not index.unique)]
     if named and (named not in does_the_job or named.unique != index.unique):
         yield _error(where, index, named, do.AddIndex(expected.name, index, named))
     elif not [each for each in does_the_job if index.unique or not each.constraint]:
@@ -193,6 +189,5 @@ def _extras(expected: Table, table: Table) -> Iterator[Difference]:
     for index in table.indexes:
         additional = index.unique and index.name.lower() not in named and index.columns not in unique
         if additional and {column.partition(" ")[0] for column in index.columns} <= expected.columns.keys():
-            where, text = f"{expected.name}.{index.name}", f"{index.name or index} refuses uploads"
-            text += " that the specification allows"
-            yield Difference("warning", where, "no further unique key", str(index), text)
+            text = f"{index.name or index} refuses uploads that the specification allows"
+            yield Difference("warning", f"{expected.name}.{index.name}", "no further unique key", str(index), text)

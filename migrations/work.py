@@ -30,7 +30,7 @@ class Work:
     """One call of a phase on one database: the steps, and the report that they fill in."""
 
     def __init__(self, engine: Engine, upon: Upon, names: Sequence[str]) -> None:
-        self.engine, self.upon, self.names = engine, upon, names
+        self.engine, self.upon, self.names, self.called = engine, upon, names, ", ".join(names)
         self.started = time.perf_counter()
         self.report = Report("up_to_date", engine.backend, describe(engine.database))
         self.looked = False  # for rows that stand against the change
@@ -51,7 +51,7 @@ class Work:
         if errors:
             logger.info("── Migrate")
             self.note(differences=(*errors, *self.engine.exclusively(self._converge)))
-        logger.info("✓ %s %s as declared", *self._are)
+        logger.info("✓ %s %s as declared", self.called, "is" if len(self.names) == 1 else "are")
 
     def foresee(self, thorough: bool) -> None:
         """Plan what a run would do, and do nothing of it."""
@@ -83,9 +83,9 @@ class Work:
             self.engine.exclusively(lambda: self._drop(force))
         if self.engine.applied:
             self.note(status="rolled_back")
-            logger.info("✓ %s %s gone", *self._are)
+            logger.info("✓ dropped %s", self.called)
         else:
-            logger.info("there is no %s", ", ".join(self.names))
+            logger.info("there is no %s", self.called)
 
     def look_for_orphans(self, thorough: bool) -> None:
         """Report the rows that violate a foreign key."""
@@ -109,8 +109,8 @@ class Work:
             logger.log(40 if held is False else 20 if held else 30, words[held], step)
         self.note(smoke_test=steps)
         if failed := [step for step, held in steps.items() if held is False]:
-            names = ", ".join(self.names)
-            raise SmokeTestFailed(f"{names} in {self.report.database} failed the smoke test: {', '.join(failed)}")
+            where = f"{self.called} in {self.report.database}"
+            raise SmokeTestFailed(f"{where} failed the smoke test: {', '.join(failed)}")
 
     def count_rows(self, thorough: bool) -> None:
         """Count the rows of all tables."""
@@ -125,10 +125,6 @@ class Work:
         self.note(row_counts=counts, estimated=estimated)
 
     # -- what they are made of
-
-    @property
-    def _are(self) -> tuple[str, str]:
-        return ", ".join(self.names), "is" if len(self.names) == 1 else "are"
 
     def _look(self) -> tuple[Schema, tuple[Difference, ...]]:
         schema = self.engine.read()
@@ -146,21 +142,10 @@ class Work:
     def _to_mend(self, schema: Schema, differences: Sequence[Difference]) -> list[Difference]:
         """Return the errors; refuse those that no run can mend, whatever the rows."""
         errors = [each for each in differences if each.severity == "error"]
-        self._demand(errors)
-        if refused := [each.message for each in errors if each.stops is Refused]:
-            raise Refused(f"{'; '.join(refused)}; rename, convert or remove it, then run again")
-        for name in self.names if errors else ():
-            for other in self.engine.lookalikes(name) if name not in schema else ():
-                raise Refused(
-                    f"the table {other!r} differs from {name} only in case; rename one of them, then run again"
-                )
-        return errors
-
-    def _demand(self, errors: Sequence[Difference]) -> None:
-        """Refuse a database that lacks what the phase builds upon; what is missing and unfit is told together."""
-        where, names = self.report.database, " and ".join(self.names)
         missing = [each.object for each in errors if each.stops is MissingTables]
         unfit = [each.message for each in errors if each.stops is UnfitTables]
+        refused = [each.message for each in errors if each.stops is Refused]
+        where, names = self.report.database, " and ".join(self.names)
         cannot = f"{where} cannot carry {names}: {'; '.join(unfit)}; mend that by hand, then run again"
         if missing:
             lacks = f"{where} lacks the table{'s' * (len(missing) > 1)} {', '.join(missing)}; check the URL, or create"
@@ -168,6 +153,13 @@ class Work:
             raise MissingTables(f"{lacks} {advice}" + f"; and {cannot}" * bool(unfit))
         if unfit:
             raise UnfitTables(cannot)
+        if refused:
+            raise Refused(f"{'; '.join(refused)}; rename, convert or remove it, then run again")
+        for name in self.names if errors else ():
+            for other in self.engine.lookalikes(name) if name not in schema else ():
+                what = f"the table {other!r} differs from {name} only in case"
+                raise Refused(f"{what}; rename one of them, then run again")
+        return errors
 
     def _plan(self, schema: Schema, differences: Sequence[Difference]) -> list[Change]:
         """Return the statements that mend the errors; refuse before the first where one cannot be."""

@@ -50,8 +50,10 @@ class Engine(Rows):
     script: Callable[[Sequence[Change]], list[str]]  # with the transactions, limits and settings of a run around them
     exclusively: Callable[[Callable[[], Result]], Result]  # what is done under the lock that all runs here share
     samples: Callable[[], Samples]  # what makes the values of rows on trial
+    enforces_keys: Callable[[], bool]  # whether the connection enforces foreign keys
     holders: Callable[[], str]  # who holds the lock, as far as the database tells
     is_lock_timeout: Callable[[Exception], bool]  # whether it says that somebody else held a lock for too long
+    advice: Callable[[Exception, str], str]  # what to do about a driver's error of a text, with its own punctuation
     keys_hold_types = False  # whether a column keeps its type as long as a foreign key holds it
     actions: Mapping[str, str] = {}  # the actions of foreign keys that are another here
 
@@ -70,16 +72,12 @@ class Engine(Rows):
     def connected(self) -> Iterator[None]:
         """A context with an open connection, which it leaves as it found it.
 
-        The database's errors become a `MigrationError` without the driver's chain, which may quote
-        a password.
+        The database's errors become a `MigrationError` without the driver's chain, which may quote a password.
         """
         self.opened = self.database.is_closed()
         try:
             if self.opened:
-                try:
-                    self.connect()
-                except TypeError as error:  # a driver's, for a parameter that it does not know
-                    raise DatabaseUnavailable(f"{describe(self.database)}: {error}; check the URL's options") from None
+                self.connect()
             with self.settings():
                 yield
         except (peewee.PeeweeException, OSError) as error:
@@ -90,7 +88,10 @@ class Engine(Rows):
 
     def connect(self) -> None:
         """Open the connection; a missing SQLite file is refused."""
-        self.database.connect()
+        try:
+            self.database.connect()
+        except TypeError as error:  # a driver's, for a parameter that it does not know
+            raise DatabaseUnavailable(f"{describe(self.database)}: {error}; check the URL's options") from None
 
     # -- reading
 
@@ -140,18 +141,18 @@ class Engine(Rows):
 
         :param again: whether an error is worth another attempt; default `was_aborted`.
         """
-        again = again or self.was_aborted
         while True:
             started = time.monotonic()
             try:
                 return attempt()
             except (Busy, peewee.DatabaseError) as error:
-                if not (isinstance(error, Busy) or again(error)):
+                busy = isinstance(error, Busy)
+                if not (busy or (again or self.was_aborted)(error)):
                     raise
                 self.patience.left -= time.monotonic() - started
+                if self.patience.left <= 0 and (busy or self.is_lock_timeout(error)):
+                    raise self.timed_out() from None
                 if self.patience.left <= 0:
-                    if isinstance(error, Busy) or self.is_lock_timeout(error):
-                        raise self.timed_out() from None
                     raise  # no peer's doing after all
                 self.patience.pause()
 
@@ -167,10 +168,6 @@ class Engine(Rows):
     def execute(self, change: Change) -> None:
         """Make one change."""
         self.database.execute_sql(self.literally(change.sql))
-
-    def literally(self, sql: str) -> str:
-        """Return a statement without parameters for a driver that looks for `%s` in it all the same."""
-        return sql.replace("%", "%%") if self.database.param == "%s" else sql
 
     def progress(self) -> tuple[str, float | None]:
         """Return what the running statement does and its share done, as far as the database tells; called
@@ -193,16 +190,9 @@ class Engine(Rows):
     @contextmanager
     def trial(self) -> Iterator[bool]:
         """A transaction that is always undone; it yields whether foreign keys are enforced."""
-        try:
-            with self.transaction():
-                yield self.enforces_keys()
-                raise _Undo
-        except _Undo:
-            pass
-
-    def enforces_keys(self) -> bool:
-        """Whether the connection enforces foreign keys."""
-        return True
+        with contextlib.suppress(_Undo), self.transaction():
+            yield self.enforces_keys()
+            raise _Undo
 
     def without_checks(self) -> AbstractContextManager[None]:
         """Return a context in which CHECKs are ignored, where the database can."""
@@ -220,30 +210,23 @@ class Engine(Rows):
         where = describe(self.database)
         if self.is_lock_timeout(error):
             waited = f"{self.patience.seconds - self.patience.left:.1f} s of {self.patience.seconds:g}"
-            return LockTimeout(
-                f"{where} is locked: waited {waited} ({text}; {self.holders()}); try again, or raise --lock-timeout"
-            )
+            what = f"{where} is locked: waited {waited} ({text}; {self.holders()})"
+            return LockTimeout(f"{what}; try again, or raise --lock-timeout")
         if isinstance(error, (peewee.IntegrityError, peewee.DataError)):
-            done = "nothing was changed"
-            if self.applied:
-                done = "what was done before it stays, run again once that is mended"
+            done = "what was done before it stays, run again once that is mended"
+            done = done if self.applied else "nothing was changed"
             return Refused(f"{where}: rows stand against the change ({text}); {done}")
         return DatabaseUnavailable(f"{where}: {text}{self.advice(error, text)}")
+
+    def timed_out(self) -> LockTimeout:
+        """Return the error of a wait that was too long, with who holds the lock."""
+        tables = f"{' or '.join(self.builds)} or a table referred to"
+        what = f"{describe(self.database)}: no lock on {tables} within {self.patience.seconds:g} s"
+        return LockTimeout(f"{what}; {self.holders()}; try again, or raise --lock-timeout")
 
     def was_aborted(self, error: Exception) -> bool:
         """Whether a transaction of ours gave way to a peer's change, and is worth another try."""
         return False
-
-    def timed_out(self) -> LockTimeout:
-        """Return the error of a wait that was too long, with who holds the lock."""
-        return LockTimeout(
-            f"{describe(self.database)}: no lock on {' or '.join(self.builds)} or a table referred to within "
-            f"{self.patience.seconds:g} s; {self.holders()}; try again, or raise --lock-timeout"
-        )
-
-    def advice(self, error: Exception, text: str) -> str:
-        """Return what to do about a driver's error, with its own punctuation."""
-        return ""
 
 
 class _Undo(Exception):

@@ -14,7 +14,6 @@ import peewee
 from migrations.report import Change
 
 _EVERY = 10.0  # seconds
-_WAITS = {"writers": "; writers wait until it is done", "everybody": "; everybody waits until it is done"}
 logger = logging.getLogger("migrations")
 
 
@@ -24,29 +23,23 @@ def told(change: Change, progress: Callable[[], tuple[str, float | None]]) -> It
 
     :param progress: what the statement is at and the share done, asked in another thread.
     """
-    logger.info("  %s: %s%s", change.description, change.sql, _WAITS.get(change.holds_up or "", ""))
+    waits = f"; {change.holds_up} wait{'s' * (change.holds_up == 'everybody')} until it is done" * bool(change.holds_up)
+    logger.info("  %s: %s%s", change.description, change.sql, waits)
     started, done = time.monotonic(), threading.Event()
-    teller = threading.Timer(_EVERY, _tell, (change, started, done, progress))
-    teller.daemon = True
-    teller.start()
+
+    def tell() -> None:
+        while not done.wait(_EVERY):
+            what, share = "", None
+            with contextlib.suppress(peewee.PeeweeException):  # what it is for goes on without it
+                what, share = progress()
+            percent = f"{100 * share:.0f} %" if share is not None else ""
+            so_far = f"{change.description}: {time.monotonic() - started:.0f} s so far, {what} {percent}".rstrip(", ")
+            logger.info("  %s", so_far, extra={"progress": True})
+
+    threading.Thread(target=tell, daemon=True).start()
     try:
         yield
     finally:
         done.set()
-        teller.cancel()
     if (seconds := time.monotonic() - started) >= 0.5:
         logger.info("  %s: done in %.1f s", change.description, seconds)
-
-
-def _tell(
-    change: Change, started: float, done: threading.Event, progress: Callable[[], tuple[str, float | None]]
-) -> None:
-    while not done.is_set():
-        what, share = "", None
-        with contextlib.suppress(peewee.PeeweeException):  # what it is for goes on without it
-            what, share = progress()
-        so_far = f"{change.description}: {time.monotonic() - started:.0f} s so far"
-        percent = f"{100 * share:.0f} %" if share is not None else ""
-        told = ", ".join(text for text in (so_far, " ".join(text for text in (what, percent) if text)) if text)
-        logger.info("  %s", told, extra={"progress": True})
-        done.wait(_EVERY)
