@@ -28,7 +28,6 @@ _KIN = {"float": {"decimal", "integer"}, "decimal": {"float", "integer"}, "strin
 
 
 def compare(schema: Schema, engine: Engine, upon: Upon) -> tuple[Difference, ...]:
-    """Return every difference, errors and warnings, the tables built upon first."""
     builds = [engine.declared(engine.models[name]) for name in engine.builds]
     found: list[Difference] = []
     for model, columns in upon.items():

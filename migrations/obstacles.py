@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from migrations import operations as do
-from migrations.engines.base import Engine
+from migrations.engines.base import Engine, logger
 from migrations.operations import Operation
 from migrations.report import Difference
 from migrations.schema import Check, ForeignKey, Schema, Table
@@ -26,6 +26,8 @@ def obstacles(differences: Iterable[Difference], schema: Schema, engine: Engine)
     for each in differences:
         if each.mended_by and each.mended_by.table in schema:
             told.setdefault(each.mended_by.table, []).append((each.message, each.mended_by))
+    if told:  # which may take a while
+        logger.info("looking for rows that stand against the change")
     for name, changes in told.items():
         look = _Look(engine, schema, engine.declared(engine.models[name]), [operation for _, operation in changes])
         with engine.all_rows():

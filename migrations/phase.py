@@ -23,16 +23,14 @@ from migrations.work import Work
 
 
 class Phase:
-    """A page of the database's story: which models it builds upon, and which it builds."""
+    """A page of the database's story: which models it builds upon, and which it builds.
+
+    `upon` has each model whose table must be there, with the columns demanded of it (none: only that it is a
+    table with its primary key): validated, never changed. The tables of `builds`, in any order, are created,
+    mended and tested. What a model has that a phase cannot take is refused here, as `UnfitModels`.
+    """
 
     def __init__(self, title: str, *, upon: Mapping[Model, Sequence[str]], builds: Iterable[Model]) -> None:
-        """
-        :param title: what a run calls itself in the log.
-        :param upon: each model whose table must be there, with the columns demanded of it (none: only that it
-            is a table with its primary key); validated, never changed.
-        :param builds: the models whose tables are created, mended and tested, in any order.
-        :raises UnfitModels: a model has what a phase cannot take.
-        """
         self.title, self.upon, self.builds = title, dict(upon), tuple(builds)
         demand(self.upon, self.builds)
         self.names = [model._meta.table_name for model in self.builds]
@@ -42,11 +40,9 @@ class Phase:
         return f"<Phase({self.title!r}, builds={', '.join(self.names)})>"
 
     def ensure(self, database: peewee.Database, lock_timeout: float = 10.0) -> bool:
-        """Validate the schema and create or repair it if need be; return whether anything was changed.
+        """Do what `run` does, without tests and counts; return whether anything was changed.
 
         Made for workers that start by the dozen: where there is nothing to do, it only reads the catalogue.
-
-        :raises MigrationError: see `run`.
         """
         with self._work(database, lock_timeout) as work:
             work.migrate()
@@ -79,11 +75,7 @@ class Phase:
         return work.report
 
     def rollback(self, database: peewee.Database, force: bool = False, lock_timeout: float = 10.0) -> Report:
-        """Drop the tables that the phase builds; fine where there is none.
-
-        :param force: drop tables that hold rows, with their rows.
-        :raises Refused: a table holds rows, others depend on it, or it is not ours to drop.
-        """
+        """Drop the tables that the phase builds; one that holds rows only by `force`."""
         with self._work(database, lock_timeout) as work:
             work.roll_back(force)
         return work.report
@@ -94,7 +86,6 @@ class Phase:
             return work.create_missing()
 
     def main(self, argv: list[str] | None = None) -> int:
-        """Run the phase's command; return its exit status."""
         from migrations.command import main  # workers need no command line
 
         return main(self, argv)

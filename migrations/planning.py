@@ -3,7 +3,7 @@
     operations = planned(differences, schema, engine)
     changes = engine.statements(operations, schema)
 
-Nothing is executed here. What no operation mends has been refused before.
+What no operation mends has been refused before.
 """
 
 from __future__ import annotations

@@ -14,16 +14,10 @@ _NUMBER = re.compile(r"(-?\d*(\.\d*[1-9])?)\.?0*")  # and what of it counts
 
 
 class Type(NamedTuple):
-    """A column's type: its `text` as the database or Peewee writes it, and what that means.
-
-    `size` is in characters (strings), bytes (integers, floats, binaries) or digits in all (decimals),
-    None where the engine sets no limit or none was given; `scale` is a decimal's digits behind the point.
-    """
-
-    text: str
+    text: str  # as the database or Peewee writes it
     family: str
-    size: int | None = None
-    scale: int | None = None
+    size: int | None = None  # in characters, bytes (integers, floats, binaries) or a decimal's digits; or no limit
+    scale: int | None = None  # a decimal's digits behind the point
 
     def holds(self, other: Type) -> bool:
         """Whether a column of this type is as good as one of the other: a wider one is."""
@@ -38,16 +32,13 @@ class Type(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column: `default` as SQL; `automatic` if it counts by itself; `generated` if it is computed and
-    cannot be written; `collation` where it is one of its own."""
-
     name: str
     type: Type
     null: bool = True
-    default: str | None = None
-    automatic: bool = False
-    generated: bool = False
-    collation: str | None = None
+    default: str | None = None  # as SQL
+    automatic: bool = False  # whether it counts by itself
+    generated: bool = False  # whether it is computed and cannot be written
+    collation: str | None = None  # where it is one of its own
 
     @property
     def optional(self) -> bool:
@@ -56,17 +47,12 @@ class Column(NamedTuple):
 
 
 class Index(NamedTuple):
-    """An index; its `columns` are in order, and an expression or a descending one is no plain name.
-
-    `constraint` tells a UNIQUE constraint from a unique index.
-    """
-
     name: str
-    columns: tuple[str, ...]
+    columns: tuple[str, ...]  # in order; an expression or a descending one is no plain name
     unique: bool = False
     partial: bool = False
     valid: bool = True
-    constraint: bool = False
+    constraint: bool = False  # which tells a UNIQUE constraint from a unique index
 
     @property
     def full(self) -> bool:
@@ -79,15 +65,13 @@ class Index(NamedTuple):
 
 
 class ForeignKey(NamedTuple):
-    """A foreign key; `valid` is False where the database never checked the rows that were there."""
-
     columns: tuple[str, ...]
     table: str
     target: tuple[str, ...]
     on_delete: str = "NO ACTION"
     on_update: str = "NO ACTION"
     name: str | None = None
-    valid: bool = True
+    valid: bool = True  # unless the database never checked the rows that were there
 
     def __str__(self) -> str:
         update = "" if self.on_update in ("NO ACTION", "RESTRICT") else f" ON UPDATE {self.on_update}"
@@ -96,19 +80,15 @@ class ForeignKey(NamedTuple):
 
 
 class Check(NamedTuple):
-    """A named CHECK with its condition as SQL; `valid` as with a foreign key."""
-
     name: str
     sql: str
-    valid: bool = True
+    valid: bool = True  # as with a foreign key
 
 
 class Table(NamedTuple):
-    """A table, or whatever else goes by its name: `kind` says what. `columns` are by lower-case name."""
-
     name: str
-    kind: str = "table"
-    columns: Mapping[str, Column] = {}
+    kind: str = "table"  # or what else goes by its name
+    columns: Mapping[str, Column] = {}  # by lower-case name
     primary_key: tuple[str, ...] = ()
     indexes: tuple[Index, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()

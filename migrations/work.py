@@ -33,7 +33,6 @@ class Work:
         self.engine, self.upon, self.names, self.called = engine, upon, names, ", ".join(names)
         self.started = time.perf_counter()
         self.report = Report("up_to_date", engine.backend, describe(engine.database))
-        self.looked = False  # for rows that stand against the change
 
     def note(self, **parts: object) -> None:
         """Fill in parts of the report."""
@@ -168,10 +167,6 @@ class Work:
             return []
         from migrations.obstacles import obstacles  # nothing to mend, nothing to import
 
-        there = any(each.mended_by and each.mended_by.table in schema for each in errors)
-        if there and not self.looked:  # which may take a while, and again under the lock
-            logger.info("looking for rows that stand against the change")
-        self.looked = there
         if against := list(obstacles(errors, schema, self.engine)):
             between = "\n  " if len(against) > 1 else " "
             raise Refused(f"rows stand against the change, nothing was changed:{between}{between.join(against)}")
