@@ -25,7 +25,7 @@ logger = logging.getLogger("migrations")
 
 
 class UsageError(Exception):
-    """The call is wrong."""
+    pass
 
 
 class _Parser(argparse.ArgumentParser):
@@ -96,13 +96,13 @@ def seconds(text: str) -> float:
     return float(text)
 
 
-def _call(phase: Phase, options: argparse.Namespace) -> Report:
-    database = connect(options.database)
-    if options.rollback:
-        return phase.rollback(database, options.force, options.lock_timeout)
-    if options.check or options.dry_run:
-        return phase.check(database, options.lock_timeout, options.thorough)
-    return phase.run(database, options.smoke_test, options.statistics, options.lock_timeout, options.thorough)
+def _call(phase: Phase, given: argparse.Namespace) -> Report:
+    database = connect(given.database)
+    if given.rollback:
+        return phase.rollback(database, given.force, given.lock_timeout)
+    if given.check or given.dry_run:
+        return phase.check(database, given.lock_timeout, given.thorough)
+    return phase.run(database, given.smoke_test, given.statistics, given.lock_timeout, given.thorough)
 
 
 def _failed(error: Exception) -> Report:

@@ -47,9 +47,6 @@ def _error(where: str, expected: object, actual: object, then: Operation | type[
     return Difference("error", where, expected, actual, message, mended_by, stops)
 
 
-# -- what a phase builds upon
-
-
 def _upon(
     expected: Table, table: Table | None, columns: Sequence[str], keys: Sequence[tuple[str, ...]]
 ) -> Iterator[Difference]:
@@ -69,9 +66,6 @@ def _upon(
     for key in keys:
         if table.columns.keys() >= {*key} and key not in unique:
             yield _error(f"{name}.{', '.join(key)}", "a primary or unique key", "no key", UnfitTables)
-
-
-# -- what it builds
 
 
 def _built(expected: Table, table: Table | None, engine: Engine) -> Iterator[Difference]:

@@ -77,9 +77,6 @@ def _sql(node: peewee.Node, database: peewee.Database = _NOWHERE) -> str:
     return text
 
 
-# -- what a phase can take
-
-
 def demand(upon: Mapping[Model, Iterable[str]], builds: Iterable[Model]) -> None:
     """Refuse by name what a phase cannot take.
 

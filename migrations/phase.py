@@ -81,7 +81,7 @@ class Phase:
         return work.report
 
     def create_missing(self, database: peewee.Database, lock_timeout: float = 10.0) -> list[str]:
-        """Create the tables that are missing, leave the others whatever they look like; return their names."""
+        """Create the tables that are missing, whatever the others look like; return their names."""
         with self._work(database, lock_timeout) as work:
             return work.create_missing()
 

@@ -39,26 +39,24 @@ class Work:
         duration = (time.perf_counter() - self.started) * 1000
         self.report = self.report._replace(duration_ms=duration, **parts)  # type: ignore[arg-type]
 
-    # -- the steps
-
     def migrate(self) -> None:
         """Compare, and where there are errors change under the lock, until there are none."""
         logger.info("── Validate")
-        schema, differences = self.engine.patiently(self._look)
-        errors = self._to_mend(schema, differences)
-        self._tell(differences, mended=True)
+        errors = self._to_mend(self.engine.patiently(self._look))
+        self._tell(mended=True)
         if errors:
             logger.info("── Migrate")
-            self.note(differences=(*errors, *self.engine.exclusively(self._converge)))
+            self.engine.exclusively(self._converge)
+            self.note(differences=(*errors, *self.report.differences))
         logger.info("✓ %s %s as declared", self.called, "is" if len(self.names) == 1 else "are")
 
     def foresee(self, thorough: bool) -> None:
         """Plan what a run would do, and do nothing of it."""
         logger.info("── Validate")
-        schema, differences = self.engine.patiently(self._look)
-        changes = tuple(self.engine.patiently(lambda: self._plan(schema, differences)))
+        schema = self.engine.patiently(self._look)
+        changes = tuple(self.engine.patiently(lambda: self._plan(schema)))
         self.note(changes=changes, script=tuple(self.engine.script(changes)) if changes else ())
-        self._tell(differences)
+        self._tell()
         self.look_for_orphans(thorough)
         if changes:
             self.note(status="pending")
@@ -123,29 +121,30 @@ class Work:
             logger.info("%-*s %s%s row%s", width, name, about, f"{count:,}", "s" * (count != 1))
         self.note(row_counts=counts, estimated=estimated)
 
-    # -- what they are made of
-
-    def _look(self) -> tuple[Schema, tuple[Difference, ...]]:
+    def _look(self) -> Schema:
         schema = self.engine.read()
         self.note(differences=compare(schema, self.engine, self.upon))
-        return schema, self.report.differences
+        return schema
 
-    def _tell(self, differences: Sequence[Difference], mended: bool = False) -> None:
+    def _errors(self) -> list[Difference]:
+        return [each for each in self.report.differences if each.severity == "error"]
+
+    def _tell(self, mended: bool = False) -> None:
         """Tell differences; those that are about to be mended are nothing to worry about."""
         if self.upon:
             logger.info("✓ %s", ", ".join(model._meta.table_name for model in self.upon))
-        for each in differences:
+        for each in self.report.differences:
             error = each.severity == "error"
             logger.log(20 if error and mended else 30, "%s %s", "✗" if error else "!", each.message)
 
-    def _to_mend(self, schema: Schema, differences: Sequence[Difference]) -> list[Difference]:
+    def _to_mend(self, schema: Schema) -> list[Difference]:
         """Return the errors; refuse those that no run can mend, whatever the rows."""
-        errors = [each for each in differences if each.severity == "error"]
+        errors = self._errors()
         missing = [each.object for each in errors if each.stops is MissingTables]
         unfit = [each.message for each in errors if each.stops is UnfitTables]
         refused = [each.message for each in errors if each.stops is Refused]
-        where, names = self.report.database, " and ".join(self.names)
-        cannot = f"{where} cannot carry {names}: {'; '.join(unfit)}; mend that by hand, then run again"
+        where = self.report.database
+        cannot = f"{where} cannot carry {self.called}: {'; '.join(unfit)}; mend that by hand, then run again"
         if missing:
             lacks = f"{where} lacks the table{'s' * (len(missing) > 1)} {', '.join(missing)}; check the URL, or create"
             advice = f"what is missing with: python -m db.init_db --base-only --database {where}"
@@ -160,9 +159,9 @@ class Work:
                 raise Refused(f"{what}; rename one of them, then run again")
         return errors
 
-    def _plan(self, schema: Schema, differences: Sequence[Difference]) -> list[Change]:
+    def _plan(self, schema: Schema) -> list[Change]:
         """Return the statements that mend the errors; refuse before the first where one cannot be."""
-        errors = self._to_mend(schema, differences)
+        errors = self._to_mend(schema)
         if not errors:
             return []
         from migrations.obstacles import obstacles  # nothing to mend, nothing to import
@@ -172,34 +171,30 @@ class Work:
             raise Refused(f"rows stand against the change, nothing was changed:{between}{between.join(against)}")
         return self.engine.statements(planned(errors, schema, self.engine), schema)
 
-    def _converge(self) -> tuple[Difference, ...]:
+    def _converge(self) -> None:
         """Look again under the lock, change what is left to change, look again, demand agreement."""
-        schema, differences = self._look()
-        if changes := self._plan(schema, differences):
+        if changes := self._plan(self._look()):
             self.engine.carry_out(changes)
-            _, differences = self._look()
-            if left := [each.message for each in differences if each.severity == "error"]:
+            self._look()
+            if left := [each.message for each in self._errors()]:
                 raise VerificationFailed(f"after the changes there are still differences: {'; '.join(left)}")
-        return differences
 
     def _create(self) -> list[str]:
         """Create the tables that are still missing, under the lock."""
         schema = self.engine.read()
         missing = [name for name in self.names if name not in schema]
-        errors = [each for each in compare(schema, self.engine, {}) if each.object in missing]
-        self.engine.carry_out(self._plan(schema, errors))
+        self.note(differences=tuple(each for each in compare(schema, self.engine, {}) if each.object in missing))
+        self.engine.carry_out(self._plan(schema))
         return missing
 
     def _drop(self, force: bool) -> None:
         schema = self.engine.read()
-        differences = compare(schema, self.engine, self.upon)
         present = [name for name in self.names if name in schema]
-        if not_ours := [each.message for each in differences if each.stops is Refused]:
+        if not_ours := [each.message for each in compare(schema, self.engine, {}) if each.stops is Refused]:
             raise Refused(f"{'; '.join(not_ours)}; this is not ours to drop")
-        counts = {name: rows for name in present if not force and (rows := self.engine.count(name))}
-        if counts:
-            told = [f"{name} holds {rows:,} row{'s' * (rows > 1)}" for name, rows in counts.items()]
-            raise Refused(f"{' and '.join(told)}; save them, or drop them too with --force")
+        counts = {name: self.engine.count(name) for name in present if not force}
+        if held := [f"{name} holds {rows:,} row{'s' * (rows > 1)}" for name, rows in counts.items() if rows]:
+            raise Refused(f"{' and '.join(held)}; save them, or drop them too with --force")
         if dependent := [text for name in present for text in self.engine.dependents(name)]:
             words = f"depend{'s' * (len(dependent) == 1)} on {' and '.join(present)}; drop that first"
             raise Refused(f"the {' and the '.join(dict.fromkeys(dependent))} {words}")

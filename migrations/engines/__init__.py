@@ -28,8 +28,6 @@ def engine_for(
 ) -> Engine:
     """Return the engine of a database; only the room that is needed is imported.
 
-    :param models: a phase's models by the names of their tables.
-    :param builds: the names of the tables that it makes.
     :raises MigrationError: no phase can work with such a database; nothing was opened.
     """
     if isinstance(database, peewee.Proxy):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("migrations")
 logger.addHandler(logging.NullHandler())  # or Python prints a library's warnings where nobody configured logging
 Result = TypeVar("Result")
+_EVERY = 10.0  # seconds between two words about a long change
 _DECLARED: dict[tuple[str, Model], Table] = {}
 
 
@@ -80,14 +82,13 @@ class Engine(Rows):
                 self.connect()
             with self.settings():
                 yield
-        except (peewee.PeeweeException, OSError) as error:
+        except (peewee.PeeweeException, OSError, Busy) as error:
             raise self.explain(error) from None  # while the connection is open, to ask who holds a lock
         finally:
             if self.opened and not self.database.is_closed():
                 self.database.close()
 
     def connect(self) -> None:
-        """Open the connection; a missing SQLite file is refused."""
         try:
             self.database.connect()
         except TypeError as error:  # a driver's, for a parameter that it does not know
@@ -96,8 +97,8 @@ class Engine(Rows):
     # -- reading
 
     def declared(self, model: Model) -> Table:
-        """Return the table that a model declares here; worked out once a process."""
-        key = self.backend, model
+        """Return the table that a model declares here."""
+        key = self.backend, model  # whose meaning is worked out once a process
         if key not in _DECLARED:
             table = declared(model, self.database, type(self).parse_type)
             _DECLARED[key] = table._replace(foreign_keys=tuple(map(self.understood, table.foreign_keys)))
@@ -146,36 +147,46 @@ class Engine(Rows):
             try:
                 return attempt()
             except (Busy, peewee.DatabaseError) as error:
-                busy = isinstance(error, Busy)
-                if not (busy or (again or self.was_aborted)(error)):
+                if not (isinstance(error, Busy) or (again or self.was_aborted)(error)):
                     raise
-                self.patience.left -= time.monotonic() - started
-                if self.patience.left <= 0 and (busy or self.is_lock_timeout(error)):
-                    raise self.timed_out() from None
-                if self.patience.left <= 0:
-                    raise  # no peer's doing after all
+                self.patience.left = max(0.0, self.patience.left - (time.monotonic() - started))
+                if not self.patience.left:
+                    raise
                 self.patience.pause()
 
     def carry_out(self, changes: Iterable[Change]) -> None:
         """Make the changes, saying each before it starts, how a long one goes on, and how long it took."""
-        from migrations.engines.telling import told  # nothing to change, nothing to import
-
         for change in changes:
-            with told(change, self.progress):
+            waits = {"writers": "; writers wait", "everybody": "; everybody waits"}.get(change.holds_up or "", "")
+            logger.info("  %s: %s%s", change.description, change.sql, waits and f"{waits} until it is done")
+            started, done = time.monotonic(), threading.Event()
+            threading.Thread(target=self._tell, args=(change, started, done), daemon=True).start()
+            try:
                 self.execute(change)
+            finally:
+                done.set()
             self.applied.append(change)
+            if (seconds := time.monotonic() - started) >= 0.5:
+                logger.info("  %s: done in %.1f s", change.description, seconds)
+
+    def _tell(self, change: Change, started: float, done: threading.Event) -> None:
+        while not done.wait(_EVERY):
+            what, share = "", None
+            with contextlib.suppress(peewee.PeeweeException):  # what it is for goes on without it
+                what, share = self.progress()
+            percent = f"{100 * share:.0f} %" if share is not None else ""
+            so_far = f"{time.monotonic() - started:.0f} s so far, {what} {percent}".rstrip(", ")
+            logger.info("  %s: %s", change.description, so_far, extra={"progress": True})
 
     def execute(self, change: Change) -> None:
-        """Make one change."""
         self.database.execute_sql(self.literally(change.sql))
 
     def progress(self) -> tuple[str, float | None]:
-        """Return what the running statement does and its share done, as far as the database tells; called
-        in another thread."""
+        """Return, in another thread, what the running statement does and its share done, as far as that is told."""
         return "", None
 
     def another(self) -> peewee.Database:
-        """Return an unopened database that is the same as this one, for a connection beside."""
+        """Return this database unopened, for a connection beside."""
         other: peewee.Database = type(self.database)(self.database.database, **self.database.connect_params)
         return other
 
@@ -208,7 +219,7 @@ class Engine(Rows):
         """Return a driver's error as one line: what, where, what to do next."""
         text = " ".join(without_password(self.database, str(error)).split())
         where = describe(self.database)
-        if self.is_lock_timeout(error):
+        if isinstance(error, Busy) or self.is_lock_timeout(error):
             waited = f"{self.patience.seconds - self.patience.left:.1f} s of {self.patience.seconds:g}"
             what = f"{where} is locked: waited {waited} ({text}; {self.holders()})"
             return LockTimeout(f"{what}; try again, or raise --lock-timeout")
@@ -217,12 +228,6 @@ class Engine(Rows):
             done = done if self.applied else "nothing was changed"
             return Refused(f"{where}: rows stand against the change ({text}); {done}")
         return DatabaseUnavailable(f"{where}: {text}{self.advice(error, text)}")
-
-    def timed_out(self) -> LockTimeout:
-        """Return the error of a wait that was too long, with who holds the lock."""
-        tables = f"{' or '.join(self.builds)} or a table referred to"
-        what = f"{describe(self.database)}: no lock on {tables} within {self.patience.seconds:g} s"
-        return LockTimeout(f"{what}; {self.holders()}; try again, or raise --lock-timeout")
 
     def was_aborted(self, error: Exception) -> bool:
         """Whether a transaction of ours gave way to a peer's change, and is worth another try."""

@@ -22,7 +22,6 @@ class Rows:
     unconvertible: Callable[[str, Type, Type], str]
 
     def query(self, sql: str, params: Sequence[object] | None = None) -> list[Row]:
-        """Return all rows of a query."""
         with peewee.__exception_wrapper__:  # which Peewee puts around the call only
             rows: list[Row] = self.database.execute_sql(sql, params).fetchall()
             return rows
@@ -32,7 +31,6 @@ class Rows:
         return sql.replace("%", "%%") if self.database.param == "%s" else sql
 
     def quote(self, name: str) -> str:
-        """Return a name as an identifier."""
         start, end = self.database.quote
         return f"{start}{name.replace(end, end + end)}{end}"
 
@@ -45,7 +43,6 @@ class Rows:
         return value
 
     def as_text(self, expression: str) -> str:
-        """Return an expression that is the text of another."""
         return f"CAST({expression} AS TEXT)"
 
     def uncountable(self, value: str) -> str:

@@ -53,18 +53,13 @@ class Statements:
         """What hangs on the table is not dropped with it: see `Engine.dependents`."""
         yield Change(f"drop table {operation.table}", f"DROP TABLE {self.quote(operation.table)}")
 
-    # -- the words for it
-
     def alter(self, table: str) -> str:
-        """Return the beginning of a statement that alters a table."""
         return f"ALTER TABLE {self.quote(table)}"
 
     def names(self, columns: Iterable[str]) -> str:
-        """Return columns as a list in parentheses."""
         return f"({', '.join(map(self.quote, columns))})"
 
     def declared(self, table: str) -> Table:
-        """Return a table as its model declares it."""
         return self.engine.declared(self.engine.models[table])
 
     def definition(self, table: str, column: Column) -> str:
