@@ -221,8 +221,9 @@ class Engine(Rows):
         where = describe(self.database)
         if isinstance(error, Busy) or self.is_lock_timeout(error):
             waited = f"{self.patience.seconds - self.patience.left:.1f} s of {self.patience.seconds:g}"
-            what = f"{where} is locked: waited {waited} ({text}; {self.holders()})"
-            return LockTimeout(f"{what}; try again, or raise --lock-timeout")
+            what = f"{' or '.join(self.builds)}, or a table referred to ({text}; {self.holders()})"
+            advice = "try again, or raise --lock-timeout"
+            return LockTimeout(f"{where} is locked: waited {waited} for {what}; {advice}")
         if isinstance(error, (peewee.IntegrityError, peewee.DataError)):
             done = "what was done before it stays, run again once that is mended"
             done = done if self.applied else "nothing was changed"
