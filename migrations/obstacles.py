@@ -32,14 +32,12 @@ def obstacles(differences: Iterable[Difference], schema: Schema, engine: Engine)
         look = _Look(engine, schema, engine.declared(engine.models[name]), [operation for _, operation in changes])
         with engine.all_rows():
             for what, operation in [*changes, *look.keys_at_stake()]:
-                yield from look.missing(operation) if isinstance(operation, do.AddColumn) else ()
-                lossy = ", and values that do not convert without loss" * _retypes(operation)
+                if isinstance(operation, do.AddColumn):
+                    yield from look.missing(operation)
+                if isinstance(operation, do.AlterColumn) and "type" in operation.what:
+                    what += ", and values that do not convert without loss"
                 for condition in look.conditions(operation):
-                    yield from rows_against(what + lossy, condition, look.table, look.declared, engine)
-
-
-def _retypes(operation: Operation) -> bool:
-    return isinstance(operation, do.AlterColumn) and "type" in operation.what
+                    yield from rows_against(what, condition, look.table, look.declared, engine)
 
 
 class _Look:
@@ -47,16 +45,16 @@ class _Look:
 
     def __init__(self, engine: Engine, schema: Schema, declared: Table, operations: Sequence[Operation]) -> None:
         self.engine, self.schema, self.table, self.declared = engine, schema, schema[declared.name], declared
-        self.operations = operations
-        self.retyped = {each.column.name for each in operations if isinstance(each, do.AlterColumn) and _retypes(each)}
-        types = {name: (self.table.columns[name].type, declared.columns[name].type) for name in self.retyped}
-        self.merging = {name for name in self.retyped if engine.merges(*types[name])}  # where two values become one
+        alterations = [each for each in operations if isinstance(each, do.AlterColumn) and "type" in each.what]
+        self.retyped = {each.column.name for each in alterations}
+        merging = [each for each in alterations if engine.merges(each.actual.type, each.column.type)]
+        self.merging = {each.column.name for each in merging}  # two of whose values may become one
+        self.added = {each.wanted.columns for each in operations if isinstance(each, do.AddIndex)}
 
     def keys_at_stake(self) -> Iterator[tuple[str, Operation]]:
         """Yield the unique keys that hold so far, as if they were to be added."""
-        added = {each.wanted.columns for each in self.operations if isinstance(each, do.AddIndex)}
         for index in self.declared.indexes:
-            if index.unique and index.columns not in added and self.merging & {*index.columns}:
+            if index.unique and index.columns not in self.added and self.merging & {*index.columns}:
                 what = f"{self.table.name}.{index.name}: rows that become equal once they are converted"
                 yield what, do.AddIndex(self.table.name, index)
 
