@@ -10,8 +10,7 @@ half-done run, mending drift, `check` and `--dry-run` are this one loop, stopped
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import peewee
 
@@ -44,9 +43,7 @@ class Phase:
 
         Made for workers that start by the dozen: where there is nothing to do, it only reads the catalogue.
         """
-        with self._work(database, lock_timeout) as work:
-            work.migrate()
-        return work.report.status == "migrated"
+        return self._report(database, lock_timeout, Work.migrate).status == "migrated"
 
     def run(
         self, database: peewee.Database, smoke_test: bool = True, statistics: bool = True, lock_timeout: float = 10.0,
@@ -59,51 +56,49 @@ class Phase:
         :param thorough: look at every row, for exact counts and orphans in columns without an index.
         :raises MigrationError: one of its subclasses says what could not be done; nothing is half-done.
         """
-        with self._work(database, lock_timeout) as work:
+
+        def story(work: Work) -> None:
             work.migrate()
             work.look_for_orphans(thorough)
             if smoke_test:
                 work.smoke_test()
             if statistics:
                 work.count_rows(thorough)
-        return work.report
+
+        return self._report(database, lock_timeout, story)
 
     def check(self, database: peewee.Database, lock_timeout: float = 10.0, thorough: bool = False) -> Report:
         """Return what a run would do, as `changes`, or raise what it would; change nothing."""
-        with self._work(database, lock_timeout) as work:
-            work.foresee(thorough)
-        return work.report
+        return self._report(database, lock_timeout, lambda work: work.foresee(thorough))
 
     def rollback(self, database: peewee.Database, force: bool = False, lock_timeout: float = 10.0) -> Report:
         """Drop the tables that the phase builds; one that holds rows only by `force`."""
-        with self._work(database, lock_timeout) as work:
-            work.roll_back(force)
-        return work.report
+        return self._report(database, lock_timeout, lambda work: work.roll_back(force))
 
     def create_missing(self, database: peewee.Database, lock_timeout: float = 10.0) -> list[str]:
         """Create the tables that are missing, whatever the others look like; return their names."""
-        with self._work(database, lock_timeout) as work:
-            return work.create_missing()
+        report = self._report(database, lock_timeout, Work.create_missing)
+        return [each.object for each in report.differences]
 
     def main(self, argv: list[str] | None = None) -> int:
         from migrations.command import main  # workers need no command line
 
         return main(self, argv)
 
-    @contextmanager
-    def _work(self, database: peewee.Database, lock_timeout: float) -> Iterator[Work]:
-        """Yield a call at work; a failure carries the parts of the report that there are."""
+    def _report(self, database: peewee.Database, lock_timeout: float, story: Callable[[Work], None]) -> Report:
+        """Return what comes of a story; a failure carries the parts of the report that there are."""
         engine = engine_for(database, lock_timeout, self.models, self.names)
         work = Work(engine, self.upon, self.names)
         logger.info("%s: %s in %s", self.title, ", ".join(self.names), work.report.database)
         try:
             with engine.connected():
-                yield work
-            if engine.applied and work.report.status == "up_to_date":
-                work.note(status="migrated")
-            work.note(changes=work.report.changes or tuple(engine.applied))
+                story(work)
         except MigrationError as error:
             told = {"type": type(error).__name__, "message": str(error)}
             work.note(status="failed", changes=tuple(engine.applied), error=told)
             error.report = work.report
             raise
+        if engine.applied and work.report.status == "up_to_date":
+            work.note(status="migrated")
+        work.note(changes=work.report.changes or tuple(engine.applied))
+        return work.report

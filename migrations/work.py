@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from db.url import describe
 from migrations.comparison import Upon, compare
 from migrations.engines.base import Engine, logger
-from migrations.operations import DropTable
+from migrations.operations import CreateTable, DropTable
 from migrations.planning import planned
 from migrations.report import (
     Change,
@@ -62,16 +62,15 @@ class Work:
             self.note(status="pending")
             logger.info("a run would execute %d statement%s", len(changes), "s" * (len(changes) != 1))
 
-    def create_missing(self) -> list[str]:
-        """Create the tables that are missing, and look at no other; return their names."""
+    def create_missing(self) -> None:
+        """Create the tables that are missing, and look at no other."""
         schema = self.engine.patiently(self.engine.read)
         others = [f"{name} is a {table.kind}" for name, table in schema.items() if not table.kind.endswith("table")]
         if others:
             raise Refused(f"{' and '.join(others)}; rename or remove it, then run again")
-        if schema.keys() >= {*self.names}:
-            return []
-        logger.info("── Create")
-        return self.engine.exclusively(self._create)
+        if not schema.keys() >= {*self.names}:
+            logger.info("── Create")
+            self.engine.exclusively(self._create)
 
     def roll_back(self, force: bool) -> None:
         """Drop the built tables under the lock."""
@@ -179,13 +178,12 @@ class Work:
             if left := [each.message for each in self._errors()]:
                 raise VerificationFailed(f"after the changes there are still differences: {'; '.join(left)}")
 
-    def _create(self) -> list[str]:
+    def _create(self) -> None:
         """Create the tables that are still missing, under the lock."""
         schema = self.engine.read()
-        missing = [name for name in self.names if name not in schema]
-        self.note(differences=tuple(each for each in compare(schema, self.engine, {}) if each.object in missing))
+        missing = [each for each in compare(schema, self.engine, {}) if isinstance(each.mended_by, CreateTable)]
+        self.note(differences=tuple(missing))
         self.engine.carry_out(self._plan(schema))
-        return missing
 
     def _drop(self, force: bool) -> None:
         schema = self.engine.read()
