@@ -29,7 +29,7 @@ _META = ("schema", "table_settings", "strict_tables", "without_rowid", "temporar
 _NAME = re.compile(r"[a-z_][a-z0-9_$]{0,62}")  # engines disagree about case; PostgreSQL cuts after 63
 _CHECK = re.compile(r'CONSTRAINT\s+(["`]?)(\w+)\1\s+CHECK\s*\((.*)\)\s*', re.IGNORECASE | re.DOTALL)
 _DEFAULT = re.compile(r"DEFAULT\s+(-?\d+(\.\d+)?|'([^']|'')*'|TRUE|FALSE)\s*", re.IGNORECASE)
-_NOWHERE = peewee.SqliteDatabase(None)  # for what is declared on every database alike
+_NOWHERE = peewee.Database(None)  # for what is declared on every database alike
 
 
 def declared(
