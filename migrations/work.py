@@ -12,7 +12,7 @@ from functools import partial
 from db.url import describe
 from migrations.comparison import Upon, compare
 from migrations.engines.base import Engine, logger
-from migrations.operations import CreateTable, DropTable
+from migrations.operations import DropTable
 from migrations.planning import planned
 from migrations.report import (
     Change,
@@ -68,10 +68,7 @@ class Work:
     def create_missing(self) -> None:
         """Create the tables that are missing, and look at no other."""
         schema = self.engine.patiently(self.engine.read)
-        others = [f"{name} is a {table.kind}" for name, table in schema.items() if not table.kind.endswith("table")]
-        if others:
-            raise Refused(f"{' and '.join(others)}; rename or remove it, then run again")
-        if not schema.keys() >= {*self.names}:
+        if not all(name in schema and schema[name].kind.endswith("table") for name in self.names):
             logger.info("── Create")
             self.engine.exclusively(self._create)
 
@@ -186,10 +183,10 @@ class Work:
                 raise VerificationFailed(f"after the changes there are still differences: {'; '.join(left)}")
 
     def _create(self) -> None:
-        """Create the tables that are still missing, under the lock."""
+        """Create the tables that are still missing, under the lock; a view is no table."""
         schema = self.engine.read()
-        missing = [each for each in compare(schema, self.engine, {}) if isinstance(each.mended_by, CreateTable)]
-        self.note(differences=tuple(missing))
+        errors = [each for each in compare(schema, self.engine, {}) if each.expected == "a table"]
+        self.note(differences=tuple(each for each in errors if not each.actual.endswith("table")))
         self.engine.carry_out(self._plan(schema))
 
     def _drop(self, force: bool) -> None:
