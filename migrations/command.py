@@ -9,15 +9,13 @@ import logging
 import math
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from db.url import DEFAULT_URL, UnusableURL, connect, without_userinfo
 from migrations import __version__
+from migrations.phase import Phase
 from migrations.report import MigrationError, Refused, Report
 from migrations.terminal import Handler
-
-if TYPE_CHECKING:
-    from migrations.phase import Phase
 
 _EPILOG = """exit status: 0 done, or nothing to do; 1 it could not be done, or --check found work to do;
 2 the call is wrong: unknown option, unusable URL, missing driver"""

@@ -16,13 +16,13 @@ from db.url import describe, without_password
 from migrations.declaration import Model, declared, in_order
 from migrations.engines.patience import Busy, Patience
 from migrations.engines.rows import Rows
-from migrations.engines.statements import Statements
 from migrations.operations import Operation
 from migrations.report import Change, DatabaseUnavailable, LockTimeout, MigrationError, Refused
 from migrations.schema import ForeignKey, Schema, Table, Type
 
 if TYPE_CHECKING:
     from migrations.engines.samples import Samples
+    from migrations.engines.statements import Statements
 
 logger = logging.getLogger("migrations")
 logger.addHandler(logging.NullHandler())  # or Python prints a library's warnings where nobody configured logging

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import peewee
 
 from migrations import operations as do
+from migrations.engines.base import Engine
 from migrations.operations import Operation
 from migrations.report import Change
 from migrations.schema import Column, ForeignKey, Schema, Table
-
-if TYPE_CHECKING:
-    from migrations.engines.base import Engine
 
 
 class Statements:
