@@ -56,7 +56,6 @@ def _upon(
         yield _error(name, "a table", found, case)
         return
     keys = keys or ([] if columns else [expected.primary_key])
-    unique = [table.primary_key, *(index.columns for index in table.indexes if index.unique and index.full)]
     for column in dict.fromkeys([*columns, *(each for key in keys for each in key)]):
         there, family = table.columns.get(column), expected.columns[column].type.family
         if there is None:
@@ -64,7 +63,7 @@ def _upon(
         elif there.type.family not in {family} | _KIN.get(family, set()):
             yield _error(f"{name}.{column}", family, there.type.text, UnfitTables)
     for key in keys:
-        if table.columns.keys() >= {*key} and key not in unique:
+        if table.columns.keys() >= {*key} and not table.is_unique(key):
             yield _error(f"{name}.{', '.join(key)}", "a primary or unique key", "no key", UnfitTables)
 
 

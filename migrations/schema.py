@@ -94,6 +94,11 @@ class Table(NamedTuple):
     foreign_keys: tuple[ForeignKey, ...] = ()
     checks: tuple[Check, ...] = ()
 
+    def is_unique(self, columns: tuple[str, ...]) -> bool:
+        """Whether the primary key or a full unique index covers just these columns."""
+        keys = [self.primary_key, *(index.columns for index in self.indexes if index.unique and index.full)]
+        return columns in keys
+
     def index_named(self, name: str) -> Index | None:
         """Return the index or UNIQUE constraint of a name, in whatever case."""
         return next((index for index in self.indexes if index.name.lower() == name.lower()), None)
