@@ -52,7 +52,6 @@ class Engine(Rows):
     script: Callable[[Sequence[Change]], list[str]]  # with the transactions, limits and settings of a run around them
     exclusively: Callable[[Callable[[], Result]], Result]  # what is done under the lock that all runs here share
     samples: Callable[[], Samples]  # what makes the values of rows on trial
-    enforces_keys: Callable[[], bool]  # whether the connection enforces foreign keys
     holders: Callable[[], str]  # who holds the lock, as far as the database tells
     is_lock_timeout: Callable[[Exception], bool]  # whether it says that somebody else held a lock for too long
     advice: Callable[[Exception, str], str]  # what to do about a driver's error of a text, with its own punctuation
@@ -204,6 +203,10 @@ class Engine(Rows):
         with contextlib.suppress(_Undo), self.transaction():
             yield self.enforces_keys()
             raise _Undo
+
+    def enforces_keys(self) -> bool:
+        """Whether the connection enforces foreign keys."""
+        return True
 
     def without_checks(self) -> AbstractContextManager[None]:
         """Return a context in which CHECKs are ignored, where the database can."""
