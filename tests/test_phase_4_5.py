@@ -4,7 +4,7 @@ import pytest
 from application import ORPHAN, OTHER_ORM_SHAPE, SPECIFICATION_SHAPE, dump, execute, fetch
 
 import db
-from migrations import phase_4_5
+from migrations import orphans, phase_4_5
 
 STEPS = ("insert", "select", "unique", "foreign_keys", "cascade", "cleanup")
 SHAPES = pytest.mark.parametrize("shape", [SPECIFICATION_SHAPE, OTHER_ORM_SHAPE], ids=["specification", "other ORM"])
@@ -210,6 +210,16 @@ def test_orphans_of_each_parent_are_told_apart(path, database):
     assert [each.object for each in phase_4_5.check(database).differences] == [
         "weekly_actuals.workflow_id", "weekly_actuals.store_id", "weekly_actuals.category_id",
     ]  # fmt: skip
+
+
+def test_a_thorough_look_finds_orphans_behind_more_values_than_are_looked_at_by_itself(path, database, monkeypatch):
+    monkeypatch.setattr(orphans, "SMALL", 1)
+    execute(path, SPECIFICATION_SHAPE + row(1) + row(2, "wf_gone"))
+    report = phase_4_5.check(database)
+    assert (report.differences, "weekly_actuals.workflow_id" in report.unexamined) == ((), True)
+    report = phase_4_5.check(database, thorough=True)
+    assert [each.object for each in report.differences] == ["weekly_actuals.workflow_id"]
+    assert report.unexamined == ()
 
 
 # -- ensure
