@@ -11,28 +11,16 @@ checks and mends the table by what is declared here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-
-from peewee import (
-    SQL,
-    CharField,
-    Database,
-    DateField,
-    DateTimeField,
-    Field,
-    ForeignKeyField,
-    IntegerField,
-    Model,
-    TextField,
-)
+from peewee import SQL, CharField, DateField, DateTimeField, ForeignKeyField, IntegerField, Model, TextField
 
 from db.fields import FloatField, JSONField, LastingAutoField, UniqueKey, UtcNow, utc_now
 
 TYPE_CHECKING = False  # as typing has it, whose import takes longer than a check of the schema
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from peewee import ModelSelect
+    from peewee import Database, Field, ModelSelect
 
     from db.writers import Columns
 
@@ -58,9 +46,9 @@ class Uploadable(Model):
         :raises db.uploads.UploadRefused: a row is malformed, is there already, or points at nothing; or the
             table is not there, and the text says what makes it.
         """
-        from db.uploads import bulk_insert  # workers that only migrate need none of it
+        from db.uploads import Upload  # workers that only migrate need none of it
 
-        return bulk_insert(cls, rows, fields, on_conflict, database, batch_size)
+        return Upload(cls, fields, on_conflict, database).insert(rows, batch_size)
 
     @classmethod
     def _fill_in(cls, columns: Columns) -> None:
