@@ -114,7 +114,7 @@ class Upload:
         many = len(self.fields)
         if many and isinstance(row, Sequence) and len(row) == many and not isinstance(row, (str, bytes)):
             return ""
-        return f"expected {many} values, as fields has" if many else "expected a dict, or fields=[...]"
+        return f"expected {many} values, as columns are named" if many else "expected a dict, or fields=[...]"
 
     def _keys_of(self, keys: Iterable[Any]) -> dict[str, Any]:
         """Return by column the key that stands for it: its name, the field's, or the field."""
