@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -26,19 +25,15 @@ class Command(argparse.ArgumentParser):
     def run(
         self, argv: list[str] | None, act: Callable[[peewee.Database, argparse.Namespace], str], *fails: type[Exception]
     ) -> int:
-        """Act and print what came of it; 0 done, 1 it could not be done, 2 the call is wrong."""
+        """Act, print what came of it and return 0; exits with 1 if it could not be done, 2 if the call is wrong."""
         options = self.parse_args(argv)
         try:
             database = connect(options.database)
         except UnusableURL as error:
-            return _failed(str(error), 2)
+            self.exit(2, f"error: {error}\n")
         try:
             print(f"{describe(database)}: {act(database, options)}")
         except (peewee.PeeweeException, OSError, *fails) as error:
-            return _failed(f"{describe(database)}: {' '.join(without_password(database, str(error)).split())}", 1)
+            text = " ".join(without_password(database, str(error)).split())
+            self.exit(1, f"error: {describe(database)}: {text}\n")
         return 0
-
-
-def _failed(text: str, status: int) -> int:
-    print(f"error: {text}", file=sys.stderr)
-    return status

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from peewee import Database, Field, ModelSelect
+    from peewee import Database, Field
 
     from db.writers import Columns
 
@@ -136,7 +136,6 @@ class HistoricalSales(Uploadable):
 class Workflow(Uploadable):
     """A run of the forecast; `weekly_actuals` are the actual sales uploaded for it."""
 
-    weekly_actuals: ModelSelect[WeeklyActuals]
     workflow_id = CharField(50, primary_key=True)
     workflow_type = CharField(50)
     forecast_id = CharField(50, null=True)
@@ -169,9 +168,6 @@ class WeeklyActuals(Uploadable):
 
     _made_by = "python -m migrations.phase_4_5"
 
-    workflow_id: str  # the keys that the relations below stand for
-    store_id: str
-    category_id: str
     id = LastingAutoField()
     workflow = ForeignKeyField(Workflow, backref="weekly_actuals", on_delete="CASCADE", index=False)
     week_number = IntegerField()

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import datetime
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
 import peewee
 
 Columns = dict[str, Sequence[Any]]  # by the column's name, a value for each row of a batch
-Texts = dict[type, Callable[[Any], str]]
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})  # of COPY
 _STATEMENT = 1_000_000  # bytes: every MariaDB takes as much, and with more it is no faster
 
 
@@ -26,108 +26,82 @@ def write(database: peewee.Database, model: type[peewee.Model], key: Sequence[st
         none refuses them.
     """
 
-    def named(names: Iterable[str], form: str = "{0}") -> str:
-        return ", ".join(form.format(_sql(database, peewee.Entity(name))) for name in names)
+    def sql(*nodes: peewee.Node) -> str:
+        return str(database.get_sql_context().sql(peewee.CommaNodeList(nodes)).query()[0])
 
-    table, cursor = _sql(database, model._meta.entity), database.cursor()
-    changed = [name for name in columns if name not in key] or key
-    conflict = f" ON CONFLICT ({named(key)}) DO UPDATE SET {named(changed, '{0} = excluded.{0}')}" if key else ""
+    def conflict(clause: str, assignment: str) -> str:
+        names = [sql(peewee.Entity(name)) for name in columns if name not in key or columns.keys() == {*key}]
+        return clause + ", ".join(assignment.format(name) for name in names) if key else ""
+
+    cursor, table, names = database.cursor(), sql(model._meta.entity), sql(*map(peewee.Entity, columns))
+    if isinstance(database, peewee.MySQLDatabase):
+        _mysql(cursor, f"{table} ({names})", columns, conflict(" ON DUPLICATE KEY UPDATE ", "{0} = VALUES({0})"))
+        return
+    clause = conflict(f" ON CONFLICT ({sql(*map(peewee.Entity, key))}) DO UPDATE SET ", "{0} = excluded.{0}")
     if isinstance(database, peewee.SqliteDatabase):
-        _sqlite(cursor, f"{table} ({named(columns)})", columns, conflict)
-    elif isinstance(database, peewee.PostgresqlDatabase):
-        _postgresql(cursor, table, named(columns), columns, key, conflict)
+        marks = ", ".join("?" * len(columns))
+        rows = zip(*map(_bound, columns.values()))
+        cursor.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks}){clause}", rows)
     else:
-        conflict = f" ON DUPLICATE KEY UPDATE {named(changed, '{0} = VALUES({0})')}" if key else ""
-        _mysql(cursor, f"{table} ({named(columns)})", columns, conflict)
-
-
-def _sql(database: peewee.Database, node: peewee.Node) -> str:
-    return str(database.get_sql_context().sql(node).query()[0])
-
-
-def _sqlite(cursor: Any, into: str, columns: Columns, conflict: str) -> None:
-    marks = ", ".join("?" * len(columns))
-    cursor.executemany(f"INSERT INTO {into} VALUES ({marks}){conflict}", zip(*map(_bound, columns.values())))
+        _postgresql(cursor, table, names, columns, key, clause)
 
 
 def _bound(column: Sequence[Any]) -> Iterable[Any]:
     """Return dates and decimals as Peewee stores them; sqlite3 would call an adapter in Python for each."""
-    if isinstance(next((value for value in column if value is not None), None), (*_TIMES, Decimal)):
-        known = {value: value if value is None else str(value) for value in set(column)}
-        return map(known.__getitem__, column)
+    first = next((value for value in column if value is not None), None)
+    if isinstance(first, (datetime.date, datetime.time, Decimal)):
+        return _texts(column, lambda value: value if value is None else str(value))
     return column
 
 
-def _postgresql(cursor: Any, table: str, names: str, columns: Columns, key: Sequence[str], conflict: str) -> None:
-    rows: Iterable[str] = map("\t".join, zip(*_texts(columns, _COPY)))
-    if not key:
-        _copy(cursor, f"{table} ({names})", rows)
-        return
-    last = dict(zip(zip(*map(columns.__getitem__, key)), rows))  # a statement replaces a row but once
-    cursor.execute(f"CREATE TEMP TABLE uploaded_rows AS SELECT {names} FROM {table} WITH NO DATA")
-    _copy(cursor, f"pg_temp.uploaded_rows ({names})", last.values())
-    cursor.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM pg_temp.uploaded_rows{conflict}")
-    cursor.execute("DROP TABLE pg_temp.uploaded_rows")
-
-
-def _copy(cursor: Any, into: str, rows: Iterable[str]) -> None:
-    statement, text = f"COPY {into} FROM STDIN", "\n".join(rows) + "\n"
+def _postgresql(cursor: Any, table: str, names: str, columns: Columns, key: Sequence[str], clause: str) -> None:
+    rows: Iterable[str] = map("\t".join, zip(*(_texts(column, _copied) for column in columns.values())))
+    into = table
+    if key:
+        rows = dict(zip(zip(*map(columns.__getitem__, key)), rows)).values()  # a statement replaces a row but once
+        into = "pg_temp.uploaded_rows"
+        cursor.execute(f"CREATE TEMP TABLE uploaded_rows AS SELECT {names} FROM {table} WITH NO DATA")
+    copy, text = f"COPY {into} ({names}) FROM STDIN", "\n".join(rows) + "\n"
     if hasattr(cursor, "copy"):
-        with cursor.copy(statement) as copy:
-            copy.write(text)
+        with cursor.copy(copy) as stream:
+            stream.write(text)
     else:  # psycopg2
-        cursor.copy_expert(statement, io.StringIO(text))
+        cursor.copy_expert(copy, io.StringIO(text))
+    if key:
+        cursor.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM {into}{clause}")
+        cursor.execute(f"DROP TABLE {into}")
 
 
-def _mysql(cursor: Any, into: str, columns: Columns, conflict: str) -> None:
-    rows = list(map(",".join, zip(*_texts(columns, _LITERALS))))
+def _mysql(cursor: Any, into: str, columns: Columns, clause: str) -> None:
+    rows = list(map(",".join, zip(*(_texts(column, _literal) for column in columns.values()))))
     many = max(1, _STATEMENT // (max(map(len, rows)) + 3))
     cursor.execute("SET @mode = @@sql_mode, sql_mode = 'STRICT_ALL_TABLES'")  # another bends values until they fit
     try:
         for first in range(0, len(rows), many):
-            cursor.execute(f"INSERT INTO {into} VALUES ({'),('.join(rows[first : first + many])}){conflict}")
+            cursor.execute(f"INSERT INTO {into} VALUES ({'),('.join(rows[first : first + many])}){clause}")
     finally:
         cursor.execute("SET sql_mode = @mode, @mode = NULL")
 
 
-def _texts(columns: Columns, texts: Texts) -> Iterator[Iterable[str]]:
-    """Return for each column the texts of its values."""
-    for column in columns.values():
-        distinct = set(column)
-        kinds = {kind: next(texts[base] for base in kind.__mro__ if base in texts) for kind in set(map(type, distinct))}
-        known = {value: kinds[type(value)](value) for value in distinct}
-        yield map(known.__getitem__, column)
+def _texts(column: Sequence[Any], text_of: Callable[[Any], Any]) -> Iterable[Any]:
+    known = {value: text_of(value) for value in set(column)}
+    return map(known.__getitem__, column)
 
 
-def _unknown(value: object) -> str:
-    raise peewee.DataError(f"a value of the type {type(value).__name__} cannot be uploaded")
+def _copied(value: Any) -> str:
+    """Return a value in the text format of COPY."""
+    if value is None:
+        return "\\N"
+    return ("\\x" + value.hex() if isinstance(value, bytes) else str(value)).translate(_ESCAPES)
 
 
-def _copied(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def _quoted(text: str) -> str:
+def _literal(value: Any) -> str:
     """Return a literal that means the same in every mode of the server and character set of the connection."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bytes):
+        return f"x'{value.hex()}'"
+    text = str(int(value) if isinstance(value, bool) else value)
     if text.isascii() and "'" not in text and "\\" not in text and "\0" not in text:
         return f"'{text}'"
     return f"_utf8mb4 x'{text.encode().hex()}'"
-
-
-def _double(number: float) -> str:
-    text = repr(number)
-    if "n" in text:  # nan, inf
-        raise peewee.DataError(f"{text} is no number of MariaDB or MySQL")
-    return text if "e" in text else text + "e0"  # without an exponent it would be a decimal
-
-
-_TIMES = (datetime.date, datetime.time)  # and datetime, which is a date
-_COPY: Texts = {  # a bool is an int whose text every server understands
-    type(None): lambda _: "\\N", int: str, float: repr, Decimal: str,
-    str: _copied, bytes: lambda value: "\\\\x" + value.hex(), **dict.fromkeys(_TIMES, str), object: _unknown,
-}  # fmt: skip
-_LITERALS: Texts = {
-    type(None): lambda _: "NULL", int: str, float: _double,
-    Decimal: "{:f}".format, str: _quoted, bytes: lambda value: f"x'{value.hex()}'",
-    **dict.fromkeys(_TIMES, "'{}'".format), object: _unknown,
-}  # fmt: skip
