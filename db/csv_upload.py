@@ -24,24 +24,16 @@ from db.uploads import UploadRefused, progress
 _BATCH = 10_000  # rows in memory at a time
 
 
-class UnusableFile(ValueError):
-    """The file is not what can be uploaded; the text says where and why."""
-
-
 def upload(file: TextIO, database: peewee.Database, on_conflict: str | None = None) -> int:
-    """Upload an open CSV file and return the number of its rows.
-
-    :raises UnusableFile: it cannot be read, or its first line names no columns.
-    :raises UploadRefused: a row cannot go in; the text names the lines.
-    """
+    """Upload an open CSV file and return the number of its rows; an UploadRefused names the lines to blame."""
     begins: deque[tuple[int, int]] = deque(maxlen=_BATCH)
     rows = _rows(file, begins)
     names = next(rows, ())
     if not names:
-        raise UnusableFile("it is empty; its first line names the columns")
+        raise UploadRefused("it is empty; its first line names the columns")
     for name in names:
         if name and name != name.strip():
-            raise UnusableFile(f"line 1: there is a blank beside {name!r}; put nothing but a comma between cells")
+            raise UploadRefused(f"line 1: there is a blank beside {name!r}; put nothing but a comma between cells")
     try:
         return WeeklyActuals.bulk_insert(progress(rows), names, on_conflict, database, _BATCH)
     except UploadRefused as error:
@@ -63,9 +55,9 @@ def _rows(file: TextIO, begins: deque[tuple[int, int]]) -> Iterator[tuple[str | 
                 row += 1
             line = reader.line_num + 1
     except csv.Error as error:
-        raise UnusableFile(f"line {line}: {error}") from None
+        raise UploadRefused(f"line {line}: {error}") from None
     except UnicodeDecodeError as error:
-        raise UnusableFile(f"line {line} or one below it is not UTF-8: {error.reason}") from None
+        raise UploadRefused(f"line {line} or one below it is not UTF-8: {error.reason}") from None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -73,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     command = Command("db.uploads", __doc__ or "")
     command.add_argument("file", help="a CSV file, or - for standard input")
     command.add_argument("--on-conflict", choices=["update"], help="replace rows that are there, instead of refusing")
-    return command.run(argv, _act, UnusableFile)
+    return command.run(argv, _act)
 
 
 def _act(database: peewee.Database, options: argparse.Namespace) -> str:
@@ -85,5 +77,5 @@ def _act(database: peewee.Database, options: argparse.Namespace) -> str:
         with open(name, encoding="utf-8-sig", newline="") as file, contextlib.closing(database):
             count = upload(file, database, options.on_conflict)
     except KeyboardInterrupt:
-        raise UnusableFile("interrupted; nothing was uploaded") from None
+        raise UploadRefused("interrupted; nothing was uploaded") from None
     return f"{count:,} rows" + ("" if count else "; there is nothing below its first line")

@@ -73,10 +73,9 @@ def _season() -> Iterator[tuple[type[Uploadable], list[dict[str, Any]]]]:
         "season_end_date": _START + len(weeks) * _WEEK - datetime.timedelta(days=1), "season_length_weeks": len(weeks),
         "archetype": "FASHION_RETAIL",
     }]  # fmt: skip
-    yield (
-        StoreCluster,
-        [{"cluster_id": tier.lower(), "cluster_name": f"{tier.title()} Tier", "fashion_tier": tier} for tier in _TIERS],
-    )
+    yield StoreCluster, [{
+        "cluster_id": tier.lower(), "cluster_name": f"{tier.title()} Tier", "fashion_tier": tier,
+    } for tier in _TIERS]  # fmt: skip
     yield Store, [{
         "store_id": store, "store_name": f"Store {store}", "cluster": _TIERS[tier].lower(),
         "store_size_sqft": 14_000 - 3_000 * tier + rng.randrange(-1_500, 1_500, 100), "location_tier": "ABC"[tier],

@@ -65,8 +65,6 @@ def _one_of(name: str, column: str, *values: str) -> SQL:
 
 
 class Category(Uploadable):
-    """A product category with its season."""
-
     category_id = CharField(50, primary_key=True)
     category_name = CharField(100)
     season_start_date = DateField()
@@ -82,8 +80,6 @@ class Category(Uploadable):
 
 
 class StoreCluster(Uploadable):
-    """A group of stores of one fashion tier."""
-
     cluster_id = CharField(50, primary_key=True)
     cluster_name = CharField(100)
     fashion_tier = CharField(20)
@@ -96,8 +92,6 @@ class StoreCluster(Uploadable):
 
 
 class Store(Uploadable):
-    """A store and what the forecast knows of it."""
-
     store_id = CharField(50, primary_key=True)
     store_name = CharField(100)
     cluster = ForeignKeyField(StoreCluster, backref="stores", null=True, index=False)
