@@ -25,7 +25,7 @@ _TYPES: dict[str, type] = {  # of what goes into a column, by the type of its fi
     **{"BOOL": bool, "DECIMAL": Decimal},
     **{"DATE": datetime.date, "TIME": datetime.time, "DATETIME": datetime.datetime},
 }
-_FORMED = {"JSON", "JSONB", "UUID", "UUIDB", "DECIMAL", "DATETIME"}  # no value of that type goes in as it is
+_FORMED = {"JSON", "JSONB", "UUID", "UUIDB", "DECIMAL"}  # no value of that type goes in as it is
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -56,7 +56,8 @@ class Column:
         :raises BadValue: one cannot be converted, or is missing.
         """
         plain = {self.type, type(None) if self.may_be_null else self.type}
-        if self.kind not in _FORMED and plain.issuperset(map(type, values)):
+        fit = self.kind not in _FORMED and plain.issuperset(map(type, values))
+        if fit and not (self.kind == "DATETIME" and any(value and value.tzinfo for value in set(values))):
             return values
         may_lack_a_hash = self.kind in ("JSON", "JSONB", "BLOB")
         adapt = self._adapted if may_lack_a_hash else lru_cache(maxsize=None, typed=True)(self._adapted)

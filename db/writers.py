@@ -101,7 +101,9 @@ def _literal(value: Any) -> str:
         return "NULL"
     if isinstance(value, bytes):
         return f"x'{value.hex()}'"
-    text = str(int(value) if isinstance(value, bool) else value)
+    if isinstance(value, int):  # a bool, too
+        return str(int(value))
+    text = str(value)
     if text.isascii() and "'" not in text and "\\" not in text and "\0" not in text:
         return f"'{text}'"
     return f"_utf8mb4 x'{text.encode().hex()}'"
