@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from migrations import operations as do
-from migrations.engines.base import Engine
+from migrations.engines.base import Engine, logger
 from migrations.operations import Operation
 from migrations.report import Difference
 from migrations.schema import Check, ForeignKey, Schema, Table
@@ -22,47 +22,43 @@ _SHOWN = 5
 
 def obstacles(differences: Iterable[Difference], schema: Schema, engine: Engine) -> Iterator[str]:
     """Yield one line for each difference that the rows do not let mend."""
-    of_table: dict[str, list[Difference]] = {}
+    told: dict[str, list[tuple[str, Operation]]] = {}
     for each in differences:
         if each.mended_by and each.mended_by.table in schema:
-            of_table.setdefault(each.mended_by.table, []).append(each)
-    for name, errors in of_table.items():
+            told.setdefault(each.mended_by.table, []).append((each.message, each.mended_by))
+    if told:  # which may take a while
+        logger.info("looking for rows that stand against the change")
+    for name, changes in told.items():
+        look = _Look(engine, schema, engine.declared(engine.models[name]), [operation for _, operation in changes])
         with engine.all_rows():
-            yield from _Look(engine, schema, engine.declared(engine.models[name])).obstacles(errors)
+            for what, operation in [*changes, *look.keys_at_stake()]:
+                if isinstance(operation, do.AddColumn):
+                    yield from look.missing(operation)
+                if isinstance(operation, do.AlterColumn) and "type" in operation.what:
+                    what += ", and values that do not convert without loss"
+                for condition in look.conditions(operation):
+                    yield from rows_against(what, condition, look.table, look.declared, engine)
 
 
 class _Look:
     """A look at one table's rows as they will be once its columns have the types that they are to have."""
 
-    def __init__(self, engine: Engine, schema: Schema, declared: Table) -> None:
+    def __init__(self, engine: Engine, schema: Schema, declared: Table, operations: Sequence[Operation]) -> None:
         self.engine, self.schema, self.table, self.declared = engine, schema, schema[declared.name], declared
-        self.retyped: set[str] = set()
-        self.merging: set[str] = set()  # those of them in which two values may become one
+        alterations = [each for each in operations if isinstance(each, do.AlterColumn) and "type" in each.what]
+        self.retyped = {each.column.name for each in alterations}
+        merging = [each for each in alterations if engine.merges(each.actual.type, each.column.type)]
+        self.merging = {each.column.name for each in merging}  # two of whose values may become one
+        self.added = {each.wanted.columns for each in operations if isinstance(each, do.AddIndex)}
 
-    def obstacles(self, errors: Sequence[Difference]) -> Iterator[str]:
-        operations = [each.mended_by for each in errors]
-        self.retyped = {
-            each.column.name for each in operations if isinstance(each, do.AlterColumn) and "type" in each.what
-        }  # fmt: skip
-        self.merging = {
-            name for name in self.retyped
-            if self.engine.merges(self.table.columns[name].type, self.declared.columns[name].type)
-        }  # fmt: skip
-        for each in errors:
-            if isinstance(each.mended_by, do.AddColumn):
-                yield from self._missing(each.mended_by)
-            elif each.mended_by:
-                for condition in self._conditions(each.mended_by):
-                    lossy = isinstance(each.mended_by, do.AlterColumn) and "type" in each.mended_by.what
-                    what = each.message + ", and values that do not convert without loss" * lossy
-                    yield from rows_against(what, condition, self.table, self.declared, self.engine)
-        added = {each.wanted.columns for each in operations if isinstance(each, do.AddIndex)}
-        for index in self.declared.indexes:  # where it holds, so far
-            if index.unique and index.columns not in added and self.merging & {*index.columns}:
+    def keys_at_stake(self) -> Iterator[tuple[str, Operation]]:
+        """Yield the unique keys that hold so far, as if they were to be added."""
+        for index in self.declared.indexes:
+            if index.unique and index.columns not in self.added and self.merging & {*index.columns}:
                 what = f"{self.table.name}.{index.name}: rows that become equal once they are converted"
-                yield from rows_against(what, self._repeated(index.columns), self.table, self.declared, self.engine)
+                yield what, do.AddIndex(self.table.name, index)
 
-    def _missing(self, operation: do.AddColumn) -> Iterator[str]:
+    def missing(self, operation: do.AddColumn) -> Iterator[str]:
         column, table, quote = operation.column, self.table.name, self.engine.quote
         if column.null or operation.key or column.default is not None:
             return
@@ -73,35 +69,25 @@ class _Look:
                 f"{column.type.text}; UPDATE {quote(table)} SET {quote(column.name)} = ..."
             )
 
-    def _conditions(self, operation: Operation) -> Iterator[str]:
+    def conditions(self, operation: Operation) -> Iterator[str]:
         """Yield the conditions of the rows that stand against an operation."""
+        there = self.table.columns.keys()
         if isinstance(operation, do.AlterColumn):
-            yield from self._altered(operation)
-        elif isinstance(operation, do.SetPrimaryKey) and self._has(operation.columns):
-            for column in operation.columns:
-                value = f"w.{self.engine.quote(column)}"
+            column, value = operation.actual, f"w.{self.engine.quote(operation.actual.name)}"
+            if "null" in operation.what and not operation.column.null:
+                yield f"{value} IS NULL"
+            if "type" in operation.what and not column.generated:
+                yield self.engine.unconvertible(value, column.type, operation.column.type)
+        elif isinstance(operation, do.SetPrimaryKey) and there >= {*operation.columns}:
+            for value in (f"w.{self.engine.quote(name)}" for name in operation.columns):
                 yield self.engine.uncountable(value) if operation.counting else f"{value} IS NULL"
-            yield from self._repeated_in(operation.columns)
+            yield from self._repeated(operation.columns)
         elif isinstance(operation, do.AddIndex) and operation.wanted.unique:
-            yield from self._repeated_in(operation.wanted.columns)
-        elif isinstance(operation, (do.AddForeignKey, do.ValidateForeignKey)) and self._has(operation.key.columns):
+            yield from self._repeated(operation.wanted.columns)
+        elif isinstance(operation, (do.AddForeignKey, do.ValidateForeignKey)) and there >= {*operation.key.columns}:
             yield self._no_parent(operation.key)
         elif isinstance(operation, (do.AddCheck, do.ValidateCheck)):
             yield self._against(operation.check)
-
-    def _altered(self, operation: do.AlterColumn) -> Iterator[str]:
-        column = operation.actual
-        value = f"w.{self.engine.quote(column.name)}"
-        if "null" in operation.what and not operation.column.null:
-            yield f"{value} IS NULL"
-        if "type" in operation.what and not column.generated:
-            yield self.engine.unconvertible(value, column.type, operation.column.type)
-
-    def _has(self, columns: Iterable[str]) -> bool:
-        return self.table.columns.keys() >= {*columns}
-
-    def _value(self, column: str, value: str) -> str:
-        return self.engine.as_text(value) if column in self.retyped else value  # 1 and '1' become equal
 
     def _against(self, check: Check) -> str:
         """A column that is about to be added, or to change its type, counts with the value that it will have."""
@@ -119,6 +105,9 @@ class _Look:
             return f"NOT ({check.sql})"
         return f"EXISTS (SELECT 1 FROM (SELECT {', '.join(values)}) AS changed WHERE NOT ({check.sql}))"
 
+    def _value(self, column: str, value: str) -> str:
+        return self.engine.as_text(value) if column in self.retyped else value  # 1 and '1' become equal
+
     def _no_parent(self, key: ForeignKey) -> str:
         values = [self._value(column, f"w.{self.engine.quote(column)}") for column in key.columns]
         if key.table not in self.schema or key.target[0] not in self.schema[key.table].columns:
@@ -127,24 +116,20 @@ class _Look:
         text = bool(self.retyped & {*key.columns}) and parent.columns[key.target[0]].type.family != "string"
         return self.engine.no_parent(values, key, self.table, text)
 
-    def _repeated_in(self, columns: Sequence[str]) -> Iterator[str]:
+    def _repeated(self, columns: Sequence[str]) -> Iterator[str]:
         """A column that is about to be added is the same in every row, or NULL."""
-        keys = [each.columns for each in self.table.indexes if each.unique and not each.partial and each.valid]
+        keys = [each.columns for each in self.table.indexes if each.unique and each.full]
         for key in (self.table.primary_key, *keys):  # what is unique in fewer columns, or in stricter ones, is in these
             if key and {column.partition(" ")[0] for column in key} <= {*columns} - self.merging:
                 return
-        added = [self.declared.columns[name] for name in columns if name not in self.table.columns]
-        if len(added) < len(columns) and all(column.default is not None for column in added):
-            yield self._repeated([name for name in columns if name in self.table.columns])
-
-    def _repeated(self, columns: Iterable[str]) -> str:
-        quoted = [self.engine.quote(column) for column in columns]
-        names = ", ".join(map(self._value, columns, quoted))
-        given = " AND ".join(f"{name} IS NOT NULL" for name in quoted)
-        return (
-            f"({names}) IN (SELECT {names} FROM {self.engine.quote(self.table.name)} WHERE {given} "
-            f"GROUP BY {names} HAVING count(*) > 1)"
-        )
+        there = [name for name in columns if name in self.table.columns]
+        added = [self.declared.columns[name] for name in columns if name not in there]
+        if there and all(column.default is not None for column in added):
+            quoted = [self.engine.quote(name) for name in there]
+            names = ", ".join(map(self._value, there, quoted))
+            given = " AND ".join(f"{name} IS NOT NULL" for name in quoted)
+            rows = f"FROM {self.engine.quote(self.table.name)} WHERE {given}"
+            yield f"({names}) IN (SELECT {names} {rows} GROUP BY {names} HAVING count(*) > 1)"
 
 
 def rows_against(

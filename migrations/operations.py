@@ -6,102 +6,74 @@ in a way of its own (SQLite edits the text of the table, or rebuilds it).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from migrations.schema import Check, Column, ForeignKey, Index
 
 
 class CreateTable(NamedTuple):
-    """Make a table that is not there, with all that its model declares."""
-
     table: str
 
 
-class DropForeignKey(NamedTuple):
-    """Take a foreign key away, since a column that it holds is about to change its type."""
-
+class DropForeignKey(NamedTuple):  # which holds a column that is about to change its type
     table: str
     key: ForeignKey
 
 
 class AddColumn(NamedTuple):
-    """Add a declared column; with `key` it becomes the primary key that counts by itself."""
-
     table: str
     column: Column
-    key: bool = False
+    key: bool = False  # whether it becomes the primary key that counts by itself
 
 
 class AlterColumn(NamedTuple):
-    """Make a column what is declared in one or more ways: of "type", "null", "default"."""
-
     table: str
     column: Column  # as declared
     actual: Column
-    what: frozenset[str]
+    what: frozenset[str]  # is to be as declared: "type", "null", "default"
 
 
 class SetPrimaryKey(NamedTuple):
-    """Make columns the primary key, and with `counting` its one column count by itself.
-
-    A primary key of a user's own, `instead_of`, stays unique.
-    """
-
     table: str
     columns: tuple[str, ...]
-    counting: bool
-    instead_of: tuple[str, ...] = ()
+    counting: bool  # whether its one column is to count by itself
+    instead_of: tuple[str, ...] = ()  # a user's own, which stays unique
 
 
 class AddIndex(NamedTuple):
-    """Make an index or a UNIQUE constraint, in the place of one that bears its name and is not right."""
-
     table: str
-    wanted: Index
-    instead_of: Index | None = None
+    wanted: Index  # or UNIQUE constraint
+    instead_of: Index | None = None  # which bears its name and is not right
 
 
 class AddCheck(NamedTuple):
-    """Add a named CHECK."""
-
     table: str
     check: Check
 
 
-class ValidateCheck(NamedTuple):
-    """Have the rows checked that were there before a CHECK."""
-
+class ValidateCheck(NamedTuple):  # look at the rows that were there before it
     table: str
     check: Check
 
 
 class AddForeignKey(NamedTuple):
-    """Add a foreign key, in the place of those that say something else of its columns."""
-
     table: str
     key: ForeignKey
-    instead_of: tuple[ForeignKey, ...] = ()
+    instead_of: tuple[ForeignKey, ...] = ()  # which say something else of its columns
 
 
-class ValidateForeignKey(NamedTuple):
-    """Have the rows checked that were there before a foreign key."""
-
+class ValidateForeignKey(NamedTuple):  # look at the rows that were there before it
     table: str
     key: ForeignKey
 
 
 class DropTable(NamedTuple):
-    """Drop a table with its indexes and triggers, and nothing that hangs on it."""
-
     table: str
 
 
-# A column is there before what stands on it, and a key is unique before it is referred to.
-ORDER = (
-    CreateTable, DropForeignKey, AddColumn, AlterColumn, SetPrimaryKey, AddIndex, AddCheck, ValidateCheck,
-    AddForeignKey, ValidateForeignKey, DropTable,
-)  # fmt: skip
+# In the order of their execution: a column is there before what stands on it, a key is unique before it is referred to.
 Operation = (
     CreateTable | DropForeignKey | AddColumn | AlterColumn | SetPrimaryKey | AddIndex | AddCheck | ValidateCheck
     | AddForeignKey | ValidateForeignKey | DropTable
 )  # fmt: skip
+ORDER = get_args(Operation)

@@ -10,9 +10,7 @@ half-done run, mending drift, `check` and `--dry-run` are this one loop, stopped
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import peewee
 
@@ -24,16 +22,14 @@ from migrations.work import Work
 
 
 class Phase:
-    """A page of the database's story: which models it builds upon, and which it builds."""
+    """A page of the database's story: which models it builds upon, and which it builds.
+
+    `upon` has each model whose table must be there, with the columns demanded of it (none: only that it is a
+    table with its primary key): validated, never changed. The tables of `builds`, in any order, are created,
+    mended and tested. What a model has that a phase cannot take is refused here, as `UnfitModels`.
+    """
 
     def __init__(self, title: str, *, upon: Mapping[Model, Sequence[str]], builds: Iterable[Model]) -> None:
-        """
-        :param title: what a run calls itself in the log.
-        :param upon: each model whose table must be there, with the columns demanded of it (none: only that it
-            is a table with its primary key); validated, never changed.
-        :param builds: the models whose tables are created, mended and tested, in any order.
-        :raises UnfitModels: a model has what a phase cannot take.
-        """
         self.title, self.upon, self.builds = title, dict(upon), tuple(builds)
         demand(self.upon, self.builds)
         self.names = [model._meta.table_name for model in self.builds]
@@ -43,16 +39,11 @@ class Phase:
         return f"<Phase({self.title!r}, builds={', '.join(self.names)})>"
 
     def ensure(self, database: peewee.Database, lock_timeout: float = 10.0) -> bool:
-        """Validate the schema and create or repair it if need be; return whether anything was changed.
+        """Do what `run` does, without tests and counts; return whether anything was changed.
 
         Made for workers that start by the dozen: where there is nothing to do, it only reads the catalogue.
-
-        :param lock_timeout: seconds to wait for a lock, in all.
-        :raises MigrationError: see `run`.
         """
-        with self._work(database, lock_timeout) as work:
-            work.migrate()
-        return work.report.status == "migrated"
+        return self._report(database, lock_timeout, Work.migrate).status == "migrated"
 
     def run(
         self, database: peewee.Database, smoke_test: bool = True, statistics: bool = True, lock_timeout: float = 10.0,
@@ -65,65 +56,49 @@ class Phase:
         :param thorough: look at every row, for exact counts and orphans in columns without an index.
         :raises MigrationError: one of its subclasses says what could not be done; nothing is half-done.
         """
-        with self._work(database, lock_timeout) as work:
+
+        def story(work: Work) -> None:
             work.migrate()
             work.look_for_orphans(thorough)
             if smoke_test:
                 work.smoke_test()
             if statistics:
                 work.count_rows(thorough)
-        return work.report
+
+        return self._report(database, lock_timeout, story)
 
     def check(self, database: peewee.Database, lock_timeout: float = 10.0, thorough: bool = False) -> Report:
-        """Return what a run would do, as `changes`; change nothing.
-
-        :raises MigrationError: where a run would refuse.
-        """
-        with self._work(database, lock_timeout) as work:
-            work.foresee(thorough)
-        return work.report
+        """Return what a run would do, as `changes`, or raise what it would; change nothing."""
+        return self._report(database, lock_timeout, lambda work: work.foresee(thorough))
 
     def rollback(self, database: peewee.Database, force: bool = False, lock_timeout: float = 10.0) -> Report:
-        """Drop the tables that the phase builds; fine where there is none.
-
-        :param force: drop tables that hold rows, with their rows.
-        :raises Refused: a table holds rows, others depend on it, or it is not ours to drop.
-        """
-        with self._work(database, lock_timeout) as work:
-            work.roll_back(force)
-        return work.report
+        """Drop the tables that the phase builds; one that holds rows only by `force`."""
+        return self._report(database, lock_timeout, lambda work: work.roll_back(force))
 
     def create_missing(self, database: peewee.Database, lock_timeout: float = 10.0) -> list[str]:
-        """Create the tables that are missing, leave the others whatever they look like; return their names.
-
-        :raises MigrationError: see `run`.
-        """
-        with self._work(database, lock_timeout) as work:
-            return work.create_missing()
+        """Create the tables that are missing, whatever the others look like; return their names."""
+        report = self._report(database, lock_timeout, Work.create_missing)
+        return [each.object for each in report.differences]
 
     def main(self, argv: list[str] | None = None) -> int:
-        """Run the phase's command; return its exit status."""
         from migrations.command import main  # workers need no command line
 
         return main(self, argv)
 
-    @contextmanager
-    def _work(self, database: peewee.Database, lock_timeout: float) -> Iterator[Work]:
-        """Yield a call at work; a failure carries the parts of the report that there are."""
-        started = time.perf_counter()
+    def _report(self, database: peewee.Database, lock_timeout: float, story: Callable[[Work], None]) -> Report:
+        """Return what comes of a story; a failure carries the parts of the report that there are."""
         engine = engine_for(database, lock_timeout, self.models, self.names)
-        work = Work(engine, self.upon)
+        work = Work(engine, self.upon, self.names)
         logger.info("%s: %s in %s", self.title, ", ".join(self.names), work.report.database)
         try:
             with engine.connected():
-                yield work
-            work.note(changes=work.report.changes or tuple(engine.applied), duration_ms=_since(started))
+                story(work)
         except MigrationError as error:
             told = {"type": type(error).__name__, "message": str(error)}
-            work.note(status="failed", changes=tuple(engine.applied), error=told, duration_ms=_since(started))
+            work.note(status="failed", changes=tuple(engine.applied), error=told)
             error.report = work.report
             raise
-
-
-def _since(started: float) -> float:
-    return (time.perf_counter() - started) * 1000
+        if engine.applied and work.report.status == "up_to_date":
+            work.note(status="migrated")
+        work.note(changes=work.report.changes or tuple(engine.applied))
+        return work.report

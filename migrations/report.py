@@ -11,30 +11,21 @@ Steps = dict[str, bool | None]  # of the smoke test: True held, False did not, N
 
 
 class Change(NamedTuple):
-    """One statement that changes the database.
-
-    `holds_up` says whom it keeps waiting for as long as it runs: nobody (None), "writers" or "everybody".
-    `alone` marks a statement that cannot share a transaction with the others.
-    """
+    """One statement that changes the database; its first three parts are public."""
 
     description: str
     sql: str
-    holds_up: str | None = None
-    alone: bool = False
-
-    def to_dict(self) -> dict[str, str | None]:
-        """Return the public part, as in the JSON document."""
-        return {"description": self.description, "sql": self.sql, "holds_up": self.holds_up}
+    holds_up: str | None = None  # whom it keeps waiting for as long as it runs: "writers" or "everybody"
+    alone: bool = False  # whether it cannot share a transaction with the others
 
 
 class Difference(NamedTuple):
-    """Something that is not as the models declare it; its first five parts are texts for people.
+    """Something that is not as the models declare it; its first five parts are texts for people, and public.
 
-    `severity` is `error` (must be mended, or stops the run) or `warning` (stops nothing). An error is
-    mended by an operation, or by nothing: then `stops` names the case.
+    An error is mended by an operation, or by nothing: then `stops` names the case. A warning stops nothing.
     """
 
-    severity: str
+    severity: str  # error or warning
     object: str
     expected: str
     actual: str
@@ -42,51 +33,34 @@ class Difference(NamedTuple):
     mended_by: Operation | None = None
     stops: type[MigrationError] | None = None
 
-    def to_dict(self) -> dict[str, str]:
-        """Return the public part, as in the JSON document."""
-        return {name: getattr(self, name) for name in ("severity", "object", "expected", "actual", "message")}
-
 
 class Report(NamedTuple):
-    """The outcome of `run`, `check` or `rollback`.
+    """The outcome of `run`, `check` or `rollback`; what was left out is None."""
 
-    `status` is `migrated`, `up_to_date`, `pending`, `rolled_back` or `failed`; `smoke_test` maps a step to
-    True, False or None (not tried), `row_counts` a table to its rows, each None where left out; `estimated`
-    names the tables whose count is the catalogue's estimate, `unexamined` the columns whose orphans were not
-    looked for; `error` has a `type` and a `message`; `duration_ms` is in milliseconds; `script` is what
-    `--dry-run` prints: the changes with the transactions and limits that a run puts around them.
-    """
-
-    status: str
+    status: str  # migrated, up_to_date, pending, rolled_back or failed
     backend: str
     database: str
     changes: tuple[Change, ...] = ()
     differences: tuple[Difference, ...] = ()
     smoke_test: Steps | None = None
-    row_counts: Mapping[str, int] | None = None
-    estimated: tuple[str, ...] = ()
-    unexamined: tuple[str, ...] = ()
-    error: Mapping[str, str] | None = None
+    row_counts: Mapping[str, int] | None = None  # by table
+    error: Mapping[str, str] | None = None  # its type and its message
     duration_ms: float = 0.0
-    script: tuple[str, ...] = ()
+    estimated: tuple[str, ...] = ()  # tables whose count is the catalogue's
+    unexamined: tuple[str, ...] = ()  # columns whose orphans were not looked for
+    script: tuple[str, ...] = ()  # the changes with the transactions and limits that a run puts around them
 
     def to_dict(self) -> dict[str, object]:
         """Return the report as the JSON document has it."""
-        document: dict[str, object] = {
-            "status": self.status,
-            "backend": self.backend,
-            "database": self.database,
-            "changes": [each.to_dict() for each in self.changes],
-            "differences": [each.to_dict() for each in self.differences],
-            "smoke_test": self.smoke_test,
-            "row_counts": self.row_counts,
-            "error": self.error,
+        document = self._asdict() | {
+            "changes": [dict(zip(each._fields[:3], each)) for each in self.changes],
+            "differences": [dict(zip(each._fields[:5], each)) for each in self.differences],
             "duration_ms": round(self.duration_ms, 1),
+            "estimated": list(self.estimated),
+            "unexamined": list(self.unexamined),
         }
-        for name in ("estimated", "unexamined"):
-            if names := getattr(self, name):
-                document[name] = list(names)
-        return document
+        absent = {"script", *(name for name in ("estimated", "unexamined") if not document[name])}
+        return {name: part for name, part in document.items() if name not in absent}
 
 
 class MigrationError(Exception):
@@ -96,7 +70,6 @@ class MigrationError(Exception):
     """
 
     report: Report | None = None
-    steps: Steps | None = None  # of a smoke test that failed
 
 
 class DatabaseUnavailable(MigrationError):

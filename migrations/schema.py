@@ -6,21 +6,18 @@ type is a `Type` whether it was read from the catalogue or from the DDL that Pee
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from typing import NamedTuple
+
+_NUMBER = re.compile(r"(-?\d*(\.\d*[1-9])?)\.?0*")  # and what of it counts
 
 
 class Type(NamedTuple):
-    """A column's type: its `text` as the database or Peewee writes it, and what that means.
-
-    `size` is in characters (strings), bytes (integers, floats, binaries) or digits in all (decimals),
-    None where the engine sets no limit or none was given; `scale` is a decimal's digits behind the point.
-    """
-
-    text: str
+    text: str  # as the database or Peewee writes it
     family: str
-    size: int | None = None
-    scale: int | None = None
+    size: int | None = None  # in characters, bytes (integers, floats, binaries) or a decimal's digits; or no limit
+    scale: int | None = None  # a decimal's digits behind the point
 
     def holds(self, other: Type) -> bool:
         """Whether a column of this type is as good as one of the other: a wider one is."""
@@ -35,16 +32,13 @@ class Type(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column: `default` as SQL; `automatic` if it counts by itself; `generated` if it is computed and
-    cannot be written; `collation` where it is one of its own."""
-
     name: str
     type: Type
     null: bool = True
-    default: str | None = None
-    automatic: bool = False
-    generated: bool = False
-    collation: str | None = None
+    default: str | None = None  # as SQL
+    automatic: bool = False  # whether it counts by itself
+    generated: bool = False  # whether it is computed and cannot be written
+    collation: str | None = None  # where it is one of its own
 
     @property
     def optional(self) -> bool:
@@ -53,17 +47,17 @@ class Column(NamedTuple):
 
 
 class Index(NamedTuple):
-    """An index; its `columns` are in order, and an expression or a descending one is no plain name.
-
-    `constraint` tells a UNIQUE constraint from a unique index.
-    """
-
     name: str
-    columns: tuple[str, ...]
+    columns: tuple[str, ...]  # in order; an expression or a descending one is no plain name
     unique: bool = False
     partial: bool = False
     valid: bool = True
-    constraint: bool = False
+    constraint: bool = False  # which tells a UNIQUE constraint from a unique index
+
+    @property
+    def full(self) -> bool:
+        """Whether it holds every row."""
+        return self.valid and not self.partial
 
     def __str__(self) -> str:
         marks = [("UNIQUE", self.unique), ("partial", self.partial), ("INVALID", not self.valid)]
@@ -71,53 +65,39 @@ class Index(NamedTuple):
 
 
 class ForeignKey(NamedTuple):
-    """A foreign key; `valid` is False where the database never checked the rows that were there."""
-
     columns: tuple[str, ...]
     table: str
     target: tuple[str, ...]
     on_delete: str = "NO ACTION"
     on_update: str = "NO ACTION"
     name: str | None = None
-    valid: bool = True
-
-    @property
-    def rule(self) -> tuple[str, tuple[str, ...], str, str]:
-        """What a key says of its columns, whatever its name."""
-        return self.table, self.target, self.on_delete, self.on_update
+    valid: bool = True  # unless the database never checked the rows that were there
 
     def __str__(self) -> str:
         update = "" if self.on_update in ("NO ACTION", "RESTRICT") else f" ON UPDATE {self.on_update}"
         unchecked = "" if self.valid else ", not validated"
-        target = ", ".join(self.target)
-        return f"REFERENCES {self.table} ({target}) ON DELETE {self.on_delete}{update}{unchecked}"
+        return f"REFERENCES {self.table} ({', '.join(self.target)}) ON DELETE {self.on_delete}{update}{unchecked}"
 
 
 class Check(NamedTuple):
-    """A named CHECK with its condition as SQL; `valid` as with a foreign key."""
-
     name: str
     sql: str
-    valid: bool = True
+    valid: bool = True  # as with a foreign key
 
 
 class Table(NamedTuple):
-    """A table, or whatever else goes by its name: `kind` says what. `columns` are by lower-case name."""
-
     name: str
-    kind: str = "table"
-    columns: Mapping[str, Column] = {}
+    kind: str = "table"  # or what else goes by its name
+    columns: Mapping[str, Column] = {}  # by lower-case name
     primary_key: tuple[str, ...] = ()
     indexes: tuple[Index, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
     checks: tuple[Check, ...] = ()
 
-    def is_unique(self, columns: Iterable[str]) -> bool:
+    def is_unique(self, columns: tuple[str, ...]) -> bool:
         """Whether the primary key or a full unique index covers just these columns."""
-        columns = tuple(columns)
-        return self.primary_key == columns or any(
-            index.columns == columns and index.unique and not index.partial and index.valid for index in self.indexes
-        )
+        keys = [self.primary_key, *(index.columns for index in self.indexes if index.unique and index.full)]
+        return columns in keys
 
     def index_named(self, name: str) -> Index | None:
         """Return the index or UNIQUE constraint of a name, in whatever case."""
@@ -127,16 +107,6 @@ class Table(NamedTuple):
         """Return the columns of each key that no two rows share, the primary key first."""
         keys = [index.columns for index in self.indexes if index.unique and not index.partial]
         return tuple(dict.fromkeys([self.primary_key, *keys]))
-
-    def wrong_keys(self, expected: ForeignKey) -> tuple[ForeignKey, ...] | None:
-        """Return the foreign keys that stand where the expected one should; None where it is there.
-
-        A key of the same columns to another table is wrong only as long as the right one is missing.
-        """
-        of_columns = [key for key in self.foreign_keys if key.columns == expected.columns]
-        same = [key for key in of_columns if key.rule[:2] == expected.rule[:2]]
-        wrong = tuple(key for key in same or of_columns if key not in same or key.rule != expected.rule)
-        return wrong if wrong or not same else None
 
 
 Schema = dict[str, Table]  # by the table's lower-case name
@@ -156,7 +126,5 @@ def literal_meaning(default: str) -> str:
     if text.startswith("'") and text.endswith("'") and len(text) > 1:
         return text[1:-1].replace("''", "'")
     text = {"true": "1", "false": "0"}.get(text.lower(), text)
-    whole, point, fraction = text.partition(".")
-    if point and (whole.lstrip("-") + fraction).isdigit():
-        text = f"{whole}.{fraction.rstrip('0')}".rstrip(".")
-    return text
+    number = _NUMBER.fullmatch(text)
+    return number[1] if number else text

@@ -5,12 +5,15 @@ Each takes what the one before has found, and fills in its part of the report.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Sequence
+from functools import partial
 
 from db.url import describe
 from migrations.comparison import Upon, compare
 from migrations.engines.base import Engine, logger
-from migrations.planning import dropped, planned
+from migrations.operations import DropTable
+from migrations.planning import planned
 from migrations.report import (
     Change,
     Difference,
@@ -18,78 +21,67 @@ from migrations.report import (
     Refused,
     Report,
     SmokeTestFailed,
-    Steps,
     UnfitTables,
     VerificationFailed,
 )
 from migrations.schema import Schema
 
+COUNTED_UP_TO = 10_000_000  # rows
+
 
 class Work:
     """One call of a phase on one database: the steps, and the report that they fill in."""
 
-    def __init__(self, engine: Engine, upon: Upon) -> None:
-        self.engine, self.upon, self.names = engine, upon, engine.builds
+    def __init__(self, engine: Engine, upon: Upon, names: Sequence[str]) -> None:
+        self.engine, self.upon, self.names, self.called = engine, upon, names, ", ".join(names)
+        self.started = time.perf_counter()
         self.report = Report("up_to_date", engine.backend, describe(engine.database))
-        self.looked = False  # for rows that stand against the change
 
     def note(self, **parts: object) -> None:
         """Fill in parts of the report."""
-        self.report = self.report._replace(**parts)  # type: ignore[arg-type]
-
-    # -- the steps
+        duration = (time.perf_counter() - self.started) * 1000
+        self.report = self.report._replace(duration_ms=duration, **parts)  # type: ignore[arg-type]
 
     def migrate(self) -> None:
         """Compare, and where there are errors change under the lock, until there are none."""
-        _section("Validate")
-        schema, differences = self.engine.patiently(self._look)
-        self.note(differences=differences)
-        errors = self._to_mend(schema, differences)
-        self._tell_upon()
-        _tell(differences, mended=True)
+        logger.info("── Validate")
+        errors = self._to_mend(self.engine.patiently(self._look))
+        self._tell(mended=True)
         if errors:
-            _section("Migrate")
-            left = self.engine.exclusively(self._converge)
-            self.note(differences=(*errors, *left), status="migrated" if self.engine.applied else "up_to_date")
-        _ok(f"{self._names_are} as declared")
+            logger.info("── Migrate")
+            self.engine.exclusively(self._converge)
+            self.note(differences=(*errors, *self.report.differences))
+        logger.info("✓ %s %s as declared", self.called, "is" if len(self.names) == 1 else "are")
 
     def foresee(self, thorough: bool) -> None:
         """Plan what a run would do, and do nothing of it."""
-        _section("Validate")
-        schema, differences = self.engine.patiently(self._look)
-        self.note(differences=differences)
-        changes = tuple(self.engine.patiently(lambda: self._plan(schema, differences)))
+        logger.info("── Validate")
+        schema = self.engine.patiently(self._look)
+        changes = tuple(self.engine.patiently(lambda: self._plan(schema)))
         self.note(changes=changes, script=tuple(self.engine.script(changes)) if changes else ())
-        self._tell_upon()
-        _tell(differences)
+        self._tell()
         self.look_for_orphans(thorough)
-        self.note(status="pending" if changes else "up_to_date")
         if changes:
+            self.note(status="pending")
             logger.info("a run would execute %d statement%s", len(changes), "s" * (len(changes) != 1))
 
-    def create_missing(self) -> list[str]:
-        """Create the tables that are missing, and look at no other; return their names."""
+    def create_missing(self) -> None:
+        """Create the tables that are missing, and look at no other."""
         schema = self.engine.patiently(self.engine.read)
-        others = [f"{name} is a {table.kind}" for name, table in schema.items() if not table.kind.endswith("table")]
-        if others:
-            raise Refused(f"{' and '.join(others)}; rename or remove it, then run again")
-        if not self._missing(schema):
-            return []
-        _section("Create")
-        created = self.engine.exclusively(self._create)
-        self.note(status="migrated" if self.engine.applied else "up_to_date")
-        return created
+        if not all(name in schema and schema[name].kind.endswith("table") for name in self.names):
+            logger.info("── Create")
+            self.engine.exclusively(self._create)
 
     def roll_back(self, force: bool) -> None:
         """Drop the built tables under the lock."""
-        _section("Roll back")
-        if self._present(self.engine.patiently(self.engine.read)):
+        logger.info("── Roll back")
+        if not self.engine.patiently(self.engine.read).keys().isdisjoint(self.names):
             self.engine.exclusively(lambda: self._drop(force))
-        self.note(status="rolled_back" if self.engine.applied else "up_to_date")
         if self.engine.applied:
-            _ok(f"{self._names_are} gone")
+            self.note(status="rolled_back")
+            logger.info("✓ dropped %s", self.called)
         else:
-            logger.info("there is no %s", ", ".join(self.names))
+            logger.info("there is no %s", self.called)
 
     def look_for_orphans(self, thorough: bool) -> None:
         """Report the rows that violate a foreign key."""
@@ -98,150 +90,117 @@ class Work:
         from migrations.orphans import orphans
 
         found, unexamined = self.engine.patiently(lambda: orphans(self.engine.read(), self.engine, thorough))
-        _tell(found)
+        for each in found:
+            logger.warning("! %s", each.message)
         self.note(differences=(*self.report.differences, *found), unexamined=unexamined)
 
     def smoke_test(self) -> None:
         """Try the tables with rows that do not stay."""
         from migrations.smoke_test import smoke_test
 
-        _section("Smoke test")
-        steps: Steps = self.engine.patiently(lambda: smoke_test(self.engine))
+        logger.info("── Smoke test")
+        steps = self.engine.patiently(lambda: smoke_test(self.engine))
         words = {True: "✓ %s", False: "✗ %s", None: "- %s: not tried"}
         for step, held in steps.items():
             logger.log(40 if held is False else 20 if held else 30, words[held], step)
         self.note(smoke_test=steps)
         if failed := [step for step, held in steps.items() if held is False]:
-            names = ", ".join(self.names)
-            raise SmokeTestFailed(f"{names} in {self.report.database} failed the smoke test: {', '.join(failed)}")
+            where = f"{self.called} in {self.report.database}"
+            raise SmokeTestFailed(f"{where} failed the smoke test: {', '.join(failed)}")
 
     def count_rows(self, thorough: bool) -> None:
-        """Count the rows of all tables."""
-        from migrations.statistics import row_counts
-
-        _section("Statistics")
-        names = list(self.engine.models)
-        counts, estimated = self.engine.patiently(lambda: row_counts(self.engine, names, thorough))
-        width = max(17, *map(len, names))
-        for name, count in counts.items():
-            about = "~" * (name in estimated)
+        """Count the rows of all tables; of a very long one, the catalogue's idea will do if not `thorough`."""
+        logger.info("── Statistics")
+        counts, estimated = {}, []
+        width = max(17, *map(len, self.engine.models))
+        for name in self.engine.models:
+            count = 0 if thorough else self.engine.patiently(partial(self.engine.estimate, name)) or 0
+            if count > COUNTED_UP_TO:
+                estimated.append(name)
+            else:
+                sql = f"SELECT count(*) FROM {self.engine.quote(name)}"
+                ((count,),) = self.engine.patiently(partial(self.engine.query, sql))
+            counts[name], about = count, "~" * (name in estimated)
             logger.info("%-*s %s%s row%s", width, name, about, f"{count:,}", "s" * (count != 1))
-        self.note(row_counts=counts, estimated=estimated)
+        self.note(row_counts=counts, estimated=tuple(estimated))
 
-    # -- what they are made of
-
-    @property
-    def _names_are(self) -> str:
-        return f"{', '.join(self.names)} {'is' if len(self.names) == 1 else 'are'}"
-
-    def _tell_upon(self) -> None:
-        if self.upon:
-            _ok(", ".join(model._meta.table_name for model in self.upon))
-
-    def _look(self) -> tuple[Schema, tuple[Difference, ...]]:
+    def _look(self) -> Schema:
         schema = self.engine.read()
-        return schema, compare(schema, self.engine, self.upon)
+        self.note(differences=compare(schema, self.engine, self.upon))
+        return schema
 
-    def _present(self, schema: Schema) -> list[str]:
-        return [name for name in self.names if name in schema]
+    def _errors(self) -> list[Difference]:
+        return [each for each in self.report.differences if each.severity == "error"]
 
-    def _missing(self, schema: Schema) -> list[str]:
-        return [name for name in self.names if name not in schema]
+    def _tell(self, mended: bool = False) -> None:
+        """Tell differences; those that are about to be mended are nothing to worry about."""
+        if self.upon:
+            logger.info("✓ %s", ", ".join(model._meta.table_name for model in self.upon))
+        for each in self.report.differences:
+            error = each.severity == "error"
+            logger.log(20 if error and mended else 30, "%s %s", "✗" if error else "!", each.message)
 
-    def _to_mend(self, schema: Schema, differences: Sequence[Difference]) -> list[Difference]:
+    def _to_mend(self, schema: Schema) -> list[Difference]:
         """Return the errors; refuse those that no run can mend, whatever the rows."""
-        errors = [each for each in differences if each.severity == "error"]
-        self._demand(errors)
-        if refused := [each.message for each in errors if each.stops is Refused]:
-            raise Refused(f"{'; '.join(refused)}; rename, convert or remove it, then run again")
-        for name in self._missing(schema) if errors else ():
-            for other in self.engine.lookalikes(name):
-                raise Refused(
-                    f"the table {other!r} differs from {name} only in case; rename one of them, then run again"
-                )
-        return errors
-
-    def _demand(self, errors: Sequence[Difference]) -> None:
-        """Refuse a database that lacks what the phase builds upon; what is missing and unfit is told together."""
-        where, names = self.report.database, " and ".join(self.names)
+        errors = self._errors()
         missing = [each.object for each in errors if each.stops is MissingTables]
         unfit = [each.message for each in errors if each.stops is UnfitTables]
-        lacks = f"{where} lacks the table{'s' * (len(missing) > 1)} {', '.join(missing)}"
-        cannot = f"{where} cannot carry {names}: {'; '.join(unfit)}; mend that by hand, then run again"
+        refused = [each.message for each in errors if each.stops is Refused]
+        where = self.report.database
+        cannot = f"{where} cannot carry {self.called}: {'; '.join(unfit)}; mend that by hand, then run again"
         if missing:
-            advice = f"create what is missing with: python -m db.init_db --base-only --database {where}"
-            raise MissingTables(f"{lacks}; check the URL, or {advice}" + f"; and {cannot}" * bool(unfit))
+            lacks = f"{where} lacks the table{'s' * (len(missing) > 1)} {', '.join(missing)}; check the URL, or create"
+            advice = f"what is missing with: python -m db.init_db --base-only --database {where}"
+            raise MissingTables(f"{lacks} {advice}" + f"; and {cannot}" * bool(unfit))
         if unfit:
             raise UnfitTables(cannot)
+        if refused:
+            raise Refused(f"{'; '.join(refused)}; rename, convert or remove it, then run again")
+        for name in self.names if errors else ():
+            for other in self.engine.lookalikes(name) if name not in schema else ():
+                what = f"the table {other!r} differs from {name} only in case"
+                raise Refused(f"{what}; rename one of them, then run again")
+        return errors
 
-    def _plan(self, schema: Schema, differences: Sequence[Difference]) -> list[Change]:
+    def _plan(self, schema: Schema) -> list[Change]:
         """Return the statements that mend the errors; refuse before the first where one cannot be."""
-        errors = self._to_mend(schema, differences)
+        errors = self._to_mend(schema)
         if not errors:
             return []
         from migrations.obstacles import obstacles  # nothing to mend, nothing to import
 
-        there = any(each.mended_by and each.mended_by.table in schema for each in errors)
-        if there and not self.looked:  # which may take a while, and again under the lock
-            logger.info("looking for rows that stand against the change")
-        self.looked = there
         if against := list(obstacles(errors, schema, self.engine)):
             between = "\n  " if len(against) > 1 else " "
             raise Refused(f"rows stand against the change, nothing was changed:{between}{between.join(against)}")
-        return self._statements(errors, schema)
-
-    def _statements(self, errors: Sequence[Difference], schema: Schema) -> list[Change]:
         return self.engine.statements(planned(errors, schema, self.engine), schema)
 
-    def _converge(self) -> tuple[Difference, ...]:
+    def _converge(self) -> None:
         """Look again under the lock, change what is left to change, look again, demand agreement."""
-        schema, differences = self._look()
-        if changes := self._plan(schema, differences):
+        if changes := self._plan(self._look()):
             self.engine.carry_out(changes)
-            _, differences = self._look()
-            if left := [each.message for each in differences if each.severity == "error"]:
+            self._look()
+            if left := [each.message for each in self._errors()]:
                 raise VerificationFailed(f"after the changes there are still differences: {'; '.join(left)}")
-        return differences
 
-    def _create(self) -> list[str]:
-        """Create the tables that are still missing, under the lock."""
+    def _create(self) -> None:
+        """Create the tables that are still missing, under the lock; a view is no table."""
         schema = self.engine.read()
-        missing = self._missing(schema)
-        errors = [each for each in compare(schema, self.engine, {}) if each.object in missing]
-        self.engine.carry_out(self._statements(self._to_mend(schema, errors), schema))
-        return missing
+        errors = [each for each in compare(schema, self.engine, {}) if each.expected == "a table"]
+        self.note(differences=tuple(each for each in errors if not each.actual.endswith("table")))
+        self.engine.carry_out(self._plan(schema))
 
     def _drop(self, force: bool) -> None:
-        schema, differences = self._look()
-        present = self._present(schema)
-        if not_ours := [each.message for each in differences if each.stops is Refused]:
+        schema = self.engine.read()
+        present = [name for name in self.names if name in schema]
+        if not_ours := [each.message for each in compare(schema, self.engine, {}) if each.stops is Refused]:
             raise Refused(f"{'; '.join(not_ours)}; this is not ours to drop")
-        if not force:
-            self._demand_empty(present)
+        counts = {name: self.engine.count(name) for name in present if not force}
+        if held := [f"{name} holds {rows:,} row{'s' * (rows > 1)}" for name, rows in counts.items() if rows]:
+            raise Refused(f"{' and '.join(held)}; save them, or drop them too with --force")
         if dependent := [text for name in present for text in self.engine.dependents(name)]:
             words = f"depend{'s' * (len(dependent) == 1)} on {' and '.join(present)}; drop that first"
             raise Refused(f"the {' and the '.join(dict.fromkeys(dependent))} {words}")
-        self.engine.carry_out(self.engine.statements(dropped(schema, self.engine), schema))
-        if left := self._present(self.engine.read()):
+        drops = [DropTable(name) for name in reversed(self.engine.builds) if name in schema]
+        self.engine.carry_out(self.engine.statements(drops, schema))
+        if left := self.engine.read().keys() & {*self.names}:
             raise VerificationFailed(f"{' and '.join(left)} is still there after it was dropped")
-
-    def _demand_empty(self, tables: Iterable[str]) -> None:
-        counts = {name: rows for name in tables if (rows := self.engine.count(name))}
-        if counts:
-            told = [f"{name} holds {rows:,} row{'s' * (rows > 1)}" for name, rows in counts.items()]
-            raise Refused(f"{' and '.join(told)}; save them, or drop them too with --force")
-
-
-def _section(title: str) -> None:
-    logger.info("── %s", title)
-
-
-def _ok(text: str) -> None:
-    logger.info("✓ %s", text)
-
-
-def _tell(differences: Sequence[Difference], mended: bool = False) -> None:
-    """Tell differences; those that are about to be mended are nothing to worry about."""
-    for each in differences:
-        error = each.severity == "error"
-        logger.log(20 if error and mended else 30, "%s %s", "✗" if error else "!", each.message)

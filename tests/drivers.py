@@ -24,9 +24,14 @@ def leave_out(engine, why):
 
 def require(engine):
     """Go on where the driver of an engine is installed."""
-    driver = DRIVERS.get(engine)
-    if driver and not importlib.util.find_spec(driver):
-        leave_out(engine, f"{driver} is not installed")
+    if engine in DRIVERS:
+        require_package(DRIVERS[engine], engine)
+
+
+def require_package(name, what=None):
+    """Go on where a package is installed."""
+    if not importlib.util.find_spec(name):
+        leave_out(what or name, f"{name} is not installed" if what else "it is not installed")
 
 
 def required(item):

@@ -112,8 +112,8 @@ def run_as_nobody(tmp_path, path, *arguments):
     """Run the command without the rights that root has over every file."""
     script = """
 import os, sys, urllib.parse
-import playhouse.migrate, migrations.engines.sqlite.rebuild
-import migrations.obstacles, migrations.smoke_test, migrations.statistics
+import playhouse.migrate, migrations.engines.sqlite
+import migrations.obstacles, migrations.smoke_test
 from migrations.phase_4_5 import phase
 phase.main(["-q", "--database", "sqlite:///" + sys.argv[1]])  # imports all that is needed, which may be root's alone
 if os.getuid() == 0:

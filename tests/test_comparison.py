@@ -116,7 +116,8 @@ def test_a_difference_is_an_error_that_names_its_object(compared, old, new, wher
     ("week_number INTEGER NOT NULL", "week_number INTEGER NOT NULL ON CONFLICT ABORT"),
     ("variance_pct FLOAT", "variance_pct FLOAT, note TEXT DEFAULT conflict REFERENCES conflict"),
     ("week_number, store_id)\n", "week_number, store_id) CONSTRAINT conflict\n"),
-    ("CONSTRAINT unique_workflow_week_store UNIQUE", "CONSTRAINT conflict UNIQUE"),
+    ("week_number INTEGER NOT NULL", "week_number INTEGER CONSTRAINT conflict NOT NULL"),
+    ("week_number INTEGER NOT NULL", "week_number UNSIGNED BIG INT NOT NULL"),
     ("store_id VARCHAR(50) NOT NULL", "store_id VARCHAR(50) COLLATE nocase NOT NULL"),
     ("week_number, store_id)\n", "week_number, store_id), CHECK (week_number > 0) ON CONFLICT IGNORE\n"),
 ])  # fmt: skip

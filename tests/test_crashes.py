@@ -40,7 +40,7 @@ KILLER = """
 import os, shutil, signal, sys, time
 import db
 from migrations import phase_4_5
-import migrations.engines.sqlite, migrations.engines.telling, migrations.obstacles
+import migrations.engines.sqlite, migrations.obstacles
 folder = sys.argv[1]
 
 def work(number):

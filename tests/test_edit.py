@@ -5,6 +5,7 @@ import os
 import re
 import sqlite3
 
+import drivers
 import peewee
 import pytest
 from engines.worlds import SQLite
@@ -16,8 +17,8 @@ from db.models import Workflow
 from migrations import phase_4_5
 from migrations.comparison import compare
 from migrations.engines import engine_for
-from migrations.engines.sqlite.definition import Definition
 from migrations.engines.sqlite.statements import SQLiteStatements
+from migrations.engines.sqlite.text import Definition
 from migrations.phase import Phase
 from migrations.planning import planned
 
@@ -318,9 +319,9 @@ def test_a_text_that_is_read_in_another_way_than_sqlite_does_is_not_edited(make)
         fewer = {name: column for name, column in table.columns.items() if name != "variance_pct"}
         operations = planned(compare(schema, engine, {}), schema, engine)
         statements = SQLiteStatements(engine, schema)
-        assert str(Definition(statements, table, engine.text_of(table), operations)).startswith("(id INTEGER")
+        assert str(Definition(statements, table, operations)).startswith("(id INTEGER")
         with pytest.raises(phase_4_5.Refused, match="cannot be read"):
-            Definition(statements, table._replace(columns=fewer), engine.text_of(table), operations)
+            Definition(statements, table._replace(columns=fewer), operations)
 
 
 # -- connections that may not write to the schema
@@ -341,7 +342,8 @@ def defensive_sqlite3():
 
 
 def defensive_apsw():
-    apsw = pytest.importorskip("apsw")
+    drivers.require_package("apsw")
+    import apsw
     from playhouse.apsw_ext import APSWDatabase
 
     class Defensive(APSWDatabase):
@@ -394,11 +396,11 @@ def test_a_change_says_whom_it_holds_up_beside_rows(make, items, journal, held_u
     assert {change.holds_up for change in phase_4_5.check(db.connect(world.url)).changes} == {None}
 
 
-def test_an_edit_says_what_it_corrects(make):
+def test_an_edit_says_what_each_statement_is_for(make):
     changes = phase_4_5.check(db.connect(make({**NULLABLE, "store": None}).url)).changes
     assert [change.description for change in changes] == [
         "edit weekly_actuals: open the schema",
-        "edit weekly_actuals: correct the nullability of week_number, add the foreign key of store_id",
+        "edit weekly_actuals: replace the text",
         "edit weekly_actuals: close the schema",
         "edit weekly_actuals: tell every connection",
     ]

@@ -491,7 +491,7 @@ def hook(event, args):
 sys.addaudithook(hook)
 import db, db.models, db.init_db, db.url
 import migrations, migrations.phase_4_5, migrations.command
-import migrations.engines.sqlite, migrations.smoke_test, migrations.statistics, migrations.obstacles
+import migrations.engines.sqlite, migrations.smoke_test, migrations.obstacles
 loggers = [logging.getLogger(), logging.getLogger("migrations"), logging.getLogger("migrations.phase_4_5")]
 assert not any(isinstance(h, logging.StreamHandler) for each in loggers for h in each.handlers), loggers
 assert [each.level for each in loggers] == [logging.WARNING, 0, 0]

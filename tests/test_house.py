@@ -1,6 +1,7 @@
 """What holds for the house as a whole: the machine knows no table, an engine stays in its rooms, all is small."""
 
 import ast
+import importlib
 import re
 import statistics
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from db.models import MODELS
+from migrations.engines.base import Engine
+from migrations.engines.rows import Rows
 
 ROOT = Path(__file__).parents[1]
 MACHINE = sorted(path for path in (ROOT / "migrations").rglob("*.py") if not path.name.startswith("phase_"))
@@ -58,6 +61,14 @@ def test_the_machine_names_nothing_of_the_application(path):
 def test_every_engine_has_its_rooms():
     rooms = {path.parent.name for path in MACHINE if path.parent.parent.name == "engines"}
     assert rooms == {"sqlite", "postgresql", "mysql"}
+
+
+@pytest.mark.parametrize("engine", [("sqlite", "SQLite"), ("postgresql", "PostgreSQL"), ("mysql", "MySQL")])
+def test_every_engine_has_its_answers(engine):
+    room = getattr(importlib.import_module(f"migrations.engines.{engine[0]}"), engine[1])
+    assert [name for name in {**Engine.__annotations__, **Rows.__annotations__} if not hasattr(room, name)] == [
+        "database"
+    ]
 
 
 @in_([path for path in MACHINE if path.parent.name in ("migrations", "engines")

@@ -4,7 +4,7 @@ import pytest
 from application import ORPHAN, OTHER_ORM_SHAPE, SPECIFICATION_SHAPE, dump, execute, fetch
 
 import db
-from migrations import phase_4_5
+from migrations import orphans, phase_4_5
 
 STEPS = ("insert", "select", "unique", "foreign_keys", "cascade", "cleanup")
 SHAPES = pytest.mark.parametrize("shape", [SPECIFICATION_SHAPE, OTHER_ORM_SHAPE], ids=["specification", "other ORM"])
@@ -191,11 +191,35 @@ def test_the_query_in_the_warning_finds_the_orphans(path, database):
     assert [each[1] for each in found] == ["gone", "gone"]
 
 
+def test_the_rows_are_not_read_once_more_for_each_of_many_parents(path, database):
+    many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {})"
+    execute(path, f"""{SPECIFICATION_SHAPE} PRAGMA ignore_check_constraints = 1;
+        {many.format(200)} INSERT INTO stores SELECT 'T' || i, 'x', min(cluster_id), 1, 'A', 1, 'x', 'x', 1, NULL
+        FROM store_clusters, n GROUP BY i;
+        {many.format(4000)} INSERT INTO weekly_actuals SELECT i, 'W1', i, '2025-01-06', '2025-01-12',
+        'T' || (i % 200 + 1), 'C1', i, i, 0.5, '2025-01-13' FROM n;""")  # fmt: skip
+    thousands = []
+    with database.connection_context():
+        database.connection().set_progress_handler(lambda: thousands.append(1), 1000)
+        assert phase_4_5.check(database).differences == ()
+    assert len(thousands) < 4 * 50  # steps of SQLite's machine to a row
+
+
 def test_orphans_of_each_parent_are_told_apart(path, database):
     execute(path, SPECIFICATION_SHAPE + row(1) + "DELETE FROM stores; DELETE FROM categories; DELETE FROM workflows")
     assert [each.object for each in phase_4_5.check(database).differences] == [
         "weekly_actuals.workflow_id", "weekly_actuals.store_id", "weekly_actuals.category_id",
     ]  # fmt: skip
+
+
+def test_a_thorough_look_finds_orphans_behind_more_values_than_are_looked_at_by_itself(path, database, monkeypatch):
+    monkeypatch.setattr(orphans, "SMALL", 1)
+    execute(path, SPECIFICATION_SHAPE + row(1) + row(2, "wf_gone"))
+    report = phase_4_5.check(database)
+    assert (report.differences, "weekly_actuals.workflow_id" in report.unexamined) == ((), True)
+    report = phase_4_5.check(database, thorough=True)
+    assert [each.object for each in report.differences] == ["weekly_actuals.workflow_id"]
+    assert report.unexamined == ()
 
 
 # -- ensure

@@ -1,10 +1,11 @@
-"""Every way to SQLite that a Peewee database may go: other drivers, pools, older libraries.
+r"""Every way to SQLite that a Peewee database may go: other drivers, pools, older libraries.
 
 An older library takes the place of Python's own by the path of libraries; one is compiled from what an npm
 package ships, for instance:
 
     npm pack better-sqlite3@7.0.0 && tar xzf better-sqlite3-7.0.0.tgz && tar xzf package/deps/sqlite3.tar.gz
-    cc -O2 -shared -fPIC -DSQLITE_ENABLE_COLUMN_METADATA -DSQLITE_ENABLE_DESERIALIZE sqlite3.c -o old/libsqlite3.so.0
+    cc -O1 -shared -fPIC -DSQLITE_ENABLE_COLUMN_METADATA -DSQLITE_ENABLE_DESERIALIZE -DSQLITE_ENABLE_FTS5 sqlite3.c \
+        -o old/libsqlite3.so.0 -lm -ldl -lpthread
     SQLITE_LIBRARIES=old pytest tests/test_sqlite_libraries.py
 
 `SQLITE_LIBRARIES` lists folders with a `libsqlite3.so.0` in each, as PATH does.
@@ -16,6 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import drivers
 import peewee
 import pytest
 from engines.worlds import SQLite
@@ -48,21 +50,21 @@ def made(tmp_path, state):
 
 
 def apsw(path):
-    pytest.importorskip("apsw")
+    drivers.require_package("apsw")
     from playhouse.apsw_ext import APSWDatabase
 
     return APSWDatabase(path, pragmas=PRAGMAS)
 
 
 def cysqlite(path):
-    pytest.importorskip("cysqlite")
+    drivers.require_package("cysqlite")
     from playhouse.cysqlite_ext import CySqliteDatabase
 
     return CySqliteDatabase(path, pragmas=PRAGMAS)
 
 
 def cysqlite_pool(path):
-    pytest.importorskip("cysqlite")
+    drivers.require_package("cysqlite")
     from playhouse.cysqlite_ext import PooledCySqliteDatabase
 
     return PooledCySqliteDatabase(path, pragmas=PRAGMAS)
@@ -122,7 +124,7 @@ def test_another_driver_waits_for_a_writer_no_longer_than_asked(made, driver):
 
 @every_state
 def test_an_encrypted_file(made, tmp_path, state):
-    pytest.importorskip("sqlcipher3")
+    drivers.require_package("sqlcipher3")
     from playhouse.sqlcipher_ext import SqlCipherDatabase
 
     def connect(pragmas=None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 
 import peewee
 
@@ -10,6 +11,11 @@ from migrations.declaration import Model
 from migrations.engines.base import Engine
 from migrations.report import MigrationError
 
+_ROOMS = {
+    peewee.SqliteDatabase: ("sqlite", "SQLite"),
+    peewee.PostgresqlDatabase: ("postgresql", "PostgreSQL"),
+    peewee.MySQLDatabase: ("mysql", "MySQL"),
+}
 _UNFIT = {  # by the module of a class, which need not be imported to ask
     "playhouse.sqliteq": "writes in a thread of its own, without transactions; give peewee.SqliteDatabase of the file",
     "playhouse.pwasyncio": "wants an event loop at every statement; give a database of db.connect(url), in a thread of "
@@ -22,8 +28,6 @@ def engine_for(
 ) -> Engine:
     """Return the engine of a database; only the room that is needed is imported.
 
-    :param models: a phase's models by the names of their tables.
-    :param builds: the names of the tables that it makes.
     :raises MigrationError: no phase can work with such a database; nothing was opened.
     """
     if isinstance(database, peewee.Proxy):
@@ -31,22 +35,11 @@ def engine_for(
     for each in type(database).__mro__:
         if why := _UNFIT.get(each.__module__):
             raise MigrationError(f"{type(database).__name__} {why}")
-    engine_class: type[Engine]
-    if isinstance(database, peewee.SqliteDatabase):
-        from migrations.engines.sqlite import SQLite
-
-        engine_class = SQLite
-    elif isinstance(database, peewee.PostgresqlDatabase):
-        from migrations.engines.postgresql import PostgreSQL
-
-        engine_class = PostgreSQL
-    elif isinstance(database, peewee.MySQLDatabase):
-        from migrations.engines.mysql import MySQL
-
-        engine_class = MySQL
-    else:
-        raise MigrationError(
-            f"expected an initialised Peewee database of SQLite, PostgreSQL, MariaDB or MySQL, "
-            f"got {type(database).__name__}; see db.connect(url)"
-        )
-    return engine_class(database, lock_timeout, models, builds)
+        if each in _ROOMS:
+            room, name = _ROOMS[each]
+            engine: Engine = getattr(import_module(f"{__name__}.{room}"), name)(database, lock_timeout, models, builds)
+            return engine
+    raise MigrationError(
+        f"expected an initialised Peewee database of SQLite, PostgreSQL, MariaDB or MySQL, "
+        f"got {type(database).__name__}; see db.connect(url)"
+    )

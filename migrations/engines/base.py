@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -12,20 +13,21 @@ from typing import TYPE_CHECKING, TypeVar
 import peewee
 
 from db.url import describe, without_password
-from migrations.declaration import Model, declared
+from migrations.declaration import Model, declared, in_order
 from migrations.engines.patience import Busy, Patience
 from migrations.engines.rows import Rows
-from migrations.engines.statements import Statements
 from migrations.operations import Operation
 from migrations.report import Change, DatabaseUnavailable, LockTimeout, MigrationError, Refused
 from migrations.schema import ForeignKey, Schema, Table, Type
 
 if TYPE_CHECKING:
     from migrations.engines.samples import Samples
+    from migrations.engines.statements import Statements
 
 logger = logging.getLogger("migrations")
 logger.addHandler(logging.NullHandler())  # or Python prints a library's warnings where nobody configured logging
 Result = TypeVar("Result")
+_EVERY = 10.0  # seconds between two words about a long change
 _DECLARED: dict[tuple[str, Model], Table] = {}
 
 
@@ -33,18 +35,34 @@ class Engine(Rows):
     """A database at work for a phase: it reads, plans, applies, and asks about rows.
 
     One engine serves one call on one connection. `models` are the phase's by the names of their tables,
-    `builds` the names of those that it makes. `applied` grows by each change that was made.
+    `builds` the names of those that it makes, each after those that it refers to. `applied` grows by each
+    change that was made.
     """
 
+    # What each engine has a way of its own for.
     backend: str
     statements_class: type[Statements]
     parse_type: Callable[[str], Type]  # the meaning of a type as this database, or Peewee for it, writes it
+    settings: Callable[[], AbstractContextManager[None]]  # in which locks are waited for as asked; undone at its end
+    in_transaction: Callable[[], bool]  # whether the caller has one open, by Peewee's means or by plain SQL
+    read: Callable[[], Schema]  # the phase's tables as they are now; one that is not there is left out
+    table: Callable[[str], Table | None]  # any one table with its keys
+    default_meaning: Callable[[str], str]  # schema.UTC_NOW for the time now in UTC, else the literal or the expression
+    dependents: Callable[[str], list[str]]  # what would break if a table were dropped: "view x", "table y"
+    script: Callable[[Sequence[Change]], list[str]]  # with the transactions, limits and settings of a run around them
+    exclusively: Callable[[Callable[[], Result]], Result]  # what is done under the lock that all runs here share
+    samples: Callable[[], Samples]  # what makes the values of rows on trial
+    holders: Callable[[], str]  # who holds the lock, as far as the database tells
+    is_lock_timeout: Callable[[Exception], bool]  # whether it says that somebody else held a lock for too long
+    advice: Callable[[Exception, str], str]  # what to do about a driver's error of a text, with its own punctuation
     keys_hold_types = False  # whether a column keeps its type as long as a foreign key holds it
     actions: Mapping[str, str] = {}  # the actions of foreign keys that are another here
 
-    def __init__(self, database: peewee.Database, lock_timeout: float, models: Mapping[str, Model],
-                 builds: Sequence[str]) -> None:  # fmt: skip
-        self.database, self.models, self.builds = database, models, builds
+    def __init__(
+        self, database: peewee.Database, lock_timeout: float, models: Mapping[str, Model], builds: Iterable[str]
+    ) -> None:
+        self.database, self.models = database, models
+        self.builds: Sequence[str] = [model._meta.table_name for model in in_order(models[name] for name in builds)]
         self.patience = Patience(lock_timeout)
         self.applied: list[Change] = []
         self.opened = False  # whether the connection is ours, and goes with us
@@ -55,49 +73,31 @@ class Engine(Rows):
     def connected(self) -> Iterator[None]:
         """A context with an open connection, which it leaves as it found it.
 
-        The database's errors become a `MigrationError` without the driver's chain, which may quote
-        a password.
+        The database's errors become a `MigrationError` without the driver's chain, which may quote a password.
         """
         self.opened = self.database.is_closed()
         try:
             if self.opened:
-                try:
-                    self.connect()
-                except TypeError as error:  # a driver's, for a parameter that it does not know
-                    raise DatabaseUnavailable(f"{describe(self.database)}: {error}; check the URL's options") from None
+                self.connect()
             with self.settings():
                 yield
-        except (peewee.PeeweeException, OSError) as error:
+        except (peewee.PeeweeException, OSError, Busy) as error:
             raise self.explain(error) from None  # while the connection is open, to ask who holds a lock
         finally:
             if self.opened and not self.database.is_closed():
                 self.database.close()
 
     def connect(self) -> None:
-        """Open the connection; a missing SQLite file is refused."""
-        self.database.connect()
-
-    def settings(self) -> AbstractContextManager[None]:
-        """Return a context in which locks are waited for as asked; it restores what it sets."""
-        raise NotImplementedError
-
-    def in_transaction(self) -> bool:
-        """Whether the caller has a transaction open, by Peewee's means or by plain SQL."""
-        raise NotImplementedError
+        try:
+            self.database.connect()
+        except TypeError as error:  # a driver's, for a parameter that it does not know
+            raise DatabaseUnavailable(f"{describe(self.database)}: {error}; check the URL's options") from None
 
     # -- reading
 
-    def read(self) -> Schema:
-        """Return the phase's tables as they are now; one that is not there is left out."""
-        raise NotImplementedError
-
-    def table(self, name: str) -> Table | None:
-        """Return any one table with its keys."""
-        raise NotImplementedError
-
     def declared(self, model: Model) -> Table:
-        """Return the table that a model declares here; worked out once a process."""
-        key = self.backend, model
+        """Return the table that a model declares here."""
+        key = self.backend, model  # whose meaning is worked out once a process
         if key not in _DECLARED:
             table = declared(model, self.database, type(self).parse_type)
             _DECLARED[key] = table._replace(foreign_keys=tuple(map(self.understood, table.foreign_keys)))
@@ -108,17 +108,8 @@ class Engine(Rows):
         on_delete, on_update = (self.actions.get(action, action) for action in (key.on_delete, key.on_update))
         return key._replace(on_delete=on_delete, on_update=on_update)
 
-    def default_meaning(self, default: str) -> str:
-        """Return what a column's default means, in words that are the same for the same meaning:
-        `schema.UTC_NOW` for the time now in UTC, else the literal or the expression."""
-        raise NotImplementedError
-
     def lookalikes(self, name: str) -> list[str]:
         """Return the names of tables that differ from a name only in case, where that is a difference."""
-        return []
-
-    def dependents(self, name: str) -> list[str]:
-        """Return what would break if a table were dropped and its own things with it: "view x", "table y"."""
         return []
 
     # -- planning
@@ -131,16 +122,7 @@ class Engine(Rows):
         """Return the statements of operations that are in order, on the tables that there are."""
         return self.statements_class(self, schema).of(operations)
 
-    def script(self, changes: Sequence[Change]) -> list[str]:
-        """Return the changes with the transactions, limits and settings that a run puts around them, as
-        lines of a script that is as safe as the run."""
-        raise NotImplementedError
-
     # -- changing
-
-    def exclusively(self, work: Callable[[], Result]) -> Result:
-        """Return what `work` returns, done under the lock that all runs on this database share."""
-        raise NotImplementedError
 
     @contextmanager
     def undone_with_errors(self) -> Iterator[None]:
@@ -159,45 +141,51 @@ class Engine(Rows):
 
         :param again: whether an error is worth another attempt; default `was_aborted`.
         """
-        again = again or self.was_aborted
         while True:
             started = time.monotonic()
             try:
                 return attempt()
             except (Busy, peewee.DatabaseError) as error:
-                if not (isinstance(error, Busy) or again(error)):
+                if not (isinstance(error, Busy) or (again or self.was_aborted)(error)):
                     raise
-                self.patience.left -= time.monotonic() - started
-                if self.patience.left <= 0:
-                    if isinstance(error, Busy) or self.is_lock_timeout(error):
-                        raise self.timed_out() from None
-                    raise  # no peer's doing after all
+                self.patience.left = max(0.0, self.patience.left - (time.monotonic() - started))
+                if not self.patience.left:
+                    raise
                 self.patience.pause()
 
     def carry_out(self, changes: Iterable[Change]) -> None:
         """Make the changes, saying each before it starts, how a long one goes on, and how long it took."""
-        from migrations.engines.telling import told  # nothing to change, nothing to import
-
         for change in changes:
-            with told(change, self.progress):
+            waits = {"writers": "; writers wait", "everybody": "; everybody waits"}.get(change.holds_up or "", "")
+            logger.info("  %s: %s%s", change.description, change.sql, waits and f"{waits} until it is done")
+            started, done = time.monotonic(), threading.Event()
+            threading.Thread(target=self._tell, args=(change, started, done), daemon=True).start()
+            try:
                 self.execute(change)
+            finally:
+                done.set()
             self.applied.append(change)
+            if (seconds := time.monotonic() - started) >= 0.5:
+                logger.info("  %s: done in %.1f s", change.description, seconds)
+
+    def _tell(self, change: Change, started: float, done: threading.Event) -> None:
+        while not done.wait(_EVERY):
+            what, share = "", None
+            with contextlib.suppress(peewee.PeeweeException):  # what it is for goes on without it
+                what, share = self.progress()
+            percent = f"{100 * share:.0f} %" if share is not None else ""
+            so_far = f"{time.monotonic() - started:.0f} s so far, {what} {percent}".rstrip(", ")
+            logger.info("  %s: %s", change.description, so_far, extra={"progress": True})
 
     def execute(self, change: Change) -> None:
-        """Make one change."""
         self.database.execute_sql(self.literally(change.sql))
 
-    def literally(self, sql: str) -> str:
-        """Return a statement without parameters for a driver that looks for `%s` in it all the same."""
-        return sql.replace("%", "%%") if self.database.param == "%s" else sql
-
     def progress(self) -> tuple[str, float | None]:
-        """Return what the running statement does and its share done, as far as the database tells; called
-        in another thread."""
+        """Return, in another thread, what the running statement does and its share done, as far as that is told."""
         return "", None
 
     def another(self) -> peewee.Database:
-        """Return an unopened database that is the same as this one, for a connection beside."""
+        """Return this database unopened, for a connection beside."""
         other: peewee.Database = type(self.database)(self.database.database, **self.database.connect_params)
         return other
 
@@ -212,20 +200,13 @@ class Engine(Rows):
     @contextmanager
     def trial(self) -> Iterator[bool]:
         """A transaction that is always undone; it yields whether foreign keys are enforced."""
-        try:
-            with self.transaction():
-                yield self.enforces_keys()
-                raise _Undo
-        except _Undo:
-            pass
+        with contextlib.suppress(_Undo), self.transaction():
+            yield self.enforces_keys()
+            raise _Undo
 
     def enforces_keys(self) -> bool:
         """Whether the connection enforces foreign keys."""
         return True
-
-    def samples(self) -> Samples:
-        """Return what makes the values of rows on trial."""
-        raise NotImplementedError
 
     def without_checks(self) -> AbstractContextManager[None]:
         """Return a context in which CHECKs are ignored, where the database can."""
@@ -241,40 +222,20 @@ class Engine(Rows):
         """Return a driver's error as one line: what, where, what to do next."""
         text = " ".join(without_password(self.database, str(error)).split())
         where = describe(self.database)
-        if self.is_lock_timeout(error):
+        if isinstance(error, Busy) or self.is_lock_timeout(error):
             waited = f"{self.patience.seconds - self.patience.left:.1f} s of {self.patience.seconds:g}"
-            return LockTimeout(
-                f"{where} is locked: waited {waited} ({text}; {self.holders()}); try again, or raise --lock-timeout"
-            )
+            what = f"{' or '.join(self.builds)}, or a table referred to ({text}; {self.holders()})"
+            advice = "try again, or raise --lock-timeout"
+            return LockTimeout(f"{where} is locked: waited {waited} for {what}; {advice}")
         if isinstance(error, (peewee.IntegrityError, peewee.DataError)):
-            done = "nothing was changed"
-            if self.applied:
-                done = "what was done before it stays, run again once that is mended"
+            done = "what was done before it stays, run again once that is mended"
+            done = done if self.applied else "nothing was changed"
             return Refused(f"{where}: rows stand against the change ({text}); {done}")
         return DatabaseUnavailable(f"{where}: {text}{self.advice(error, text)}")
 
     def was_aborted(self, error: Exception) -> bool:
         """Whether a transaction of ours gave way to a peer's change, and is worth another try."""
         return False
-
-    def timed_out(self) -> LockTimeout:
-        """Return the error of a wait that was too long, with who holds the lock."""
-        return LockTimeout(
-            f"{describe(self.database)}: no lock on {' or '.join(self.builds)} or a table referred to within "
-            f"{self.patience.seconds:g} s; {self.holders()}; try again, or raise --lock-timeout"
-        )
-
-    def holders(self) -> str:
-        """Return who holds the lock, as far as the database tells."""
-        raise NotImplementedError
-
-    def is_lock_timeout(self, error: Exception) -> bool:
-        """Whether an error says that somebody else held a lock for too long."""
-        raise NotImplementedError
-
-    def advice(self, error: Exception, text: str) -> str:
-        """Return what to do about a driver's error, with its own punctuation."""
-        return ""
 
 
 class _Undo(Exception):

@@ -1,4 +1,4 @@
-"""How long a call waits, and how it waits: a pause of random length, holding nothing."""
+"""How long a call waits, and how: holding nothing."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from contextlib import contextmanager
 
 
 class Busy(Exception):
-    """Another run holds the lock that all runs share."""
+    def __str__(self) -> str:
+        return "another run is at work"
 
 
 class Patience:
-    """The seconds that are left for waiting; work itself costs none."""
-
     def __init__(self, seconds: float) -> None:
-        self.seconds = self.left = seconds
+        self.seconds = self.left = seconds  # for waiting; work itself costs none
 
     @contextmanager
     def spent(self) -> Iterator[None]:

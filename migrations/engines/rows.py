@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -18,24 +18,21 @@ class Rows:
     """A database that answers questions about its rows."""
 
     database: peewee.Database
+    # A condition that holds for the values, of the first type, that the second cannot take without loss.
+    unconvertible: Callable[[str, Type, Type], str]
 
     def query(self, sql: str, params: Sequence[object] | None = None) -> list[Row]:
-        """Return all rows of a query."""
         with peewee.__exception_wrapper__:  # which Peewee puts around the call only
             rows: list[Row] = self.database.execute_sql(sql, params).fetchall()
             return rows
 
+    def literally(self, sql: str) -> str:
+        """Return a statement without parameters for a driver that looks for `%s` in it all the same."""
+        return sql.replace("%", "%%") if self.database.param == "%s" else sql
+
     def quote(self, name: str) -> str:
-        """Return a name as an identifier."""
         start, end = self.database.quote
         return f"{start}{name.replace(end, end + end)}{end}"
-
-    def unconvertible(self, value: str, source: Type, target: Type) -> str:
-        """Return a condition that holds for the values that a type cannot take without loss.
-
-        :param value: SQL of the value, of the type `source`.
-        """
-        raise NotImplementedError
 
     def merges(self, source: Type, target: Type) -> bool:
         """Whether two values of a type that differ may be the same once they are of another."""
@@ -46,7 +43,6 @@ class Rows:
         return value
 
     def as_text(self, expression: str) -> str:
-        """Return an expression that is the text of another."""
         return f"CAST({expression} AS TEXT)"
 
     def uncountable(self, value: str) -> str:
@@ -58,10 +54,10 @@ class Rows:
 
         :param text: the values are given as text, and the parent's key is something else.
         """
-        parent, given = self.quote(key.table), [f"{value} IS NOT NULL" for value in values]
+        given = " AND ".join(f"{value} IS NOT NULL" for value in values)
         targets = [f"p.{self.quote(target)}" for target in key.target]
         same = [f"{self.as_text(each) if text else each} = {value}" for each, value in zip(targets, values)]
-        return f"{' AND '.join(given)} AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE {' AND '.join(same)})"
+        return f"{given} AND NOT EXISTS (SELECT 1 FROM {self.quote(key.table)} p WHERE {' AND '.join(same)})"
 
     def values_of(self, table: str, column: str, up_to: int) -> str:
         """Return the beginning of a query in which `d` has the distinct values `v` of an indexed column, each
@@ -81,14 +77,10 @@ class Rows:
         return contextlib.nullcontext()
 
     def count(self, table: str, up_to: int | None = None) -> int:
-        """Return the number of all rows of a table.
-
-        :param up_to: look no further than that.
-        """
+        """Return the number of all rows of a table, or of the first of them."""
         source = self.quote(table) if up_to is None else f"(SELECT 1 FROM {self.quote(table)} LIMIT {up_to}) AS t"
         with self.all_rows():
-            ((rows,),) = self.query(f"SELECT count(*) FROM {source}")
-        return int(rows)
+            return int(self.query(f"SELECT count(*) FROM {source}")[0][0])
 
     def estimate(self, table: str) -> int | None:
         """Return the catalogue's idea of a table's rows, None where counting is the way."""

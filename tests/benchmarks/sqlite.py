@@ -15,7 +15,7 @@ from db.init_db import init_db
 from db.models import HistoricalSales, WeeklyActuals
 from migrations import phase_4_5
 from migrations.engines import engine_for
-from migrations.statistics import row_counts
+from migrations.work import Work
 
 from .common import FIELDS, SALES, SEASON, actuals, compare, history, medians, parents, sales, show, upload
 
@@ -210,7 +210,7 @@ def statistics_of(path, rows, rounds):
 
     def ours():
         with database.connection_context():
-            row_counts(engine_for(database, 10, models, phase_4_5.phase.names), models, thorough=False)
+            Work(engine_for(database, 10, models, phase_4_5.phase.names), {}, []).count_rows(thorough=False)
 
     def count():
         with plain(path) as connection:

@@ -6,7 +6,7 @@ import pytest
 from states import MENDED, State
 
 import db
-from migrations import phase_4_5, statistics
+from migrations import phase_4_5, work
 
 COMPLETE = State("complete", MENDED, items={})
 ANALYZE = {"postgresql": "ANALYZE stores", "mysql": "ANALYZE TABLE stores", "sqlite": "ANALYZE stores"}
@@ -15,7 +15,7 @@ ANALYZE = {"postgresql": "ANALYZE stores", "mysql": "ANALYZE TABLE stores", "sql
 @pytest.fixture
 def analyzed(world, monkeypatch):
     """Return a function that gives the URL of a database in which four stores are very many."""
-    monkeypatch.setattr(statistics, "COUNTED_UP_TO", 2)
+    monkeypatch.setattr(work, "COUNTED_UP_TO", 2)
 
     def make(engine):
         made = world(engine).make(COMPLETE, True)

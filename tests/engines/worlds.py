@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 from states import BASE, COLUMNS, FOREIGN_KEYS, INDEXES, ROWS, UNIQUE, WORDS, row
 
 FAMILIES = {
-    "int": "integer", "integer": "integer", "bigint": "integer", "varchar": "string", "text": "string",
+    "int": "integer", "integer": "integer", "bigint": "integer", "unsigned big int": "integer", "varchar": "string",
+    "text": "string",
     "character varying": "string",
     "date": "date", "float": "float", "double": "float", "double precision": "float",
 }  # fmt: skip

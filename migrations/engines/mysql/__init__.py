@@ -1,6 +1,4 @@
-"""MariaDB and MySQL, on one server or on a Galera cluster."""
-
-from __future__ import annotations
+"""MariaDB, on one server or on a Galera cluster."""
 
 from migrations.engines.mysql.engine import MySQL
 

@@ -1,11 +1,11 @@
-"""A session on MariaDB or MySQL: its settings, the end of its statements, and what its errors mean."""
+"""A session on MariaDB: its settings, the end of its statements, and what its errors mean."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Any
 
 import peewee
 
@@ -19,99 +19,62 @@ _ODD = {
     "ANSI_QUOTES", "ORACLE", "NO_TABLE_OPTIONS", "NO_KEY_OPTIONS", "NO_FIELD_OPTIONS", "NO_BACKSLASH_ESCAPES",
     "EMPTY_STRING_IS_NULL", "HIGH_NOT_PRECEDENCE", "PAD_CHAR_TO_FULL_LENGTH",
 }  # fmt: skip
-_SERVER = (
-    "SELECT CONNECTION_ID(), VERSION(), @@collation_database, @@sql_mode, @@sql_quote_show_create, "
-    "@@sql_select_limit, @@{} LIMIT 1"
-)
-_TIME_LIMIT = {True: "max_statement_time", False: "max_execution_time"}  # by whether it is MariaDB
-_NO_LIMIT = 2**64 - 1
+_PLAIN = {"sql_quote_show_create": 1, "sql_select_limit": 2**64 - 1, "max_statement_time": 0}
+_ASK = f"SELECT CONNECTION_ID(), @@collation_database, @@sql_mode, {', '.join(f'@@{each}' for each in _PLAIN)} LIMIT 1"
 LOCK = "CONCAT('migrations:', MD5(DATABASE()))"  # server-wide, and of at most 64 characters
 BUSY = {1205, 1213}  # lock timeout; aborted for a peer's change
 _ABORTED = {1213, 1305}  # or the only sign of it: a savepoint that is gone
 _AWAY = {0, 2003, 2006, 2013}
-_UNKNOWN_VARIABLE = 1193
-
-
-class Server(NamedTuple):
-    """What a session is and has set, as far as it matters to what it reads."""
-
-    connection: int
-    version: str
-    collation: str  # of the database
-    modes: str
-    shows_quotes: int
-    select_limit: int
-    time_limit: float
-
-    @property
-    def mariadb(self) -> bool:
-        """Whether it is MariaDB rather than MySQL."""
-        return "mariadb" in self.version.lower()
+_ADVICE = {
+    1045: "; check the user and the password in the URL",
+    1049: "; check the name in the URL, or create the database",
+    1193: "; it takes MariaDB 10.6 or newer",
+    **dict.fromkeys(_AWAY, "; check that the server runs and can be reached, then run again"),
+}
 
 
 class Session(Engine):
-    """An engine as far as its session goes."""
+    """An engine as far as its session goes: the `number` of its connection, and the database's `collation`."""
 
-    server: Server
+    number: int
+    collation: str
 
     @contextmanager
     def settings(self) -> Iterator[None]:
         """Where the session is as the server comes, nothing is set."""
-        server = self.server = self._asked()
-        odd, before = {}, {}
-        if _ODD & {*server.modes.split(",")}:
-            odd["sql_mode"], before["sql_mode"] = MODE, literal(server.modes)
-        for name, wanted, found in (
-            ("sql_quote_show_create", 1, server.shows_quotes), ("sql_select_limit", _NO_LIMIT, server.select_limit),
-            (_TIME_LIMIT[server.mariadb], 0, server.time_limit),
-        ):  # fmt: skip
-            if found != wanted:
-                odd[name], before[name] = str(wanted), str(found)
-        with self._cancelled_with_us(), self.session(odd, before):
+        self.number, self.collation, modes, *found = self.query(_ASK)[0]
+        before = {name: str(value) for name, value in zip(_PLAIN, found) if value != _PLAIN[name]}
+        if _ODD & {*modes.split(",")}:
+            before["sql_mode"] = literal(modes)
+        with self._cancelled_with_us(), self.session({**_PLAIN, "sql_mode": MODE}, before):
             yield
 
-    def _asked(self) -> Server:
-        """Ask MariaDB's way first: drivers do not agree about a server's version."""
-        try:
-            return Server(*self.query(_SERVER.format(_TIME_LIMIT[True]))[0])
-        except peewee.DatabaseError as error:
-            if code(error) != _UNKNOWN_VARIABLE:
-                raise
-        return Server(*self.query(_SERVER.format(_TIME_LIMIT[False]))[0])
-
     @contextmanager
-    def session(self, wanted: Mapping[str, str], before: Mapping[str, str] | None = None) -> Iterator[None]:
+    def session(self, wanted: Mapping[str, object], before: Mapping[str, str] | None = None) -> Iterator[None]:
         """A context with session variables, those that this server knows; it restores them.
 
         :param before: what they are now, where that is known.
         """
         before = self.known(wanted) if before is None else before
-        if not before:
-            yield
-            return
-        self._set({name: value for name, value in wanted.items() if name in before})
+        self._set({name: wanted[name] for name in before})
         try:
             yield
         finally:
-            self._restore(before)
+            try:  # Peewee's is_connection_usable() asks the server, and swallows an answer that is about us
+                self._set(before)
+            except peewee.PeeweeException as error:
+                if code(error) not in _AWAY:  # the news that the transaction was aborted, and nothing was set
+                    self._set(before)
 
-    def known(self, wanted: Mapping[str, str]) -> dict[str, str]:
+    def known(self, names: Iterable[str]) -> dict[str, str]:
         """Return the session's values of variables as SQL, of those that this server knows."""
-        names, number = ", ".join(map(literal, wanted)), re.compile(r"[\d.]+")
-        rows = self.query(f"SHOW SESSION VARIABLES WHERE Variable_name IN ({names})")
-        return {name: old if number.fullmatch(old) else literal(old) for name, old in rows}
+        rows = self.query(f"SHOW SESSION VARIABLES WHERE Variable_name IN ({', '.join(map(literal, names))})")
+        return {name: old if re.fullmatch(r"[\d.]+", old) else literal(old) for name, old in rows}
 
-    def _set(self, values: Mapping[str, str]) -> None:
-        self.database.execute_sql("SET " + ", ".join(f"SESSION {name} = {value}" for name, value in values.items()))
-
-    def _restore(self, values: Mapping[str, str]) -> None:
-        try:  # Peewee's is_connection_usable() asks the server, and swallows an answer that is about us
-            self._set(values)
-        except peewee.PeeweeException as error:
-            if code(error) == 1213:  # the news that the transaction was aborted, and nothing was set
-                self._set(values)
-            elif code(error) not in _AWAY:
-                raise
+    def _set(self, values: Mapping[str, object]) -> None:
+        if values:
+            settings = ", ".join(f"SESSION {name} = {value}" for name, value in values.items())
+            self.database.execute_sql(f"SET {settings}")
 
     @contextmanager
     def _cancelled_with_us(self) -> Iterator[None]:
@@ -122,20 +85,18 @@ class Session(Engine):
         try:
             yield
         except BaseException as error:
-            reason: BaseException | None = error
-            while isinstance(reason, Exception):
-                reason = reason.__context__
-            if reason is None:
-                raise
-            with suppress(peewee.PeeweeException, OSError), (beside := self.another()).connection_context():
-                beside.execute_sql(f"KILL QUERY {self.server.connection}")
-            raise reason from None
+            for reason in _causes(error):
+                if not isinstance(reason, Exception):
+                    with suppress(peewee.PeeweeException, OSError), (beside := self.another()).connection_context():
+                        beside.execute_sql(f"KILL QUERY {self.number}")
+                    raise reason from None
+            raise
 
     def in_transaction(self) -> bool:
         status = getattr(self.database.connection(), "server_status", None)  # PyMySQL's, of the last answer
-        if status is None and self.server.mariadb:
+        if status is None:
             ((status,),) = self.query("SELECT @@in_transaction LIMIT 1")
-        return self.database.in_transaction() or bool((status or 0) & 1)
+        return self.database.in_transaction() or bool(status & 1)
 
     # -- errors
 
@@ -145,45 +106,41 @@ class Session(Engine):
     def was_aborted(self, error: Exception) -> bool:
         # On a cluster the DDL of another node does that to whatever is open on this one; undoing what is undone
         # already fails with another error.
-        while code(error) not in _ABORTED and error.__context__:
-            error = error.__context__  # type: ignore[assignment]
-        return code(error) in _ABORTED and not self.in_transaction()
+        return any(code(cause) in _ABORTED for cause in _causes(error)) and not self.in_transaction()
 
     def holders(self) -> str:
         try:
-            ((run,),) = self.query(f"SELECT IS_USED_LOCK({LOCK})")
-            open_ = self.query(
-                "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx "
-                "WHERE trx_mysql_thread_id NOT IN (0, CONNECTION_ID()) ORDER BY trx_started LIMIT 5"
+            told = self.query(
+                f"SELECT CONCAT('another run is connection ', IS_USED_LOCK({LOCK})) UNION "
+                "(SELECT CONCAT('an open transaction is of connection ', trx_mysql_thread_id) "
+                "FROM information_schema.innodb_trx WHERE trx_mysql_thread_id NOT IN (0, CONNECTION_ID()) "
+                "ORDER BY trx_started LIMIT 5)"
             )
         except peewee.DatabaseError:  # it takes the PROCESS privilege
             return "who holds it is not told to this user"
-        told = [f"another run is connection {run}"] * bool(run)
-        told += [f"an open transaction is of connection {thread}" for (thread,) in open_]
-        return ", ".join(told) or "who held it is gone by now"
+        return ", ".join(text for (text,) in told if text) or "who held it is gone by now"
 
     def explain(self, error: Exception) -> MigrationError:
-        while code(error) == 0 and error.__context__:  # undoing the work of a lost connection fails, and hides why
-            error = error.__context__  # type: ignore[assignment]
-        return super().explain(error)
-
-    def _account(self, text: str) -> str:
-        """Return the account as a GRANT names it; a connection that was refused is named by the text."""
-        if self.database.is_closed():
-            return text.partition("for user ")[2].partition(" to ")[0]
-        name, _, host = self.query("SELECT CURRENT_USER()")[0][0].rpartition("@")
-        return f"{literal(name)}@{literal(host)}"
+        # Undoing the work of a lost connection fails, and hides why.
+        return super().explain(next((cause for cause in _causes(error) if code(cause)), error))
 
     def advice(self, error: Exception, text: str) -> str:
-        number = code(error)
-        if number in (1142, 1044, 1227):
-            rights = "SELECT, INSERT, DELETE, CREATE, ALTER, INDEX, DROP, REFERENCES"
-            where = f"{self.quote(str(self.database.database))}.*"
-            return f"; an administrator has to run: GRANT {rights} ON {where} TO {self._account(text)}"
-        return {
-            1045: "; check the user and the password in the URL",
-            1049: "; check the name in the URL, or create the database",
-        }.get(number, "; check that the server runs and can be reached, then run again" if number in _AWAY else "")
+        if code(error) not in (1142, 1044, 1227):
+            return _ADVICE.get(code(error), "")
+        account = text.partition("for user ")[2].partition(" to ")[0]  # of a connection that was refused
+        if not self.database.is_closed():
+            name, _, host = self.query("SELECT CURRENT_USER()")[0][0].rpartition("@")
+            account = f"{literal(name)}@{literal(host)}"
+        rights = "SELECT, INSERT, DELETE, CREATE, ALTER, INDEX, DROP, REFERENCES"
+        where = f"{self.quote(str(self.database.database))}.*"
+        return f"; an administrator has to run: GRANT {rights} ON {where} TO {account}"
+
+
+def _causes(error: BaseException | None) -> Iterator[Any]:
+    """Yield an error and those in whose handling it came about."""
+    while error:
+        yield error
+        error = error.__context__
 
 
 def code(error: Exception) -> int:

@@ -1,4 +1,4 @@
-"""The statements of MariaDB and MySQL: each commits by itself, so each is as much as one can be.
+"""The statements of MariaDB: each commits by itself, so each is as much as one can be.
 
 `playhouse.migrate` writes MODIFY without a column's collation, comment, CHECK and fractions of seconds, and
 takes several statements where one does, between which a crash, or a writer, finds the table without a key.
@@ -6,34 +6,21 @@ takes several statements where one does, between which a crash, or a writer, fin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from migrations.engines.mysql.catalogue import default_meaning
-from migrations.engines.mysql.keys import Keys, shape
-from migrations.engines.mysql.values import STRINGS, fits_float
+from migrations import operations as do
+from migrations.engines.mysql import catalogue
+from migrations.engines.mysql.values import STRINGS
 from migrations.engines.statements import Statements
-from migrations.operations import (
-    AddCheck,
-    AddColumn,
-    AddForeignKey,
-    AddIndex,
-    AlterColumn,
-    CreateTable,
-    DropForeignKey,
-    Operation,
-    SetPrimaryKey,
-    ValidateCheck,
-)
-from migrations.report import Change
-from migrations.schema import UTC_NOW, Column, Index, Schema, Table, Type
+from migrations.report import Change, Refused
+from migrations.schema import UTC_NOW, Column, Index, Table, Type
 
 if TYPE_CHECKING:
     from migrations.engines.mysql.engine import MySQL
 
-_ONLINE = ", ALGORITHM=INPLACE, LOCK=NONE"
-_AS_UTC = Change("read timestamps as UTC", "SET time_zone = '+00:00'")
-_ZERO = Change("keep an id of 0", "SET sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')")
+_ONLINE = "ALGORITHM=INPLACE, LOCK=NONE"
+_LONGEST = 3072 // 4  # characters of a key, whose bytes are limited
 
 
 class MySQLStatements(Statements):
@@ -41,203 +28,199 @@ class MySQLStatements(Statements):
 
     engine: MySQL
 
-    def __init__(self, engine: MySQL, schema: Schema) -> None:
-        super().__init__(engine, schema)
-        self.keys = Keys(engine, schema)
-        self.dropped: set[tuple[str, str | None]] = set()  # foreign keys, by their tables
+    # -- columns as foreign keys want them
 
-    def of(self, operations: Sequence[Operation]) -> list[Change]:
-        retyped = [each for each in operations if isinstance(each, AlterColumn) and "type" in each.what]
-        times = any(each.actual.type.family == "timestamp" for each in retyped)
-        return [_AS_UTC] * times + super().of(operations)
+    def future(self, table: str, name: str) -> Column:
+        """Return a column as it will be: a foreign key's has the size and sign of its parent's, or its collation."""
+        there = self.schema[table].columns.get(name) if table in self.schema else None
+        if there and table not in self.engine.builds:
+            return there
+        declared = self.declared(table)
+        column = declared.columns[name]
+        if there:
+            column = column._replace(type=self._kept(table, there.type, column.type), collation=there.collation)
+        for key in declared.foreign_keys:
+            if key.columns == (name,):
+                parent = self.future(key.table, *key.target)
+                where = f"{table}.{name} cannot refer to {key.table}.{parent.name}"
+                if self.schema.get(key.table, declared).kind == "partitioned table":
+                    raise Refused(f"{where}: {key.table} is a partitioned table")
+                if parent.type.family == "integer":
+                    if not parent.type.holds(declared.columns[name].type):
+                        raise Refused(f"{where}: {parent.type.text} is narrower than {column.type}; make it as wide")
+                    column = column._replace(type=parent.type)
+                column = column._replace(collation=parent.collation or self.engine.collation)
+        return column
 
-    def create_table(self, operation: CreateTable) -> Iterator[Change]:
+    def _kept(self, table: str, actual: Type, wanted: Type) -> Type:
+        """Return the type that is to come for another: a time keeps its fractions of seconds, a number its digits."""
+        if actual.holds(wanted):
+            return actual
+        text = wanted.text
+        if (actual.family, wanted.family) == ("timestamp", "datetime"):
+            text += "".join(actual.text.partition("(")[1:])
+        elif wanted.family == "float" and actual[1:3] != ("float", 4) and self.engine.count(table, up_to=1):
+            text = "DOUBLE"  # as good
+        return wanted._replace(text=text)
+
+    def besides(self, operations: Sequence[do.Operation]) -> Iterator[do.Operation]:
+        """Yield the operations without which others cannot be done, or would undo something."""
+        for each in operations:
+            declared, there = self.declared(each.table), self.schema.get(each.table, Table(each.table))
+            if isinstance(each, do.AddForeignKey):
+                (name,) = each.key.columns
+                column = there.columns.get(name)
+                if column and _shape(column) != _shape(self.future(each.table, name)):
+                    yield do.AlterColumn(each.table, declared.columns[name], column, frozenset({"type"}))
+            elif isinstance(each, do.AlterColumn) and "null" in each.what and not each.column.null:
+                for key in there.foreign_keys:  # what sets NULL keeps a column nullable; a new type takes it away
+                    if each.column.name in key.columns and "SET NULL" in (key.on_delete, key.on_update):
+                        yield each._replace(what=frozenset({"type"}))
+            elif isinstance(each, (do.AddIndex, do.SetPrimaryKey)):
+                # An index that InnoDB made for a foreign key goes without a word once a longer one begins with its
+                # columns; where it does the work of a declared one, that one has to come.
+                columns = each.wanted.columns if isinstance(each, do.AddIndex) else each.columns
+                for index in declared.indexes:
+                    if index.columns == columns[: len(index.columns)] != columns and not there.index_named(index.name):
+                        yield do.AddIndex(each.table, index)
+
+    # -- the operations
+
+    def create_table(self, operation: do.CreateTable) -> Iterator[Change]:
         """One complete statement: a crash leaves all of the table or nothing of it."""
         table = self.declared(operation.table)
-        self.keys.demand_short(table, "a primary key", table.primary_key)
         parts = [self._column(table.name, column) for column in table.columns.values()]
         parts.append(f"PRIMARY KEY {self.names(table.primary_key)}")
+        self._is_hashed(table, Index("a primary key", table.primary_key))
         parts += [self._index(table, index) for index in table.indexes]
         parts += [f"CONSTRAINT {self.quote(check.name)} CHECK ({check.sql})" for check in table.checks]
-        for key in table.foreign_keys:
-            self.keys.demand_referable(table.name, key)
-            parts.append(self.reference(key))
+        parts += map(self.reference, table.foreign_keys)
         sql = f"CREATE TABLE {self.quote(table.name)} ({', '.join(parts)}) ENGINE=InnoDB"
         yield Change(f"create table {table.name}", sql)
 
-    def _column(self, table: str, column: Column) -> str:
+    def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
+        table, column, key = operation
+        what, add = f"add column {column.name}", f"ADD COLUMN {self._column(table, column)}"
+        copies = self.engine.default_meaning(column.default or "") == UTC_NOW  # a value a row
+        if key:
+            yield self._keyed(what, table, (column.name,), add)
+        else:
+            yield self._altered(what, table, [add] if copies else [add, _ONLINE], copies)
+
+    def alter_column(self, operation: do.AlterColumn) -> Iterator[Change]:
+        """All that is wrong with a column in one MODIFY, which keeps what is right and what is a user's own."""
+        table, column, actual, what = operation
+        clauses = catalogue.clauses(self.engine.texts([table])[table], column.name)
+        where = f"{table}.{column.name}"
+        if "VIRTUAL" in clauses.get("GENERATED", ""):
+            raise Refused(f"{where} is a generated column, which stays one as long as it is VIRTUAL; drop it first")
+        if actual.default and "type" in what and "default" not in what and not actual.type.holds(column.type):
+            lost = self.engine.unconvertible(actual.default, actual.type, column.type)
+            if self.engine.query(f"SELECT {lost}")[0][0]:
+                raise Refused(f"{where} has a DEFAULT {actual.default}, which is no {column.type}; drop it first")
+        gone = {"", "NOT", "NULL", "DEFAULT"}
+        if "type" in what:
+            clauses[""] = _typed(self.future(table, column.name))
+            # What only the old type had; MariaDB's JSON brings its CHECK with it.
+            gone |= {"GENERATED", "ON" * (column.type.family != "datetime"), "CHECK" * (actual.type.family == "json")}
+        default = _default(column) if "default" in what else f" DEFAULT {actual.default}" * bool(actual.default)
+        null = "NULL" if (column if "null" in what else actual).null else "NOT NULL"
+        kept = [text for word, text in clauses.items() if word not in gone]
+        modify = " ".join([f"MODIFY {self.quote(column.name)} {clauses['']} {null}{default}", *kept])
+        copies = "type" in what or any(each.generated for each in self.schema[table].columns.values())
+        yield self._altered(f"correct {column.name}", table, [modify], copies)
+
+    def set_primary_key(self, operation: do.SetPrimaryKey) -> Iterator[Change]:
+        table, columns, counting, _ = operation
+        modify = [f"MODIFY {self._column(table, self.declared(table).columns[columns[0]])}"] * counting
+        yield self._keyed("correct the primary key", table, columns, *modify)
+
+    def add_index(self, operation: do.AddIndex) -> Iterator[Change]:
+        """Replace or add an index in one statement; a foreign key that leaned on the old one gets its own."""
+        table, index, there = self.schema[operation.table], operation.wanted, operation.instead_of
+        declared, parts = self.declared(table.name), []
+        if there:
+            parts.append(f"DROP INDEX {self.quote(there.name)}")
+            left = [table.primary_key, index.columns, *(each.columns for each in table.indexes if each != there)]
+            for key in table.foreign_keys:
+                if key.columns not in [columns[: len(key.columns)] for columns in left]:
+                    parts.append(f"ADD INDEX {self.names(key.columns)}")
+        parts.append(f"ADD {self._index(declared, index)}")
+        what = f"{'replace' if there else 'add'} index {index.name}"
+        hashed = self._is_hashed(declared, index)
+        yield self._altered(what, table.name, parts if hashed else [*parts, _ONLINE], hashed)
+
+    def add_check(self, operation: do.AddCheck) -> Iterator[Change]:
+        table, (name, condition, _) = operation
+        add = f"ADD CONSTRAINT {self.quote(name)} CHECK ({condition})"
+        yield self._altered(f"add the check {name}", table, [add], copies=True)
+
+    def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterator[Change]:
+        table, name = operation.table, operation.key.name or ""
+        yield self._altered(f"drop the foreign key {name}", table, [f"DROP FOREIGN KEY {self.quote(name)}"])
+
+    def add_foreign_key(self, operation: do.AddForeignKey) -> Iterator[Change]:
+        """Its name is what tells two nodes of a cluster apart: who comes second gets "already exists"."""
+        table, key, wrong = operation
+        key = key._replace(name=key.name or f"fk_{table}_{'_'.join(key.columns)}"[:64])
+        parts = [f"DROP FOREIGN KEY {self.quote(each.name or '')}" for each in wrong]
+        if key.name in [each.name for each in wrong]:  # which cannot go and come in one statement
+            yield self._altered(f"drop the foreign key {key.name}", table, parts)
+            parts = []
+        what = f"add the foreign key of {', '.join(key.columns)}"
+        yield self._altered(what, table, [*parts, f"ADD {self.reference(key)}"], copies=True)
+
+    # -- their parts
+
+    def _altered(self, what: str, table: str, parts: Iterable[str], copies: bool = False) -> Change:
+        """Return a change of a table; one that copies it keeps writers waiting, unless there are no rows."""
+        held = "writers" if copies and self.engine.count(table, up_to=1) else None
+        return Change(what, f"{self.alter(table)} {', '.join(parts)}", held)
+
+    def _keyed(self, what: str, name: str, columns: Sequence[str], *counting: str) -> Change:
+        """Return a change of a primary key, to one that may be `counting`; an old one's columns stay unique."""
+        table, declared = self.schema[name], self.declared(name)
+        for column in table.columns.values():
+            if counting and column.automatic and column.name not in columns:
+                raise Refused(f"{name}.{column.name} counts by itself, and no second one can; make it a plain column")
+        own = table.primary_key
+        parts = ["DROP PRIMARY KEY"] if own else []
+        if own and own not in declared.unique_keys() and {*columns} - {*own}:  # else another key says so
+            parts.append(f"ADD UNIQUE {self.names(own)}")
+        return self._altered(what, name, [*parts, *counting, f"ADD PRIMARY KEY {self.names(columns)}"], bool(counting))
+
+    def _column(self, table: str, declared: Column) -> str:
         """Return the definition of a new column."""
-        parent, type_ = self.keys.parent_of(table, column.name), column.type.text
-        if parent and shape(parent) != shape(column):
-            type_ = _bare(parent.type) if parent.type.family == "integer" else type_ + _collated(parent.collation)
-        null = "" if column.null else " NOT NULL"
-        return f"{self.quote(column.name)} {type_}{null}{_default(column)}"
+        null, counting = " NOT NULL" * (not declared.null), " AUTO_INCREMENT" * declared.automatic
+        name, type_ = self.quote(declared.name), _typed(self.future(table, declared.name))
+        return f"{name} {type_}{null}{counting}{_default(declared)}"
 
     def _index(self, table: Table, index: Index) -> str:
-        """Return the definition of an index; MariaDB keeps a unique one of any length, as a hash."""
-        if not (index.unique and self.engine.server.mariadb):
-            self.keys.demand_short(table, index.name, index.columns)
+        self._is_hashed(table, index)
         return f"{'UNIQUE ' * index.unique}INDEX {self.quote(index.name)} {self.names(index.columns)}"
 
-    def add_column(self, operation: AddColumn) -> Iterator[Change]:
-        definition, what = self._column(operation.table, operation.column), f"add column {operation.column.name}"
-        start = f"{self.alter(operation.table)} "
-        copies = operation.column.default and default_meaning(operation.column.default) == UTC_NOW  # a value a row
-        if operation.key:
-            self.keys.demand_no_other_counts(operation.table, ())
-            there = self.schema[operation.table]
-            known = {index.columns for index in self.declared(operation.table).indexes if index.unique}
-            start += self._without_key(there, () if there.primary_key in known else there.primary_key)
-            definition += " PRIMARY KEY"
-        held = self._held(operation.table, "writers") if copies or operation.key else None
-        online = "" if copies or operation.key else _ONLINE
-        yield Change(what, f"{start}ADD COLUMN {definition}{online}", held)
-
-    def alter_column(self, operation: AlterColumn) -> Iterator[Change]:
-        """All that is wrong with a column in one MODIFY, which keeps what is right and what is a user's own."""
-        self.keys.demand_alterable(operation)
-        column, alter = operation.column, self.alter(operation.table)
-        name = self.quote(column.name)
-        if operation.what == {"default"}:
-            statement = f"{alter} ALTER COLUMN {name} SET{_default(column)}"
-            yield Change(f"correct the default of {column.name}", statement)
-            return
-        null = column.null if "null" in operation.what else operation.actual.null
-        parts = self.engine.clauses(operation.table, column.name)
-        for word in ("NOT", "NULL"):
-            parts.pop(word, None)
-        if "type" in operation.what:
-            self._retype(parts, operation)
-        own = parts.pop("DEFAULT", "")
-        default = _default(column) if "default" in operation.what else own
-        default = "" if default == " DEFAULT NULL" and not null else default
-        definition = parts.pop("") + (" NULL" if null else " NOT NULL") + default + "".join(parts.values())
-        copies = "type" in operation.what or any(each.generated for each in self._table(operation).columns.values())
-        held = self._held(operation.table, "writers") if copies else None
-        yield Change(f"correct {column.name}", f"{alter} MODIFY {name} {definition}", held)
-
-    def _retype(self, parts: dict[str, str], operation: AlterColumn) -> None:
-        """Put another type into a column's clauses, and take out those that only the old one had."""
-        family = operation.column.type.family
-        parts[""] = self._type(operation)
-        parts.pop("GENERATED", None)
-        if family != "datetime":
-            parts.pop("ON", None)
-        if family != "json" and operation.actual.type.family == "json":
-            parts.pop("CHECK", None)
-        if not operation.actual.automatic:
-            parts.pop("AUTO_INCREMENT", None)
-
-    def _type(self, operation: AlterColumn) -> str:
-        """Return the type that a column is to have, as far as it is not as good as it is: a string keeps its
-        collation but where a key needs another, a time keeps its fractions of seconds."""
-        actual, wanted = operation.actual, operation.column.type
-        parent = self.keys.parent_of(operation.table, operation.column.name)
-        text = _bare(wanted)
-        if parent and parent.type.family == "integer":
-            text = _bare(parent.type)
-        elif actual.type.holds(wanted):
-            text = actual.type.text
-        elif wanted.family == "float" and self._overflows(operation):
-            text = "DOUBLE"  # as good, and no digit of what is there is lost
-        elif wanted.family == "datetime" and actual.type.family in ("datetime", "timestamp"):
-            text += "".join(actual.type.text.partition("(")[1:])
-        if wanted.family in STRINGS:
-            text += _collated(parent.collation if parent else actual.collation)
-        return text
-
-    def _overflows(self, operation: AlterColumn) -> bool:
-        """Whether any row has a number with more digits than a FLOAT shows."""
-        value = self.quote(operation.actual.name)
-        lost = f"NOT ({fits_float(value)})"
-        found = self.engine.query(f"SELECT 1 FROM {self.quote(operation.table)} WHERE {lost} LIMIT 1")
-        return bool(found)
-
-    def set_primary_key(self, operation: SetPrimaryKey) -> Iterator[Change]:
-        table = self._table(operation)
-        parts = [f"ADD PRIMARY KEY {self.names(operation.columns)}"]
-        if operation.counting:
-            self.keys.demand_no_other_counts(table.name, operation.columns)
-            (name,) = operation.columns
-            column, declared = table.columns[name], self.declared(table.name).columns[name]
-            type_ = _bare(column.type if column.type.holds(declared.type) else declared.type)
-            parts.insert(0, f"MODIFY {self.quote(name)} {type_} NOT NULL AUTO_INCREMENT")
-            yield _ZERO
-        statement = f"{self.alter(table.name)} {self._without_key(table, operation.instead_of)}{', '.join(parts)}"
-        held = self._held(table.name, "writers") if operation.counting else None
-        yield Change("correct the primary key", statement, held)
-
-    def _without_key(self, table: Table, keep: Sequence[str]) -> str:
-        """Return the beginning of what replaces a primary key, whose columns may have to stay unique."""
-        unique = f"ADD UNIQUE {self.names(keep)}, " if keep else ""
-        return f"DROP PRIMARY KEY, {unique}" if table.primary_key else ""
-
-    def add_index(self, operation: AddIndex) -> Iterator[Change]:
-        """Replace or add an index in one statement; a foreign key that leaned on the old one gets its own."""
-        table, index, there = self._table(operation), operation.wanted, operation.instead_of
-        declared = self.declared(table.name)
-        parts = [f"ADD {self._index(declared, index)}"]
-        if there:
-            parts.insert(0, f"DROP INDEX {self.quote(there.name)}")
-            left = [each.columns for each in table.indexes if each is not there and each != there]
-            left += [table.primary_key, index.columns]
-            for key in table.foreign_keys:
-                width = len(key.columns)
-                if there.columns[:width] == key.columns and key.columns not in [each[:width] for each in left]:
-                    parts.append(f"ADD INDEX {self.names(key.columns)}")
-        hashed = any(self.keys.is_too_long(declared.columns[column]) for column in index.columns)
-        held = self._held(table.name, "writers") if hashed else None
-        statement = f"{self.alter(table.name)} {', '.join(parts)}{'' if hashed else _ONLINE}"
-        yield Change(f"{'replace' if there else 'add'} index {index.name}", statement, held)
-
-    def add_check(self, operation: AddCheck) -> Iterator[Change]:
-        constraint = f"ADD CONSTRAINT {self.quote(operation.check.name)} CHECK ({operation.check.sql})"
-        held = self._held(operation.table, "writers")
-        yield Change(f"add the check {operation.check.name}", f"{self.alter(operation.table)} {constraint}", held)
-
-    def validate_check(self, operation: ValidateCheck) -> Iterator[Change]:
-        enforced = f"ALTER CHECK {self.quote(operation.check.name)} ENFORCED"
-        held = self._held(operation.table, "writers")
-        yield Change(f"enforce the check {operation.check.name}", f"{self.alter(operation.table)} {enforced}", held)
-
-    def drop_foreign_key(self, operation: DropForeignKey) -> Iterator[Change]:
-        name, known = operation.key.name or "", (operation.table, operation.key.name)
-        if known not in self.dropped:
-            self.dropped.add(known)
-            drop = f"{self.alter(operation.table)} DROP FOREIGN KEY {self.quote(name)}"
-            yield Change(f"drop the foreign key {name}", drop)
-
-    def add_foreign_key(self, operation: AddForeignKey) -> Iterator[Change]:
-        """Its name is what tells two nodes of a cluster apart: who comes second gets "already exists"."""
-        table, key = operation.table, operation.key
-        if key in self.declared(table).foreign_keys:
-            self.keys.demand_referable(table, key)
-        key = key._replace(name=key.name or f"fk_{table}_{'_'.join(key.columns)}"[:64])
-        wrong = [each for each in operation.instead_of if (table, each.name) not in self.dropped]
-        if key.name in [each.name for each in wrong]:  # which cannot go and come in one statement
-            for each in wrong:
-                yield from self.drop_foreign_key(DropForeignKey(table, each))
-            wrong = []
-        drops = "".join(f"DROP FOREIGN KEY {self.quote(each.name or '')}, " for each in wrong)
-        what = f"add the foreign key of {', '.join(key.columns)}"
-        yield Change(what, f"{self.alter(table)} {drops}ADD {self.reference(key)}", self._held(table, "writers"))
-
-    def _table(self, operation: Operation) -> Table:
-        return self.schema[operation.table]
-
-    def _held(self, table: str, who: str) -> str | None:
-        """Return whom a statement keeps waiting: nobody where there are no rows."""
-        return who if self.engine.count(table, up_to=1) else None
+    def _is_hashed(self, table: Table, index: Index) -> bool:
+        """Whether a column is longer than a key may be: MariaDB keeps a unique index of it as a hash; another,
+        which it would cut short without a word, is refused."""
+        long = [name for name in index.columns if (table.columns[name].type.size or 0) > _LONGEST]
+        if long and not index.unique:
+            where, type_ = f"{table.name}.{long[0]}", table.columns[long[0]].type.text
+            raise Refused(f"{where}: {type_} is too long for {index.name}; give it a length of at most {_LONGEST}")
+        return bool(long)
 
 
-def _bare(type_: Type) -> str:
-    """Return a type without what makes a column of it count by itself."""
-    return type_.text.replace(" AUTO_INCREMENT", "")
+def _shape(column: Column) -> object:
+    """Return what has to be the same on both ends of a foreign key."""
+    if column.type.family in STRINGS:
+        return column.collation
+    return column.type.size, "unsigned" in column.type.text.lower()
 
 
-def _collated(collation: str | None) -> str:
-    """Return the clause of a collation; older servers tell only the character set that has it anyway."""
-    return f" {'COLLATE' if '_' in collation else 'CHARACTER SET'} {collation}" if collation else ""
+def _typed(column: Column) -> str:
+    """Return the type of a column with its collation; older servers tell only the character set that has it anyway."""
+    if not column.collation or column.type.family not in STRINGS:
+        return column.type.text
+    return f"{column.type.text} {'COLLATE' if '_' in column.collation else 'CHARACTER SET'} {column.collation}"
 
 
 def _default(column: Column) -> str:

@@ -12,6 +12,7 @@ import peewee
 from db.url import describe
 from migrations.declaration import Model
 from migrations.engines.base import Result
+from migrations.engines.patience import Busy
 from migrations.engines.postgresql import catalogue, questions, values
 from migrations.engines.postgresql.keys import CONCURRENTLY
 from migrations.engines.postgresql.session import LOCK, Session
@@ -50,7 +51,7 @@ class PostgreSQL(Session):
             if not self.query(questions.BUILDING, (list(self.builds),)):
                 break
             if self.patience.left <= 0:
-                raise self.timed_out()
+                raise Busy
             self.patience.pause()
             schema = self._read()
         return schema

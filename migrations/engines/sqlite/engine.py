@@ -6,20 +6,19 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import peewee
 
 from db.url import describe
-from migrations.engines.base import Engine, Result
+from migrations.engines.base import Result
 from migrations.engines.rows import Row
 from migrations.engines.sqlite.catalogue import Catalogue, parse_type
-from migrations.engines.sqlite.rebuild import KEYS_HOLD, NEW
 from migrations.engines.sqlite.statements import SQLiteStatements
-from migrations.engines.sqlite.text import unquoted
 from migrations.engines.sqlite.values import Values
-from migrations.report import Change, DatabaseUnavailable, Refused
+from migrations.report import Change, DatabaseUnavailable
 
 if TYPE_CHECKING:
     from migrations.engines.sqlite.samples import Samples
@@ -36,32 +35,27 @@ _ADVICE: dict[str, str] = {
 }
 
 
-def _file(name: str, options: dict[str, object]) -> str:
-    """Return the path of the file that a database's name stands for, empty where it is in memory."""
-    if options.get("uri") and name.startswith("file:"):
-        from urllib.parse import unquote, urlsplit
-
-        location = urlsplit(name)
-        name = "" if "mode=memory" in location.query or "vfs=memdb" in location.query else unquote(location.path)
-    return "" if name == ":memory:" else name
-
-
-class SQLite(Values, Catalogue, Engine):
+class SQLite(Values, Catalogue):
     """An SQLite file, or one in memory."""
 
     backend = "sqlite"
     statements_class = SQLiteStatements
     parse_type = staticmethod(parse_type)
     within = False  # whether the call came inside the caller's transaction
+    enforced = True  # whether the caller's connection enforces foreign keys
 
     # -- the connection
 
     def connect(self) -> None:
-        path = _file(str(self.database.database), self.database.connect_params)
-        if path and not os.path.exists(path):
+        path, where = str(self.database.database), describe(self.database)
+        if path.startswith("file:") and self.database.connect_params.get("uri"):
+            location = urlsplit(path)
+            in_memory = {"mode=memory", "vfs=memdb"} & {*location.query.split("&")}
+            path = "" if in_memory else unquote(location.path)
+        if path not in ("", ":memory:") and not os.path.exists(path):
             raise DatabaseUnavailable(
-                f"{describe(self.database)}: there is no such file; check the path, or create the tables "
-                f"with: python -m db.init_db --base-only --database {describe(self.database)}"
+                f"{where}: there is no such file; check the path, or create the tables "
+                f"with: python -m db.init_db --base-only --database {where}"
             )
         super().connect()
 
@@ -69,13 +63,13 @@ class SQLite(Values, Catalogue, Engine):
     def settings(self) -> Iterator[None]:
         # Waiting is ours: SQLite's own starts anew with each statement, sleeps 100 ms and starves beside a writer.
         # In the caller's transaction it is SQLite's: only that tells a deadlock, which no waiting ends.
-        self.within = self.in_transaction()
+        self.within, self.enforced = self.in_transaction(), bool(self.database.pragma("foreign_keys"))
         with self.pragmas(busy_timeout=int(self.patience.left * 1000) * self.within):
             yield
 
     @contextmanager
     def pragmas(self, **values: int) -> Iterator[None]:
-        """Set pragmas for a while. `foreign_keys` is ignored inside a transaction: set it before."""
+        """Set pragmas for a while, but for `foreign_keys` inside a transaction, where SQLite ignores it."""
 
         def restore(name: str, before: int) -> None:
             with suppress(peewee.DatabaseError):  # that it may not be set: then it was not
@@ -107,8 +101,8 @@ class SQLite(Values, Catalogue, Engine):
             yield
             self.unlocked(lambda: self.database.execute_sql("COMMIT"))  # which waits for readers
         except BaseException:
-            # On a full disk SQLite rolls back by itself; Peewee's atomic() would then fail in its place.
-            self.roll_back()
+            with suppress(peewee.OperationalError):  # on a full disk, SQLite has done so itself; atomic() would fail
+                self.database.execute_sql("ROLLBACK")
             raise
 
     def unlocked(self, attempt: Callable[[], Result]) -> Result:
@@ -128,19 +122,12 @@ class SQLite(Values, Catalogue, Engine):
 
     # -- changing
 
-    @cached_property
-    def enforced(self) -> bool:
-        """Whether the caller's connection enforces foreign keys."""
-        return bool(self.database.pragma("foreign_keys"))
-
     def exclusively(self, work: Callable[[], Result]) -> Result:
         # Enforcement off, or a rebuild's DROP TABLE deletes the rows of child tables; Peewee's own
         # migration_context() does so too, but is ignored where it finds itself in a transaction.
         # With legacy_alter_table off, views and triggers that name the table would fail its rename.
-        suspended = {"legacy_alter_table": 1, "writable_schema": 0}
-        if self.enforced and not self.in_transaction():
-            suspended["foreign_keys"] = 0
-        with self.pragmas(**suspended), self.undone_with_errors(), self.transaction():
+        suspended = self.pragmas(foreign_keys=0, legacy_alter_table=1, writable_schema=0)
+        with suspended, self.undone_with_errors(), self.transaction():
             return work()
 
     def carry_out(self, changes: Iterable[Change]) -> None:
@@ -159,25 +146,15 @@ class SQLite(Values, Catalogue, Engine):
                 handle(None, 0)
 
     def execute(self, change: Change) -> None:
-        if change.description.endswith(KEYS_HOLD):
-            self._demand_keys(unquoted(change.sql.removeprefix("DROP TABLE ")))
         if not change.alone:  # a pragma around the transaction: `exclusively` sets it
             super().execute(change)
 
-    def _demand_keys(self, table: str) -> None:
-        with suppress(peewee.OperationalError):  # where a key is to no key: one that never held, or the table's own
-            orphans = self.query(f"PRAGMA foreign_key_check({self.quote(table + NEW)})")
-            if orphans and len(orphans) > len(self.query(f"PRAGMA foreign_key_check({self.quote(table)})")):
-                raise Refused(f"{table} would violate foreign keys that hold now; nothing was changed")
-
     def script(self, changes: Sequence[Change]) -> list[str]:
-        lines, within = ["-- for a driver, or sqlite3 -bail: after an error, nothing more may be executed"], False
-        for change in changes:
-            if change.alone == within:
-                lines.append("COMMIT;" if within else "BEGIN IMMEDIATE;")
-                within = not within
-            lines.append(f"{change.sql};")
-        return lines + ["COMMIT;"] * within
+        lines = ["-- for a driver, or sqlite3 -bail: after an error, nothing more may be executed"]
+        for alone, together in groupby(changes, lambda change: change.alone):
+            statements = [f"{change.sql};" for change in together]
+            lines += statements if alone else ["BEGIN IMMEDIATE;", *statements, "COMMIT;"]
+        return lines
 
     # -- the smoke test
 
@@ -188,19 +165,17 @@ class SQLite(Values, Catalogue, Engine):
 
     @contextmanager
     def trial(self) -> Iterator[bool]:
-        with self.pragmas(**({} if self.in_transaction() else {"foreign_keys": 1})), super().trial() as enforced:
+        with self.pragmas(foreign_keys=1), super().trial() as enforced:
             yield enforced
 
     def without_checks(self) -> AbstractContextManager[None]:
         return self.pragmas(ignore_check_constraints=1)
 
     def checked_at_commit(self, table: str) -> bool:
-        there, row = self.table(table), f"SELECT 1 FROM {self.quote(table)} w WHERE w.rowid = last_insert_rowid()"
-        conditions = [
-            Engine.no_parent(self, [f"w.{self.quote(column)}" for column in key.columns], key, there)
-            for key in (there.foreign_keys if there else ()) if there
-        ]  # fmt: skip
-        return bool(conditions and self.query(f"{row} AND (({') OR ('.join(conditions)}))"))
+        there, name = self.read()[table.lower()], self.quote(table)
+        values = {key: [f"+w.{self.quote(column)}" for column in key.columns] for key in there.foreign_keys}
+        orphan = " OR ".join(f"({self.no_parent(values[key], key, there)})" for key in values) or "0"
+        return bool(self.query(f"SELECT 1 FROM {name} w WHERE w.rowid = last_insert_rowid() AND ({orphan})"))
 
     def enforces_keys(self) -> bool:
         # Deferred, they hold at COMMIT only; to end that would forget what the caller has pending.

@@ -9,7 +9,7 @@ import peewee
 from migrations.engines.kinds import MOMENT, NUMBER, Kind
 from migrations.engines.samples import Samples as Base
 from migrations.engines.sqlite.catalogue import affinity
-from migrations.engines.sqlite.text import clauses_of, is_constraint, kind_of, split, text_of
+from migrations.engines.sqlite.text import read
 from migrations.schema import Column, Table
 
 if TYPE_CHECKING:
@@ -42,11 +42,8 @@ class Samples(Base):
         return super().literal(table, column, text)
 
     def conditions(self, table: Table) -> list[str]:
-        items, _ = split(self.engine.text_of(table), table.name)
-        clauses = [each for item in items
-                   for each in ([(kind_of(item), item)] if is_constraint(item) else clauses_of(item)[1])]  # fmt: skip
-        checks = [part for kind, part in clauses if kind == "CHECK"]
-        return [text_of(part[part.index("(") + 1 : -part[::-1].index(")") - 1]) for part in checks]
+        clauses, _ = read(self.engine.text_of(table), table.name)
+        return [each.inner for each in clauses if each.kind == "CHECK"]
 
     def refuses(self, error: Exception) -> bool:
         return isinstance(error, peewee.IntegrityError) or not any(word in str(error) for word in _NEWS)

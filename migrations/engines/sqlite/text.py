@@ -1,198 +1,213 @@
-"""The text of an SQLite `CREATE TABLE`, in tokens: what the PRAGMAs do not tell stands only there.
+"""The text of an SQLite `CREATE TABLE`, clause by clause: what the PRAGMAs do not tell stands only there.
 
-    items, options = split("CREATE TABLE t (a TEXT COLLATE NOCASE, UNIQUE (a) ON CONFLICT IGNORE) STRICT", "t")
-    head, clauses = clauses_of(items[0])
+    clauses, options = read("CREATE TABLE t (a TEXT COLLATE NOCASE, UNIQUE (a) ON CONFLICT IGNORE) STRICT", "t")
+    f"CREATE TABLE t {Definition(statements, table, operations)}"
 
-It understands where an item and a clause begin and end, no more: comments, quotes and parentheses.
+It understands where a clause begins and ends, no more. In the new text of a table only what differs is replaced,
+so a user's columns, defaults, CHECKs and collations survive. Peewee's rebuild loses AUTOINCREMENT.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
+from migrations import operations as do
+from migrations.operations import Operation
 from migrations.report import Refused
-from migrations.schema import Check
+from migrations.schema import Index, Table
 
-_COMMENT = ("--", "/*")
-_TOKEN = re.compile(
-    r"--[^\n]*|/\*.*?(?:\*/|\Z)|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]"
-    r"|[\w$\u0080-\U0010ffff]+|\s+|.",
-    re.DOTALL,
+if TYPE_CHECKING:
+    from migrations.engines.sqlite.statements import SQLiteStatements
+
+_QUOTED = r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]"
+_COMMENT = r"--[^\n]*|/\*.*?(?:\*/|\Z)"
+_NAME = re.compile(rf"\s*({_QUOTED}|[\w$]+)")
+_CONSTRAINT = re.compile(r"(?:CONSTRAINT|PRIMARY|UNIQUE|CHECK|FOREIGN)\b", re.IGNORECASE)
+_PARENTHESES = re.compile(r"\((x*)\)")  # of a masked text
+_BEGINNING = re.compile(
+    r"\bSET\s+(?:NULL|DEFAULT)\b|\bNOT\s+DEFERRABLE\b"  # which begin nothing
+    r"|(?:\bCONSTRAINT\s+(?P<name>[\"'`\[]?[\w$]+[\"'`\]]?)\s*)?"
+    r"\b(?P<kind>PRIMARY|UNIQUE|CHECK|FOREIGN\b.*?\bREFERENCES|NOT\s+NULL|NULL|DEFAULT(?:\s+NULL)?|COLLATE|REFERENCES"
+    r"|GENERATED\s+ALWAYS\s+AS|AS)\b",
+    re.IGNORECASE | re.DOTALL,
 )
-CONSTRAINTS = {"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"}
-_CLAUSES = CONSTRAINTS - {"FOREIGN"} | {"NOT", "NULL", "DEFAULT", "COLLATE", "REFERENCES", "GENERATED", "AS"}
-_CONFLICT = re.compile(r" ON CONFLICT (REPLACE|IGNORE|FAIL|ROLLBACK)\b")  # ABORT is what refuses as it should
-
-Tokens = list[str]
+_SAID_BY = {"NOT": "null", "NULL": "null", "DEFAULT": "default", "GENERATED": "type", "AS": "type"}
 
 
-class Said(NamedTuple):
-    """What only the text of a table says: the collations of its columns, constraints by their names, and the
-    `ON CONFLICT` that makes something else of a refusal: of a UNIQUE or a primary key of several columns by
-    these, else by the column and ""."""
+class Clause(NamedTuple):
+    """A column's name and type, a clause of it, or a constraint of the table.
 
-    collations: dict[str, str] = {}
-    conflicts: dict[tuple[str, ...], str] = {}
-    uniques: dict[tuple[str, ...], str] = {}
-    checks: tuple[Check, ...] = ()
-    without_rowid: bool = False
+    `column` is "" for a table's constraint, `kind` the first word ("" for name and type), `inner` what it has in
+    parentheses first, `other` the table or the collation that it names.
+    """
 
+    column: str
+    kind: str
+    text: str
+    name: str = ""
+    inner: str = ""
+    other: str = ""
 
-def said(sql: str, table: str) -> Said:
-    """Return what the text of a table says that no PRAGMA does."""
-    collations: dict[str, str] = {}
-    conflicts: dict[tuple[str, ...], str] = {}
-    uniques: dict[tuple[str, ...], str] = {}
-    checks = []
-    items, options = split(sql, table)
-    for column, kind, part in _parts(items):
-        words = words_of(part)
-        name, columns = name_of(part), columns_of(part) or (column,)
-        if kind == "COLLATE":
-            collations[column] = unquoted(words[-1]).upper()
-        elif kind == "CHECK" and name:
-            checks.append(Check(name, text_of(part[part.index("(") + 1 : -part[::-1].index(")") - 1])))
-        elif kind == "UNIQUE" and name:
-            uniques[columns] = name
-        if kind != "CHECK" and (action := _CONFLICT.search(" ".join(words).upper())):  # there it says nothing
-            by_column = kind != "UNIQUE" and len(columns) == 1
-            conflicts[(columns[0], "") if by_column else columns] = action[0].strip()
-    return Said(collations, conflicts, uniques, tuple(checks), "ROWID" in options.upper())
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a key."""
+        return (self.column,) if self.column else tuple(_name(each).lower() for each in _split(self.inner))
 
 
-def _parts(items: Iterable[Tokens]) -> Iterator[tuple[str, str, Tokens]]:
-    """Yield each constraint and each clause of a column: the column ("" for a table's constraint), the kind."""
-    for item in items:
-        if is_constraint(item):
-            yield "", kind_of(item), item
-        else:
-            column = unquoted(words_of(item)[0]).lower()
-            yield from ((column, kind, clause) for kind, clause in clauses_of(item)[1])
-
-
-def is_constraint(item: Tokens) -> bool:
-    """Whether an item is a table's constraint, and no column."""
-    return words_of(item)[0].upper() in CONSTRAINTS
-
-
-def kind_of(constraint: Tokens) -> str:
-    """Return the kind of a table's constraint: "PRIMARY", "UNIQUE", "CHECK", "FOREIGN", or "" for a mere name."""
-    kinds = (word.upper() for word in words_of(constraint))
-    return next((kind for kind in kinds if kind in CONSTRAINTS - {"CONSTRAINT"}), "")
-
-
-def name_of(constraint: Tokens) -> str:
-    """Return the name of a constraint or a clause, "" where it has none."""
-    words = words_of(constraint)
-    return unquoted(words[1]) if words[0].upper() == "CONSTRAINT" and len(words) > 1 else ""
-
-
-def columns_of(constraint: Tokens) -> tuple[str, ...]:
-    """Return the columns that a table's constraint names first, in parentheses."""
-    if "(" not in constraint:
-        return ()
-    inner = words_of(constraint[constraint.index("(") + 1 : constraint.index(")")])
-    return tuple(unquoted(word).lower() for position, word in enumerate(inner) if [",", *inner][position] == ",")
-
-
-def parent_of(reference: Tokens) -> str:
-    """Return the table that a foreign key, or a column's clause, refers to."""
-    words = words_of(reference)
-    return unquoted(words[[word.upper() for word in words].index("REFERENCES") + 1]).lower()
-
-
-def without_last_comment(sql: str) -> str:
-    """Return a statement without the comment at its end, which would swallow the semicolon of a script."""
-    tokens = _TOKEN.findall(sql)
-    while tokens[-1].isspace() or tokens[-1].startswith(_COMMENT):
-        del tokens[-1]
-    return "".join(tokens)
-
-
-def split(sql: str, table: str) -> tuple[list[Tokens], str]:
-    """Return the items of a `CREATE TABLE`, each as its tokens without comments, and what follows them.
+def read(sql: str, table: str) -> tuple[list[Clause], str]:
+    """Return the clauses of a `CREATE TABLE` without comments, and what follows them.
 
     Left out is the table's name before its columns, too: a replacement has another name.
 
     :raises Refused: it cannot be read.
     """
-    depth, items = 0, [Tokens()]
-    bare = (" " if token.startswith(_COMMENT) else token for token in _TOKEN.findall(sql))
-    tokens = _unqualified(bare, table.lower())
-    for position, token in enumerate(tokens):
-        depth += (token == "(") - (token == ")")
-        if token == ")" and depth == 0:
-            return [item for item in items if words_of(item)], "".join(tokens[position + 1 :])
-        if depth == 1 and (token == "," or token.upper() in CONSTRAINTS and _is_whole(items[-1])):
-            items.append([] if token == "," else [token])
-        elif depth and not (token == "(" and depth == 1):
-            items[-1].append(token)
-    raise Refused(f"the definition of {table} cannot be read; mend it by hand")
+    name = re.escape(table)
+    text = uncommented(sql, rf"(?:\b{name}|[\"`\[]{name}[\"`\]])\s*\.")
+    whole = _PARENTHESES.search(_masked(text))
+    if not whole:
+        raise Refused(f"the definition of {table} cannot be read; mend it by hand")
+    inner = text[slice(*whole.span(1))]
+    return [clause for item in _split(inner) for clause in _clauses(item)], text[whole.end() :]
 
 
-def _is_whole(item: Tokens) -> bool:
-    """Whether an item is a table's constraint, after which the next one may begin without a comma."""
-    words = [word.upper() for word in words_of(item)]
-    return bool(words) and words[0] in CONSTRAINTS and (words[0] != "CONSTRAINT" or len(words) > 2)
+def uncommented(sql: str, *left_out: str) -> str:
+    """Return SQL without its comments, and without what else a pattern matches."""
+    patterns = "|".join([*left_out, f"({_QUOTED})", _COMMENT])
+    return re.sub(patterns, lambda found: found[1] or " ", sql, flags=re.IGNORECASE | re.DOTALL).rstrip()
 
 
-def _unqualified(tokens: Iterable[str], table: str) -> Tokens:
-    kept: Tokens = []
-    for token in tokens:
-        last = next((position for position in reversed(range(len(kept))) if not kept[position].isspace()), None)
-        if token == "." and last is not None and unquoted(kept[last]).lower() == table:
-            del kept[last:]
-        else:
-            kept.append(token)
-    return kept
+def _masked(text: str) -> str:
+    """Return a text of the same length with nothing in its quotes and parentheses that could be taken for a word."""
+    text = re.sub(_QUOTED, lambda found: found[0][0] + "x" * (len(found[0]) - 2) + found[0][-1], text)
+    depth, masked = 0, ""
+    for character in text:
+        depth -= character == ")"
+        masked += "x" if depth else character
+        depth += character == "("
+    return masked
 
 
-def clauses_of(item: Tokens) -> tuple[Tokens, list[tuple[str, Tokens]]]:
-    """Return a column's name and type, and its constraint clauses with the kind of each."""
-    head: Tokens = []
-    clauses: list[tuple[str, Tokens]] = []
-    depth, previous = 0, ""
-    for position, token in enumerate(item):
-        word = token.upper()
-        depth += (token == "(") - (token == ")")
-        if depth == 0 and head and word in _CLAUSES and not _continues(word, previous, item[position + 1 :], clauses):
-            clauses.append((word, []))
-        (clauses[-1][1] if clauses else head).append(token)
-        if not token.isspace():
-            previous = word
-            if clauses and clauses[-1][0] == "CONSTRAINT" and word in _CLAUSES - {"CONSTRAINT"}:
-                clauses[-1] = (word, clauses[-1][1])
-    return head, clauses
+def _split(text: str) -> list[str]:
+    """Return the items of a list."""
+    commas = [-1, *(found.start() for found in re.finditer(",", _masked(text))), len(text)]
+    return [text[start + 1 : end].strip() for start, end in zip(commas, commas[1:])]
 
 
-def _continues(word: str, previous: str, rest: Tokens, clauses: list[tuple[str, Tokens]]) -> bool:
-    """Whether a word that could begin a clause belongs to the one before it."""
-    following = words_of(rest)[:1]
-    return (
-        (word == "NULL" and previous in ("NOT", "DEFAULT", "SET"))
-        or (word == "DEFAULT" and previous == "SET")
-        or (word == "NOT" and bool(following) and following[0].upper() == "DEFERRABLE")
-        or (word == "AS" and previous == "ALWAYS")
-        or bool(clauses and clauses[-1][0] == "CONSTRAINT")
-    )
+def _name(text: str, position: int = 0) -> str:
+    """Return the name that stands at a position, without quotes, "" where there is none."""
+    found = _NAME.match(text, position)
+    name = found[1] if found else ""
+    end = {'"': '"', "`": "`", "[": "]", "'": "'"}.get(name[:1])
+    return name[1:-1].replace(end * 2, end) if end else name
 
 
-def words_of(tokens: Tokens) -> list[str]:
-    """Return the tokens but blanks."""
-    return [token for token in tokens if not token.isspace()]
+def _clauses(item: str) -> Iterator[Clause]:
+    """Yield the clauses of a column, or the constraints of a table, which may have no comma between them."""
+    masked = _masked(item)
+    column = "" if _CONSTRAINT.match(item) else _name(item).lower()
+    beginnings = [each for each in _BEGINNING.finditer(masked, bool(column)) if each["kind"]]
+    ends = [*(each.start() for each in beginnings), len(item)]
+    if column:
+        yield Clause(column, "", item[: ends[0]].strip())
+    for begin, end in zip(beginnings, ends[1:]):
+        inner = _PARENTHESES.search(masked, begin.start(), end)
+        yield Clause(
+            column, begin["kind"].split()[0].upper(), item[begin.start() : end].strip(),
+            _name(item, begin.start("name")) if begin["name"] else "",
+            item[slice(*inner.span(1))].strip() if inner else "", _name(item, begin.end()),
+        )  # fmt: skip
 
 
-def text_of(tokens: Tokens) -> str:
-    """Return the text again."""
-    return "".join(tokens).strip()
+class Definition:
+    """What follows a table's name in its text once operations are done to it.
 
+    :raises Refused: the text cannot be read; a column of ours would have to stand in a STRICT table.
+    """
 
-def unquoted(name: str) -> str:
-    """Return a name without the quotes around it."""
-    quotes = {'"': '"', "`": "`", "[": "]", "'": "'"}
-    if name[0] in quotes:
-        end = quotes[name[0]]
-        return name[1:-1].replace(end + end, end)
-    return name
+    def __init__(self, statements: SQLiteStatements, table: Table, operations: Sequence[Operation]) -> None:
+        self.statements, self.declared = statements, statements.declared(operations[0].table)
+        self.clauses, self.options = read(statements.engine.text_of(table), table.name)
+        if [each.column for each in self.clauses if each.column and not each.kind] != [*table.columns]:
+            raise Refused(f"the definition of {table.name} cannot be read; mend it by hand")  # no row would fit
+        self.key: tuple[str, ...] = ()  # of a new primary key, if there is to be one
+        self.counting = ""  # the column of it that counts by itself
+        self.columns, self.constraints = list[str](), list[str]()  # new ones
+        self.altered: dict[str, do.AlterColumn] = {}
+        self.indexes: list[Index] = []
+        self.wrong_keys: set[object] = set()
+        for each in operations:
+            self._take(each)
+        self.loses_unique = any(self._gives_way(each) for each in self.clauses if each.kind == "UNIQUE")
+        typed = self.key or self.columns or any("type" in each.what for each in self.altered.values())
+        if typed and re.search(r"\bSTRICT\b", self.options, re.IGNORECASE):
+            raise Refused(
+                f"{table.name} is a STRICT table, which has no DATE; mend it by hand or create it without STRICT"
+            )
+
+    def _take(self, operation: Operation) -> None:
+        if isinstance(operation, do.AddColumn):
+            self.columns.append(self.statements.definition(operation.table, operation.column))
+            if operation.key:
+                self.key, self.counting = (operation.column.name,), operation.column.name
+        elif isinstance(operation, do.AlterColumn):
+            self.altered[operation.column.name] = operation
+        elif isinstance(operation, do.SetPrimaryKey):
+            self.key, self.counting = operation.columns, operation.columns[0] * operation.counting
+            self.constraints += [f"PRIMARY KEY {self.statements.names(self.key)}"] * (not self.counting)
+        elif isinstance(operation, do.AddIndex):
+            self.indexes.append(operation.wanted)
+        elif isinstance(operation, do.AddCheck):
+            name = self.statements.quote(operation.check.name)
+            self.constraints.append(f"CONSTRAINT {name} CHECK ({operation.check.sql})")
+        elif isinstance(operation, do.AddForeignKey):
+            self.wrong_keys |= {(key.columns, key.table) for key in operation.instead_of}
+            self.constraints.append(self.statements.reference(operation.key))
+
+    def __str__(self) -> str:
+        columns: dict[str, list[str]] = {}
+        constraints: list[str] = []
+        for clause in self.clauses:
+            (columns.setdefault(clause.column, []) if clause.column else constraints).extend(self._written(clause))
+        items = [*map(" ".join, columns.values()), *self.columns, *constraints, *self.constraints]
+        return f"({', '.join(items)}){'' if self.counting else self.options}"  # WITHOUT ROWID has no AUTOINCREMENT
+
+    def _written(self, clause: Clause) -> Iterator[str]:
+        """Yield what is to stand for a clause: itself, what is right, or nothing."""
+        if clause.column and clause.column == self.counting:  # which is unique by being the key
+            if not clause.kind:
+                yield self.statements.definition(self.declared.name, self.declared.columns[clause.column])
+            elif clause.kind in ("CHECK", "REFERENCES"):
+                yield clause.text
+        elif clause.kind == "PRIMARY" and self.key:
+            ours = [self.key, *(index.columns for index in self.indexes if index.unique)]
+            if {*clause.columns} not in map(set, ours):  # a key of a user's own stays unique
+                yield "UNIQUE" if clause.column else f"UNIQUE ({clause.inner})"
+        elif clause.column in self.altered:
+            yield from self._altered(clause, self.altered[clause.column])
+        elif not self._gives_way(clause):
+            yield clause.text
+
+    def _altered(self, clause: Clause, change: do.AlterColumn) -> Iterator[str]:
+        column, what = change.column, change.what
+        if "type" in what and column.default:  # that of another type may mean the same, and be no value of ours
+            what |= {"default"}
+        if not clause.kind:
+            type_ = column.type if "type" in what else change.actual.type
+            yield f"{self.statements.quote(column.name)} {type_.text}"
+            yield from ["NOT NULL"] * ("null" in what and not column.null)
+            yield from [f"DEFAULT {column.default}"] * ("default" in what)
+        elif clause.kind == "NOT" and "null" not in what:
+            yield "NOT NULL"  # without an ON CONFLICT that makes something else of a refusal
+        elif _SAID_BY.get(clause.kind) not in what and not self._gives_way(clause):
+            yield clause.text
+
+    def _gives_way(self, clause: Clause) -> bool:
+        """Whether a UNIQUE or a foreign key stands where one of ours is about to."""
+        if clause.kind in ("FOREIGN", "REFERENCES"):
+            return (clause.columns, clause.other.lower()) in self.wrong_keys
+        return clause.kind == "UNIQUE" and any(
+            clause.name.lower() == index.name.lower() or (index.constraint and clause.columns == index.columns)
+            for index in self.indexes
+        )

@@ -39,13 +39,11 @@ class Values(Rows):
 
     def no_parent(self, values: Sequence[str], key: ForeignKey, table: Table, text: bool = False) -> str:
         # As enforcement compares: in the parent's type and collation, which a bare value, +v, takes on.
-        if len(values) > 1:
+        if len(values) > 1 or values[0] != f"w.{self.quote(key.columns[0])}":
             return super().no_parent([f"+{value}" for value in values], key, table)
         # A parent is looked for once a value, and not once a row; LIMIT keeps SQLite from undoing that.
-        parent, target = self.quote(key.table), self.quote(key.target[0])
         distinct = f"SELECT DISTINCT {values[0]} AS v FROM {self.quote(table.name)} w LIMIT -1"
-        parentless = f"v IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE p.{target} = +v)"
-        return f"{values[0]} IN (SELECT v FROM ({distinct}) WHERE {parentless})"
+        return f"{values[0]} IN (SELECT v FROM ({distinct}) WHERE {super().no_parent(['+v'], key, table)})"
 
 
 def _decimal(value: str, real: str) -> str:
