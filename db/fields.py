@@ -91,14 +91,11 @@ class JSONField(Field):
         return None if value is None else json.dumps(value, allow_nan=False)
 
     def python_value(self, value: object) -> object:
-        if not isinstance(value, (str, bytes, bytearray)) or self._decoded():
+        database = self.model._meta.database
+        decoded = isinstance(database.obj if isinstance(database, peewee.Proxy) else database, PostgresqlDatabase)
+        if decoded or not isinstance(value, (str, bytes, bytearray)):  # PostgreSQL's driver reads JSON by itself
             return value
         try:
             return json.loads(value)
         except ValueError:  # a string that PostgreSQL's driver has decoded, and the model is not bound
             return value
-
-    def _decoded(self) -> bool:
-        """Whether the driver has made Python values of JSON, so that a string is no text to be read."""
-        database = self.model._meta.database
-        return isinstance(database.obj if isinstance(database, peewee.Proxy) else database, PostgresqlDatabase)

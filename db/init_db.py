@@ -12,21 +12,19 @@ import argparse
 import contextlib
 import datetime
 import random
-import sys
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any
 
 import peewee
 
-from db.models import MODELS, Category, HistoricalSales, Store, StoreCluster, WeeklyActuals, Workflow
-from db.url import UnusableURL, connect, describe, without_password, without_userinfo
+from db.command import Command
+from db.models import MODELS, Category, HistoricalSales, Store, StoreCluster, Uploadable, WeeklyActuals, Workflow
 
-_WEEKS = 12
-_SEASON_START = datetime.date(2025, 2, 17)
+_START = datetime.date(2025, 2, 17)  # of the season
+_WEEK = datetime.timedelta(weeks=1)
 _TIERS = ("PREMIUM", "MAINSTREAM", "VALUE")
 _FORMATS = ("MALL", "STANDALONE", "SHOPPING_CENTER", "OUTLET")
-Row = dict[str, object]  # by the field's name
-_REGIONS = ("NORTHEAST", "SOUTHEAST", "MIDWEST", "WEST")
+_REGIONS = ("WEST", "NORTHEAST", "SOUTHEAST", "MIDWEST")
 
 
 def init_db(database: peewee.Database, base_only: bool = False, sample_data: bool = False) -> list[str]:
@@ -36,136 +34,83 @@ def init_db(database: peewee.Database, base_only: bool = False, sample_data: boo
     :param sample_data: fill the tables that are empty with a small season.
     :raises migrations.report.MigrationError: a table cannot be made.
     """
-    was_closed = database.is_closed()
-    if was_closed:
-        database.connect()
-    try:
-        return _init(database, base_only, sample_data)
-    finally:  # Peewee's connection_context() would close the caller's connection, and an in-memory database with it
-        if was_closed:
-            database.close()
-
-
-def _init(database: peewee.Database, base_only: bool, sample_data: bool) -> list[str]:
     from migrations.phase import Phase  # only here does db reach up, as a command, not as a library
 
     models = [model for model in MODELS if not (base_only and model is WeeklyActuals)]
-    created = Phase("Application", upon={}, builds=models).create_missing(database)
-    if sample_data:
-        with database.atomic():
-            _fill(database, database.get_tables())
+    # On an open database connection_context() would close the caller's connection, and what is in memory with it.
+    with database.connection_context() if database.is_closed() else contextlib.nullcontext():
+        created = Phase("Application", upon={}, builds=models).create_missing(database)
+        if sample_data:
+            with database.atomic():
+                _fill(database, models)
     return created
 
 
-def _fill(database: peewee.Database, present: list[str]) -> None:
-    rng = random.Random(45)  # the same season every time
-    for model, rows in (
-        (Category, _categories()), (StoreCluster, _clusters()), (Store, _stores(rng)),
-        (HistoricalSales, _sales(rng)), (Workflow, _workflows()), (WeeklyActuals, _actuals(rng)),
-    ):  # fmt: skip
-        if (
-            model._meta.table_name in present
-            and not database.execute(model.select(peewee.SQL("1")).limit(1)).fetchone()
-        ):
-            # They may refer to sample rows that are not there, since somebody's own are.
-            with contextlib.suppress(peewee.IntegrityError), database.atomic():
-                for batch in peewee.chunked(rows, 50):
-                    model.insert_many(batch).execute(database)
+def _fill(database: peewee.Database, models: list[type[Uploadable]]) -> None:
+    from db.uploads import UploadRefused
+
+    for model, rows in _season():
+        if model in models and not database.execute(model.select(peewee.SQL("1")).limit(1)).fetchone():
+            try:
+                model.bulk_insert(rows, database=database)
+            except UploadRefused as error:
+                if not error.rows:  # else they refer to sample rows that are not there, since somebody's own are
+                    raise
 
 
-def _categories() -> Iterator[Row]:
-    yield {
-        "category_id": "womens_dresses", "category_name": "Women's Dresses", "season_start_date": _SEASON_START,
-        "season_end_date": _SEASON_START + datetime.timedelta(weeks=_WEEKS, days=-1), "season_length_weeks": _WEEKS,
+def _season() -> Iterator[tuple[type[Uploadable], list[dict[str, Any]]]]:
+    """Yield each model with its rows, the same every time."""
+    rng = random.Random(45)
+    weeks = range(1, 13)
+    stores = [(f"S{number:03}", number % 4, (number > 10) + (number > 35)) for number in range(1, 51)]
+
+    def units(week: int, tier: int) -> int:
+        peak = 1 - abs(week - 5) * 0.07  # in the fifth week
+        return round((350 - 100 * tier) * peak * rng.uniform(0.85, 1.15))
+
+    yield Category, [{
+        "category_id": "womens_dresses", "category_name": "Women's Dresses", "season_start_date": _START,
+        "season_end_date": _START + len(weeks) * _WEEK - datetime.timedelta(days=1), "season_length_weeks": len(weeks),
         "archetype": "FASHION_RETAIL",
-    }  # fmt: skip
-
-
-def _clusters() -> Iterator[Row]:
-    for tier in _TIERS:
-        yield {"cluster_id": tier.lower(), "cluster_name": f"{tier.title()} Tier", "fashion_tier": tier}
-
-
-def _stores(rng: random.Random) -> Iterator[Row]:
-    for number in range(1, 51):
-        tier = 0 if number <= 10 else 1 if number <= 35 else 2
-        yield {
-            "store_id": f"S{number:03}", "store_name": f"Store S{number:03}", "cluster": _TIERS[tier].lower(),
-            "store_size_sqft": 14_000 - 3_000 * tier + rng.randrange(-1_500, 1_500, 100), "location_tier": "ABC"[tier],
-            "median_income": 130_000 - 35_000 * tier + rng.randrange(-9_000, 9_000, 500),
-            "store_format": _FORMATS[number % 4], "region": _REGIONS[number % 4 - 1],
-            "avg_weekly_sales_12mo": float(900 - 250 * tier + rng.randrange(-80, 80)),
-        }  # fmt: skip
-
-
-def _week(number: int) -> datetime.date:
-    return _SEASON_START + datetime.timedelta(weeks=number - 1)
-
-
-def _units(rng: random.Random, store: int, week: int) -> int:
-    tier = 0 if store <= 10 else 1 if store <= 35 else 2
-    curve = 1.0 - abs(week - 5) * 0.07  # the season peaks in its fifth week
-    return max(0, round((350 - 100 * tier) * curve * rng.uniform(0.85, 1.15)))
-
-
-def _sales(rng: random.Random) -> Iterator[Row]:
-    for week in range(1, _WEEKS + 1):
-        day = _week(week) - datetime.timedelta(weeks=52)
-        for store in range(1, 51):
-            yield {
-                "sale_id": f"S{store:03}_{day:%Y%m%d}", "week_start_date": day, "category": "womens_dresses",
-                "store": f"S{store:03}", "units_sold": _units(rng, store, week),
-            }  # fmt: skip
-
-
-def _workflows() -> Iterator[Row]:
-    for workflow_id, status in (("wf_spring_2025", "running"), ("wf_autumn_2024", "completed")):
-        yield {
-            "workflow_id": workflow_id, "workflow_type": "forecast", "category_id": "womens_dresses",
-            "status": status, "forecast_horizon_weeks": _WEEKS, "season_start_date": _SEASON_START.isoformat(),
-            "replenishment_strategy": "weekly", "dc_holdback_percentage": 0.45,
-        }  # fmt: skip
-
-
-def _actuals(rng: random.Random) -> Iterator[Row]:
-    for week in (1, 2):
-        for store in range(1, 51):
-            forecast, actual = _units(rng, store, week), _units(rng, store, week)
-            yield {
-                "workflow": "wf_spring_2025", "week_number": week, "week_start_date": _week(week),
-                "week_end_date": _week(week) + datetime.timedelta(days=6), "store": f"S{store:03}",
-                "category": "womens_dresses", "actual_units_sold": actual, "forecast_units_sold": forecast,
-                "variance_pct": (actual - forecast) / forecast,
-            }  # fmt: skip
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        super().error(without_userinfo(message))
+    }]  # fmt: skip
+    yield StoreCluster, [{
+        "cluster_id": tier.lower(), "cluster_name": f"{tier.title()} Tier", "fashion_tier": tier,
+    } for tier in _TIERS]  # fmt: skip
+    yield Store, [{
+        "store_id": store, "store_name": f"Store {store}", "cluster": _TIERS[tier].lower(),
+        "store_size_sqft": 14_000 - 3_000 * tier + rng.randrange(-1_500, 1_500, 100), "location_tier": "ABC"[tier],
+        "median_income": 130_000 - 35_000 * tier + rng.randrange(-9_000, 9_000, 500), "store_format": _FORMATS[kind],
+        "region": _REGIONS[kind], "avg_weekly_sales_12mo": float(900 - 250 * tier + rng.randrange(-80, 80)),
+    } for store, kind, tier in stores]  # fmt: skip
+    yield HistoricalSales, [{
+        "sale_id": f"{store}_{week:02}", "week_start_date": _START + (week - 53) * _WEEK, "category": "womens_dresses",
+        "store": store, "units_sold": units(week, tier),
+    } for week in weeks for store, _, tier in stores]  # fmt: skip
+    yield Workflow, [{
+        "workflow_id": name, "workflow_type": "forecast", "category_id": "womens_dresses", "status": status,
+        "forecast_horizon_weeks": len(weeks), "season_start_date": _START.isoformat(),
+        "replenishment_strategy": "weekly", "dc_holdback_percentage": 0.45,
+    } for name, status in (("wf_spring_2025", "running"), ("wf_autumn_2024", "completed"))]  # fmt: skip
+    yield WeeklyActuals, [{
+        "workflow": "wf_spring_2025", "week_number": week, "week_start_date": _START + (week - 1) * _WEEK,
+        "week_end_date": _START + week * _WEEK - datetime.timedelta(days=1), "store": store,
+        "category": "womens_dresses", "actual_units_sold": units(week, tier), "forecast_units_sold": units(week, tier),
+    } for week in (1, 2) for store, _, tier in stores]  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command: 0 done, 1 it could not be done, 2 the call is wrong."""
-    parser = _Parser(prog="python -m db.init_db", description=__doc__.partition("\n")[0])
-    parser.add_argument("--database", metavar="URL", help="default $DATABASE_URL, else sqlite:///fashion_forecast.db")
-    parser.add_argument("--base-only", action="store_true", help="stop before weekly_actuals")
-    parser.add_argument("--sample-data", action="store_true", help="fill empty tables with a small season")
-    options = parser.parse_args(argv)
-    try:
-        database = connect(options.database)
-    except UnusableURL as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Run the command and return its exit status."""
     from migrations.report import MigrationError
 
-    try:
-        created = init_db(database, options.base_only, options.sample_data)
-    except (peewee.PeeweeException, MigrationError, OSError) as error:
-        text = " ".join(without_password(database, str(error)).split())
-        print(f"error: {describe(database)}: {text}", file=sys.stderr)
-        return 1
-    print(f"{describe(database)}: " + (f"created {', '.join(created)}" if created else "every table is there"))
-    return 0
+    command = Command("db.init_db", __doc__ or "")
+    command.add_argument("--base-only", action="store_true", help="stop before weekly_actuals")
+    command.add_argument("--sample-data", action="store_true", help="fill empty tables with a small season")
+    return command.run(argv, _act, MigrationError)
+
+
+def _act(database: peewee.Database, options: argparse.Namespace) -> str:
+    created = init_db(database, options.base_only, options.sample_data)
+    return f"created {', '.join(created)}" if created else "every table is there"
 
 
 if __name__ == "__main__":

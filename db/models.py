@@ -11,28 +11,16 @@ checks and mends the table by what is declared here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-
-from peewee import (
-    SQL,
-    CharField,
-    Database,
-    DateField,
-    DateTimeField,
-    Field,
-    ForeignKeyField,
-    IntegerField,
-    Model,
-    TextField,
-)
+from peewee import SQL, CharField, DateField, DateTimeField, ForeignKeyField, IntegerField, Model, TextField
 
 from db.fields import FloatField, JSONField, LastingAutoField, UniqueKey, UtcNow, utc_now
 
 TYPE_CHECKING = False  # as typing has it, whose import takes longer than a check of the schema
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from peewee import ModelSelect
+    from peewee import Database, Field
 
     from db.writers import Columns
 
@@ -58,9 +46,9 @@ class Uploadable(Model):
         :raises db.uploads.UploadRefused: a row is malformed, is there already, or points at nothing; or the
             table is not there, and the text says what makes it.
         """
-        from db.uploads import bulk_insert  # workers that only migrate need none of it
+        from db.uploads import Upload  # workers that only migrate need none of it
 
-        return bulk_insert(cls, rows, fields, on_conflict, database, batch_size)
+        return Upload(cls, fields, on_conflict, database).insert(rows, batch_size)
 
     @classmethod
     def _fill_in(cls, columns: Columns) -> None:
@@ -77,8 +65,6 @@ def _one_of(name: str, column: str, *values: str) -> SQL:
 
 
 class Category(Uploadable):
-    """A product category with its season."""
-
     category_id = CharField(50, primary_key=True)
     category_name = CharField(100)
     season_start_date = DateField()
@@ -94,8 +80,6 @@ class Category(Uploadable):
 
 
 class StoreCluster(Uploadable):
-    """A group of stores of one fashion tier."""
-
     cluster_id = CharField(50, primary_key=True)
     cluster_name = CharField(100)
     fashion_tier = CharField(20)
@@ -108,8 +92,6 @@ class StoreCluster(Uploadable):
 
 
 class Store(Uploadable):
-    """A store and what the forecast knows of it."""
-
     store_id = CharField(50, primary_key=True)
     store_name = CharField(100)
     cluster = ForeignKeyField(StoreCluster, backref="stores", null=True, index=False)
@@ -148,7 +130,6 @@ class HistoricalSales(Uploadable):
 class Workflow(Uploadable):
     """A run of the forecast; `weekly_actuals` are the actual sales uploaded for it."""
 
-    weekly_actuals: ModelSelect[WeeklyActuals]
     workflow_id = CharField(50, primary_key=True)
     workflow_type = CharField(50)
     forecast_id = CharField(50, null=True)
@@ -181,9 +162,6 @@ class WeeklyActuals(Uploadable):
 
     _made_by = "python -m migrations.phase_4_5"
 
-    workflow_id: str  # the keys that the relations below stand for
-    store_id: str
-    category_id: str
     id = LastingAutoField()
     workflow = ForeignKeyField(Workflow, backref="weekly_actuals", on_delete="CASCADE", index=False)
     week_number = IntegerField()

@@ -1,7 +1,7 @@
 """Uploads at the speed of the database, all rows or none: `bulk_insert` of every model, and a command.
 
     WeeklyActuals.bulk_insert(rows, database=database)
-    python -m db.uploads week_09.csv [--database URL] [--on-conflict update] [--table weekly_actuals]
+    python -m db.uploads week_09.csv [--database URL] [--on-conflict update]
 
 Rows are taken batch by batch, and a batch column by column. No instances are made, no ids returned.
 """
@@ -9,7 +9,8 @@ Rows are taken batch by batch, and a batch column by column. No instances are ma
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import peewee
 
 from db.fields import UniqueKey
 from db.values import BadValue, Column
-from db.writers import Columns, writer
+from db.writers import Columns, write
 
 if TYPE_CHECKING:
     from db.models import Uploadable
@@ -45,42 +46,41 @@ def progress(rows: Iterable[Any]) -> Iterable[Any]:
     return bar
 
 
-def bulk_insert(
-    model: type[Uploadable], rows: Iterable[Any], fields: Sequence[Any], on_conflict: str | None,
-    database: peewee.Database | None, batch_size: int,
-) -> int:  # fmt: skip
-    """Insert rows and return their number; see `Uploadable.bulk_insert`."""
-    if on_conflict not in (None, "update"):
-        raise ValueError(f'on_conflict is None or "update", not {on_conflict!r}')
-    database = database or model._meta.database
-    database = database.obj if isinstance(database, peewee.Proxy) else database
-    if database is None:
-        raise peewee.InterfaceError(f"{model.__name__} is bound to no database; bind it, or pass database=...")
-    upload, rows = _Upload(model, database, fields, on_conflict == "update"), iter(rows)
-    # SQLite cannot turn a deferred transaction in which `rows` has read into one that writes.
-    with database.atomic("IMMEDIATE") if isinstance(database, peewee.SqliteDatabase) else database.atomic():
-        while batch := list(islice(rows, batch_size)):
-            upload.insert(batch)
-    return upload.done
+class Upload:
+    """An upload of one model's rows; see `Uploadable.bulk_insert`. `done` counts those that are in."""
 
-
-class _Upload:
-    """An upload under way: `insert` takes the next batch, `done` counts the rows."""
-
-    def __init__(self, model: type[Uploadable], database: peewee.Database, fields: Sequence[Any], update: bool) -> None:
-        self.model, self.database, self.done = model, database, 0
+    def __init__(
+        self, model: type[Uploadable], fields: Sequence[Any], on_conflict: str | None, database: peewee.Database | None
+    ) -> None:
+        if on_conflict not in (None, "update"):
+            raise ValueError(f'on_conflict is None or "update", not {on_conflict!r}')
+        database = database or model._meta.database
+        self.database: Any = database.obj if isinstance(database, peewee.Proxy) else database
+        if self.database is None:
+            raise peewee.InterfaceError(f"{model.__name__} is bound to no database; bind it, or pass database=...")
+        self.model, self.done = model, 0
         self.columns = {each.column_name: Column(each) for each in model._meta.sorted_fields if not each.auto_increment}
-        self.keys = list(_unique_keys(model, self.columns))
-        if update and not self.keys:
+        keys = [each.columns for each in model._meta.constraints or () if isinstance(each, UniqueKey)]
+        keys.append(tuple(each.column_name for each in model._meta.get_primary_keys()))
+        self.keys = [key for key in keys if key and self.columns.keys() >= {*key}]
+        if on_conflict and not self.keys:
             raise ValueError(f"{model.__name__} has no unique key that tells which row to update")
-        key = self.keys.pop(0) if update else None  # what is left are the keys that refuse
-        for name in key or ():
+        self.key = self.keys.pop(0) if on_conflict else ()  # what is left are the keys that refuse
+        for name in self.key:
             self.columns[name].optional = False
-        self.writer = writer(database)(database, model, key)
         self.fields = list(self._keys_of(fields))
 
-    def insert(self, batch: list[Any]) -> None:
-        """Insert a batch, or nothing of it."""
+    def insert(self, rows: Iterable[Any], batch_size: int) -> int:
+        """Insert all of the rows, or none, and return their number."""
+        rows, on_sqlite = iter(rows), isinstance(self.database, peewee.SqliteDatabase)
+        # SQLite cannot turn a deferred transaction in which `rows` has read into one that writes.
+        with self.database.atomic("IMMEDIATE") if on_sqlite else self.database.atomic():
+            while batch := list(islice(rows, batch_size)):
+                self._insert(batch)
+                self.done += len(batch)
+        return self.done
+
+    def _insert(self, batch: list[Any]) -> None:
         given, nothing = self._by_column(batch), [None] * len(batch)
         try:
             columns: Columns = {
@@ -89,30 +89,32 @@ class _Upload:
                 if name in given or not column.optional
             }
         except BadValue as bad:
-            raise self._blamed((bad.position, str(bad))) from None
+            raise self._blamed(bad.args) from None
         self.model._fill_in(columns)
         try:
             self._write(columns)
         except (*_REFUSALS, peewee.DatabaseError) as error:
             raise self._explained(error, columns) from error
-        self.done += len(batch)
 
     def _by_column(self, batch: list[Any]) -> Columns:
-        if isinstance(batch[0], Mapping):
-            self._demand(batch, "expected a dict", lambda row: isinstance(row, Mapping))
-            keys = set().union(*batch)
-            if None in keys:  # csv.DictReader's
-                self._demand(batch, "more cells than columns are named", lambda row: None not in row)
-            return {name: [row.get(key) for row in batch] for name, key in self._keys_of(keys).items()}
-        many = len(self.fields)
-        expected = f"expected {many} values, as fields has" if many else "expected a dict, or fields=[...]"
-        self._demand(batch, expected, lambda row: _is_sequence(row) and len(row) == many)
+        dicts = isinstance(batch[0], Mapping)
+        for position, row in enumerate(batch):
+            if misfit := self._misfit(row, dicts):
+                raise self._blamed((position, f"{misfit}: {row!r:.200}"))
+        if dicts:
+            keys = self._keys_of(set().union(*batch))
+            return {name: [row.get(key) for row in batch] for name, key in keys.items()}
         return dict(zip(self.fields, zip(*batch)))
 
-    def _demand(self, batch: list[Any], expected: str, fits: Callable[[Any], bool]) -> None:
-        for position, row in enumerate(batch):
-            if not fits(row):
-                raise self._blamed((position, f"{expected}: {row!r:.200}"))
+    def _misfit(self, row: Any, dicts: bool) -> str:
+        if dicts:
+            if not isinstance(row, Mapping):
+                return "expected a dict"
+            return "more cells than columns are named" if None in row else ""  # csv.DictReader's
+        many = len(self.fields)
+        if many and isinstance(row, Sequence) and len(row) == many and not isinstance(row, (str, bytes)):
+            return ""
+        return f"expected {many} values, as columns are named" if many else "expected a dict, or fields=[...]"
 
     def _keys_of(self, keys: Iterable[Any]) -> dict[str, Any]:
         """Return by column the key that stands for it: its name, the field's, or the field."""
@@ -129,7 +131,7 @@ class _Upload:
 
     def _write(self, columns: Columns) -> None:
         with self.database.atomic(), peewee.__exception_wrapper__:
-            self.writer.write(columns)
+            write(self.database, self.model, self.key, columns)
 
     def _blamed(self, *rows: tuple[int, str]) -> UploadRefused:
         """Return the refusal of rows by their positions in the batch."""
@@ -140,7 +142,8 @@ class _Upload:
 
     def _explained(self, error: Exception, columns: Columns) -> Exception:
         """Return what to raise for a batch that the database did not take."""
-        codes, text = _codes(error), _text(error)
+        original, text = getattr(error, "orig", error), _text(error)
+        codes = {getattr(original, "sqlstate", None), getattr(original, "pgcode", None), *original.args[:1]}
         if codes & _UNFIT or _UNFIT_SQLITE.match(text):
             return _refused(f"{text}; run: {self.model._made_by}")
         if not (isinstance(error, _REFUSALS) or codes & _CHECK_FAILED):
@@ -169,47 +172,25 @@ class _Upload:
         return bool(list(query.tuples().execute(self.database)))
 
     def _first_refused(self, columns: Columns) -> tuple[int, str]:
-        """Halve a refused batch until one row is left, and say what the database has against it."""
-        first, end, reason = 0, len(next(iter(columns.values()))), ""
-        with self.database.atomic() as attempt:
-            while first < end and not reason:
-                middle = (first + end + 1) // 2
+        """Find the first row without which those before it are taken, and say what the database has against it."""
+        reasons: dict[int, str] = {}
+
+        def refused(end: int) -> bool:
+            with self.database.atomic() as attempt:
                 try:
-                    self._write({name: values[first:middle] for name, values in columns.items()})
-                    first = middle
+                    self._write({name: values[:end] for name, values in columns.items()})
                 except (*_REFUSALS, peewee.DatabaseError) as error:
-                    reason = _text(error) if middle == first + 1 else ""
-                    end = middle
-            attempt.rollback()
-        return first, reason
+                    reasons[end] = _text(error)
+                attempt.rollback()
+            return end in reasons
 
-
-def _unique_keys(model: type[peewee.Model], columns: Mapping[str, Column]) -> Iterator[tuple[str, ...]]:
-    """Return the unique keys of columns that rows can fill in: named ones, the primary key, others."""
-    meta = model._meta
-    keys = [each.columns for each in meta.constraints or () if isinstance(each, UniqueKey)]
-    primary = getattr(meta.primary_key, "field_names", None) or getattr(meta.primary_key, "name", None)
-    if primary:
-        names = [primary] if isinstance(primary, str) else primary
-        keys.append(tuple(meta.fields[name].column_name for name in names))
-    for index in meta.fields_to_index():
-        parts: Mapping[str, Any] = vars(index)  # of an SQL of one's own, others
-        if parts.get("_unique") and parts["_where"] is None:
-            keys.append(tuple(getattr(each, "column_name", "") for each in parts["_expressions"]))
-    return (key for key in keys if columns.keys() >= {*key})
-
-
-def _is_sequence(row: Any) -> bool:
-    return isinstance(row, (tuple, list)) or (isinstance(row, Sequence) and not isinstance(row, (str, bytes)))
+        ends = range(1, len(next(iter(columns.values()))) + 1)
+        first = bisect_left(ends, True, key=refused)
+        return first, reasons.get(first + 1, "")
 
 
 def _refused(text: str) -> UploadRefused:
     return UploadRefused(f"nothing was uploaded: {text}")
-
-
-def _codes(error: Exception) -> set[object]:
-    original = getattr(error, "orig", error)
-    return {getattr(original, "sqlstate", None), getattr(original, "pgcode", None), *original.args[:1]}
 
 
 def _text(error: Exception) -> str:

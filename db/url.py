@@ -3,8 +3,8 @@
     database = connect("postgresql+psycopg://app:secret@db.internal/fashion")
     describe(database)  # 'postgresql://app@db.internal/fashion'
 
-Peewee's own `playhouse.db_url` builds the object; this module adds the schemes of SQLAlchemy,
-foreign key enforcement, timeouts, options checked before connecting, and errors that never quote a password.
+Peewee's own `playhouse.db_url` reads the URL; this module adds the schemes of SQLAlchemy, foreign key
+enforcement, timeouts, options tried before connecting, and errors that never quote a password.
 """
 
 from __future__ import annotations
@@ -16,29 +16,16 @@ import peewee
 
 TYPE_CHECKING = False  # as typing has it, whose import takes longer than a check of the schema
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
 DEFAULT_URL = "sqlite:///fashion_forecast.db"
 CONNECT_TIMEOUT = 10  # seconds
-_DISTRIBUTION = "fashion-forecast-migrations"
-
-_SCHEMES = {  # SQLAlchemy's, with the driver of the application -> Peewee's, whose own pass through
-    "sqlite+pysqlite": "sqlite",
-    "sqlite+aiosqlite": "sqlite",
-    "postgresql+psycopg": "postgresql",
-    "postgresql+psycopg2": "postgresql",
-    "postgresql+asyncpg": "postgresql",
-    "mysql+pymysql": "mysql",
-    "mysql+mysqldb": "mysql",
-    "mysql+aiomysql": "mysql",
-    "mariadb": "mysql",
-    "mariadb+pymysql": "mysql",
-    "mariadb+mysqldb": "mysql",
-    "mariadb+aiomysql": "mysql",
+_SQLALCHEMYS = {  # drivers that its URLs name beside the database, and Peewee's do not
+    "sqlite": ("pysqlite", "aiosqlite"),
+    "postgresql": ("psycopg", "psycopg2", "asyncpg"),
+    "mysql": ("pymysql", "mysqldb", "aiomysql"),
 }
-_SQLITE_OPTIONS = {"cached_statements", "check_same_thread", "detect_types", "timeout", "uri"}
-_POOL_OPTIONS = {"max_connections", "stale_timeout"}
+_SERVERS = ("postgresql", "postgres", "cockroachdb", "mysql")
 
 
 class UnusableURL(ValueError):
@@ -60,154 +47,116 @@ def connect(url: str | None = None) -> peewee.Database:
     if int(version.partition(".")[0]) < 4:
         raise MissingDriver(f"Peewee 4.0 or newer is needed, not {version}; run: pip install -U peewee")
     url = url or os.environ.get("DATABASE_URL") or DEFAULT_URL
-    scheme, separator, _ = url.partition("://")
-    scheme = scheme.lower()
+    scheme, separator, location = url.partition("://")
     if not separator:
         raise UnusableURL("the database URL has no scheme; write for example " + DEFAULT_URL)
-    peewee_scheme = _SCHEMES.get(scheme, scheme)
-    if peewee_scheme in ("sqlite", "sqlite+pool"):
-        return _sqlite(url, scheme, pooled=peewee_scheme == "sqlite+pool")
-    return _server(url, scheme, peewee_scheme)
-
-
-def _sqlite(url: str, scheme: str, pooled: bool) -> peewee.SqliteDatabase:
-    location = url[len(scheme) + len("://") :]
-    path, _, query = location.partition("?")
-    if path and not path.startswith("/"):
-        raise UnusableURL("the sqlite URL has no database name; a file takes three slashes: sqlite:///file.db")
-    options: dict[str, Any] = {}
-    if query:
-        from playhouse import db_url  # only here: it imports every other driver
-
-        options = db_url.parse("sqlite:///?" + query)
-        options.pop("database")
-        if options.pop("uri", False):
-            known = {key: options.pop(key) for key in ("timeout",) if key in options}
-            path = "/file:" + path[1:].removeprefix("file:")
-            path += "?" + "&".join(f"{key}={value}" for key, value in options.items())
-            options = {"uri": True, **known}
-        _demand_known(options, _SQLITE_OPTIONS | (_POOL_OPTIONS if pooled else set()), "sqlite")
-    options.setdefault("timeout", CONNECT_TIMEOUT)
-    database_class = peewee.SqliteDatabase
-    if pooled:
-        from playhouse.pool import PooledSqliteDatabase
-
-        database_class = PooledSqliteDatabase
-    return database_class(path[1:] or ":memory:", pragmas={"foreign_keys": 1}, **options)
-
-
-def _server(url: str, scheme: str, peewee_scheme: str) -> peewee.Database:
-    family = peewee_scheme.partition("+")[0]
-    options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT}
-    if family in ("postgres", "postgresql", "cockroachdb"):
-        psycopg2 = _driver("psycopg2")
-        _require(_driver("psycopg") or psycopg2, family, "postgresql")
-        options["prefer_psycopg3"] = scheme == "postgresql+psycopg" or psycopg2 is None
-    elif family == "mysql":
-        _require(_driver("mysql"), family, "mysql")
-        options |= {"read_timeout": CONNECT_TIMEOUT, "charset": "utf8mb4"}  # an older Peewee's has three bytes
-    else:
-        raise _unknown(scheme)
-    from playhouse import db_url
-
-    database_class = db_url.schemes.get(peewee_scheme)
-    if database_class is None:
-        raise _unknown(scheme)
-    given = _parsed(url, scheme, peewee_scheme)
-    if family == "mysql":
-        if not hasattr(peewee.MySQLDatabase, "use_concat_function"):  # an older Peewee's mode, which is not strict
-            options["sql_mode"] = "PIPES_AS_CONCAT,STRICT_TRANS_TABLES"
-        lifted = {"lifted": "read_timeout" not in given}
-        database_class = type(database_class.__name__, (_BoundedHandshake, database_class), lifted)
+    scheme = scheme.lower()
+    family, _, driver = scheme.replace("mariadb", "mysql").partition("+")
+    if driver in _SQLALCHEMYS.get(family, ()):
+        driver = ""
+    peewees = f"{family}+{driver}" if driver else family
     try:
-        database: peewee.Database = database_class(**{**options, **given})
-        _check_options(database, scheme)
+        database = (_sqlite if peewees in ("sqlite", "sqlite+pool") else _server)(scheme, peewees, location)
+        _try_options(database)
     except UnusableURL:
         raise
-    except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:  # whatever a driver makes of them
-        named = ", ".join(sorted(given.keys() - {"database", "user", "password", "passwd", "host", "port"}))
-        raise UnusableURL(f"the {scheme} URL has an option that cannot be used ({named}): {error}") from None
+    except Exception as error:  # whatever a driver makes of them
+        named, text = ", ".join(re.findall(r"[?&](\w+)=", location)), " ".join(str(error).split())
+        raise UnusableURL(f"the {scheme} URL has an option that cannot be used ({named}): {text}") from None
     return database
 
 
-def _parsed(url: str, scheme: str, peewee_scheme: str) -> dict[str, Any]:
+def _sqlite(scheme: str, peewees: str, location: str) -> peewee.Database:
+    path, _, query = location.partition("?")
+    if path and not path.startswith("/"):
+        raise UnusableURL("the sqlite URL has no database name; a file takes three slashes: sqlite:///file.db")
+    name, database_class = path[1:] or ":memory:", peewee.SqliteDatabase
+    options: dict[str, Any] = {"timeout": CONNECT_TIMEOUT, "pragmas": {"foreign_keys": 1}}
+    if query or peewees != "sqlite":
+        from playhouse import db_url  # only here: it imports every other driver
+
+        database_class = db_url.schemes[peewees]
+        given = db_url.parse("//?" + query)
+        if given.get("uri"):  # whose other options are SQLite's own
+            name = f"file:{name.removeprefix('file:')}?{query}"
+            given = {key: given[key] for key in ("uri", "timeout") if key in given}
+        options |= given
+    return database_class(**{**options, "database": name})
+
+
+def _server(scheme: str, peewees: str, location: str) -> peewee.Database:
+    from playhouse import db_url
+
+    family = peewees.partition("+")[0]
+    database_class = db_url.schemes.get(peewees)
+    if database_class is None or family not in _SERVERS:
+        shown = repr(scheme) if scheme.replace("+", "").isalnum() else "***"  # it may be user:password@host
+        known = ", ".join(("sqlite", *_SERVERS, "mariadb"))
+        raise UnusableURL(f"unknown scheme {shown} in the database URL; known are {known}")
+    extra = "mysql" if family == "mysql" else "postgresql"
+    driver = peewee.mysql if extra == "mysql" else peewee.psycopg or peewee.psycopg2
+    if driver is None:
+        wanted = f"fashion-forecast-migrations[{extra}]"
+        raise MissingDriver(f"no driver for {family}:// is installed; run: pip install '{wanted}'")
+    given = _parsed(scheme, location)
+    options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT}
+    if extra == "postgresql":
+        options["prefer_psycopg3"] = scheme == "postgresql+psycopg" or peewee.psycopg2 is None
+    elif not hasattr(peewee.MySQLDatabase, "use_concat_function"):  # an older Peewee: its mode is not strict,
+        options |= {"sql_mode": "PIPES_AS_CONCAT,STRICT_TRANS_TABLES", "charset": "utf8mb4"}  # its UTF-8 cut short
+    if driver.__name__ == "pymysql":
+        lasting = {"read_timeout": given.get("read_timeout")}
+        database_class = type(database_class.__name__, (_BoundedHandshake, database_class), lasting)
+        options["read_timeout"] = CONNECT_TIMEOUT
+    return database_class(**{**options, **given})
+
+
+def _parsed(scheme: str, location: str) -> dict[str, Any]:
     """Return what the URL of a server says, as arguments of a Peewee database."""
-    from urllib.parse import unquote, urlsplit
+    from urllib.parse import unquote
 
     from playhouse import db_url
 
-    rest = url.partition("://")[2]
     try:
-        name = urlsplit(f"{peewee_scheme}://{rest}").path[1:]
-        if not name:
-            raise UnusableURL(f"the {scheme} URL has no database name; write {scheme}://host/name")
-        if "@" in name:  # user:1/2@host/name: half a password would go for a database's name
+        given: dict[str, Any] = db_url.parse("//" + location, unquote_password=True, unquote_user=True)
+        if "@" in given["database"]:  # user:1/2@host/name: half a password would go for a database's name
             raise ValueError
-        given: dict[str, Any] = db_url.parse(f"{peewee_scheme}://{rest}", unquote_password=True, unquote_user=True)
-    except UnusableURL:
-        raise
     except ValueError:  # whose text may quote the password
         raise UnusableURL(
             f"the {scheme} URL cannot be read; write {scheme}://user:password@host:port/name "
             "and percent-encode special characters in the password"
         ) from None
-    if "passwd" in given:  # a name that the drivers have given up
-        given["password"] = given.pop("passwd")
-    return {**given, "database": unquote(name)}
+    if not given["database"]:
+        raise UnusableURL(f"the {scheme} URL has no database name; write {scheme}://host/name")
+    return {**given, "database": unquote(given["database"])}
 
 
-def _check_options(database: peewee.Database, scheme: str) -> None:
-    """Refuse an option that the driver does not know, as far as it tells without connecting."""
-    from inspect import signature
+def _try_options(database: peewee.Database) -> None:
+    """Let the driver refuse an option, as far as it does without connecting."""
+    given = database.connect_params
+    if isinstance(database, peewee.SqliteDatabase):
+        if given:
+            peewee.sqlite3.connect(":memory:", **given).close()
+    elif isinstance(database, _BoundedHandshake):
+        peewee.mysql.connect(**given, defer_connect=True)
+    elif isinstance(database, peewee.PostgresqlDatabase) and peewee.psycopg:
+        from inspect import signature
 
-    given, mysql, psycopg = database.connect_params, _driver("mysql"), _driver("psycopg")
-    if isinstance(database, peewee.PostgresqlDatabase) and psycopg:
-        of_libpq = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
-        _demand_known(given, of_libpq | signature(psycopg.connect).parameters.keys(), scheme)
-    elif isinstance(database, peewee.MySQLDatabase) and mysql.__name__ == "pymysql":
-        _demand_known(given, set(signature(mysql.connect).parameters), scheme)
-        mysql.connect(**given, defer_connect=True)  # for their values
-
-
-def _demand_known(given: Iterable[str], known: set[str], scheme: str) -> None:
-    if unknown := sorted(set(given) - known):
-        from difflib import get_close_matches
-
-        near = get_close_matches(unknown[0], sorted(known), 5)
-        hint = f"; near it are {', '.join(near)}" if near else ""
-        raise UnusableURL(f"the {scheme} URL has the unknown option {unknown[0]!r}{hint}")
+        its_own = signature(peewee.psycopg.connect).parameters
+        peewee.psycopg.conninfo.make_conninfo(**{key: given[key] for key in given if key not in its_own})
 
 
 class _BoundedHandshake:
     """PyMySQL waits for ever for a server that accepts and never greets, unless it has a read_timeout;
-    but that would cut off any long query, so it is lifted once connected.
+    but that would cut off any long query, so it is what the URL says once connected.
     """
 
-    lifted: bool
+    read_timeout: float | None
 
-    def _connect(self) -> object:
-        connection: object = super()._connect()  # type: ignore[misc]
-        if self.lifted and hasattr(connection, "_read_timeout"):
-            connection._read_timeout = None
+    def _connect(self) -> Any:
+        connection: Any = super()._connect()  # type: ignore[misc]
+        connection._read_timeout = self.read_timeout
         return connection
-
-
-def _unknown(scheme: str) -> UnusableURL:
-    shown = repr(scheme) if scheme.replace("+", "").isalnum() else "***"  # it may be user:password@host
-    others = ("sqlite+pool", "postgresql", "postgres", "mysql", "cockroachdb")
-    return UnusableURL(
-        f"unknown scheme {shown} in the database URL; known are sqlite, {', '.join(sorted({*_SCHEMES, *others}))}"
-    )
-
-
-def _driver(name: str) -> Any:
-    """Return the driver that Peewee has found: psycopg, psycopg2 or mysql; None where it is not installed."""
-    return getattr(peewee, name, None)
-
-
-def _require(driver: object, family: str, extra: str) -> None:
-    if driver is None:
-        raise MissingDriver(f"no driver for {family}:// is installed; run: pip install '{_DISTRIBUTION}[{extra}]'")
 
 
 def describe(database: peewee.Database) -> str:
@@ -229,17 +178,12 @@ def without_userinfo(text: str) -> str:
 
 def without_password(database: peewee.Database, text: str) -> str:
     """Return a text, perhaps a driver's, in which the database's password is starred out."""
-    from urllib.parse import quote, unquote, urlsplit  # an error's: SQLite's run does without
+    from urllib.parse import quote, unquote  # an error's: SQLite's run does without
 
     params, name = database.connect_params, str(database.database)
-    passwords = {params.get("password"), params.get("passwd")}
-    if "://" in name:
-        secret = urlsplit(name).password
-        passwords |= {secret, unquote(secret or "")}
-    elif "=" in name:  # key=value pairs
-        passwords |= {part.partition("=")[2].strip("'") for part in name.split() if part.startswith("password")}
-    passwords = {str(password) for password in passwords if password}
-    passwords |= {quote(password, safe="") for password in passwords}
-    for password in sorted(passwords, key=len, reverse=True):
-        text = text.replace(password, "***")
+    of_string = re.findall(r"(?:\bpassword=|://[^:@]*:)'?([^\s'@]+)", name)  # a libpq connection string
+    given = [str(each) for each in (params.get("password"), params.get("passwd"), *of_string) if each]
+    spellings = {each for password in given for each in (password, unquote(password), quote(password, safe=""))}
+    for spelling in sorted(spellings, key=len, reverse=True):
+        text = text.replace(spelling, "***")
     return text

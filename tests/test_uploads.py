@@ -44,7 +44,7 @@ def season(tmp_path_factory):
     database = db.connect(f"sqlite:///{path}")
     with database.connection_context(), database.bind_ctx(MODELS):
         database.create_tables(MODELS)
-        init_db(database, base_only=True, sample_data=True)
+        init_db(database, sample_data=True)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as plain:
         plain.execute("DELETE FROM weekly_actuals WHERE week_number <> 1 OR store_id <> 'S001'")
     return path
@@ -272,7 +272,7 @@ def test_tuples_need_fields(upload):
 
 
 def test_a_tuple_of_another_length_is_named(upload):
-    with pytest.raises(UploadRefused, match="row 2: expected 7 values, as fields has"):
+    with pytest.raises(UploadRefused, match="row 2: expected 7 values, as columns are named"):
         upload([tuple(row().values())[:7], ("wf",)], fields=FIELDS)
 
 
