@@ -101,7 +101,7 @@ def _server(scheme: str, peewees: str, location: str) -> peewee.Database:
     given = _parsed(scheme, location)
     options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT}
     if extra == "postgresql":
-        options["prefer_psycopg3"] = scheme == "postgresql+psycopg" or peewee.psycopg2 is None
+        options["prefer_psycopg3"] = scheme != "postgresql+psycopg2"  # which cannot be interrupted
     elif not hasattr(peewee.MySQLDatabase, "use_concat_function"):  # an older Peewee: its mode is not strict,
         options |= {"sql_mode": "PIPES_AS_CONCAT,STRICT_TRANS_TABLES", "charset": "utf8mb4"}  # its UTF-8 cut short
     if driver.__name__ == "pymysql":

@@ -11,6 +11,7 @@ from engines.worlds import WORLDS
 from playhouse.pool import PooledMySQLDatabase, PooledPostgresqlDatabase
 from states import ROWS
 
+import db
 from db.models import WeeklyActuals
 from migrations import phase_4_5
 
@@ -122,3 +123,15 @@ def test_another_driver_rolls_back_what_holds_no_rows(servers, database, engine)
 
 def test_no_engine_is_left_out():
     assert {*DRIVERS} == {*WORLDS} - {"sqlite"}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "package"),
+    [("postgresql", "psycopg"), ("postgres", "psycopg"), ("postgresql+psycopg", "psycopg"),
+     ("postgresql+asyncpg", "psycopg"), ("postgresql+psycopg2", "psycopg2")],
+)  # fmt: skip
+def test_of_two_drivers_the_one_that_can_be_interrupted_is_taken_unless_the_url_says_else(servers, scheme, package):
+    drivers.require_package("psycopg2")
+    made = db.connect(f"{scheme}://{servers('postgresql').url.partition('://')[2]}")
+    with made.connection_context():
+        assert type(made.connection()).__module__.partition(".")[0] == package
