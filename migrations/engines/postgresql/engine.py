@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -176,10 +176,6 @@ class PostgreSQL(Session):
             else:
                 self.patiently(partial(self.limited(TRY)(made), group))
 
-    def execute(self, change: Change) -> None:
-        with self.cancelled_with_us():
-            super().execute(change)
-
     def progress(self) -> tuple[str, float | None]:
         with self.beside() as other:
             for phase, done, total in other.execute_sql(questions.BUILDING, ([*self.builds],)).fetchall():
@@ -209,10 +205,9 @@ class PostgreSQL(Session):
         return code_of(error) == "55P03"
 
     def holders(self) -> str:
-        try:
+        held: list[str] = []
+        with suppress(peewee.DatabaseError):  # in a failed transaction nothing can be asked
             held = self.texts(questions.HOLDERS, [*self.models], LOCK)
-        except peewee.DatabaseError:  # in a failed transaction nothing can be asked
-            held = []
         return ", ".join(held) or "who held it is gone by now"
 
     def advice(self, error: Exception, text: str) -> str:

@@ -15,6 +15,7 @@ SELECT k.conname, (SELECT min(f.conrelid::regclass::text) FROM pg_constraint f
 FROM pg_constraint k WHERE k.conrelid = to_regclass(quote_ident(%s)) AND k.contype = 'p'"""
 GENERATED = """
 SELECT attgenerated::text FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(%s)) AND attname = %s"""
+SEQUENCE = "SELECT s FROM pg_get_serial_sequence(%s, %s) AS s WHERE s IS NOT NULL"
 # What goes along, or is made anew, are a table's own things and those of the tables that are built with it.
 _USERS = """
 SELECT DISTINCT regexp_replace(pg_describe_object(d.classid, d.objid, d.objsubid),

@@ -53,7 +53,9 @@ class Session(Engine):
             connection.prepare_threshold = None
         # Text in an unknown encoding goes to and fro as it is in LATIN1. psycopg2 sees no SET of ours.
         unknown = connection.info.parameter_status("client_encoding") == "SQL_ASCII"
-        recode = getattr(connection, "set_client_encoding", self._recode)
+        recode = getattr(
+            connection, "set_client_encoding", lambda to: connection.execute(f"SET client_encoding = {to}")
+        )
         try:
             if unknown:
                 recode("LATIN1")
@@ -63,9 +65,6 @@ class Session(Engine):
                 recode("SQL_ASCII")
             if prepared is not None:
                 connection.prepare_threshold = prepared
-
-    def _recode(self, encoding: str) -> None:
-        self.database.execute_sql(f"SET client_encoding = {encoding}")
 
     def query(self, sql: str, params: Sequence[object] | None = None) -> list[Row]:
         with self.cancelled_with_us():
@@ -103,7 +102,7 @@ class Session(Engine):
     def limited(self, at_most: float = _MONTH, **others: str) -> Iterator[None]:
         """A transaction, or a savepoint in the caller's, under settings of ours, which are gone afterwards."""
         outer = self.in_transaction()
-        with self.undone_with_errors(), self.transaction():
+        with self.undone_with_errors(), self.transaction(), self.cancelled_with_us():
             before = self.configure(self.database, self.ours(at_most, **others))
             yield
             if outer:
@@ -120,7 +119,8 @@ class Session(Engine):
         ours = {} if pooled else self.ours(lock_timeout="0")
         before = self.configure(self.database, ours, local=False)
         try:
-            yield
+            with self.cancelled_with_us():
+                yield
         finally:
             with contextlib.suppress(peewee.PeeweeException):  # a connection that was cut has nothing to restore
                 self.configure(self.database, before, local=False)
@@ -145,10 +145,9 @@ class Session(Engine):
         its end, and the server ends it with us.
         """
         if self.in_transaction():
-            raise Refused(
-                f"{' and '.join(self.builds)} holds rows, and its indexes and keys are added beside the writers, "
-                "which cannot be done inside a transaction; run the migration outside of it"
-            )
+            names = " and ".join(self.builds)
+            how = "mended beside its writers, which cannot be done inside a transaction"
+            raise Refused(f"{names} holds rows and is {how}; run the migration outside of it")
         with self.beside() as other, other.atomic():
             other.execute_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")  # another would keep its snapshot
             self.configure(other, self.ours())

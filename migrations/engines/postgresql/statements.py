@@ -83,7 +83,7 @@ class PostgreSQLStatements(Statements):
         if parts:
             yield self._alter_column(what, table, column.name, *parts, slow=slow)
         if retyped and actual.automatic and actual.default:  # a SMALLSERIAL's sequence would end where its type does
-            for sequence in self.engine.texts("SELECT pg_get_serial_sequence(%s, %s)", self.quote(table), column.name):
+            for sequence in self.engine.texts(questions.SEQUENCE, self.quote(table), column.name):
                 yield Change(f"let {column.name} count on", f"ALTER SEQUENCE {sequence} AS {target}")
         if "null" in wrong and not column.null:
             yield from self._not_null(table, column.name)
