@@ -9,7 +9,7 @@ import db
 from migrations import phase_4_5, work
 
 COMPLETE = State("complete", MENDED, items={})
-ANALYZE = {"postgresql": "ANALYZE stores", "mysql": "ANALYZE TABLE stores", "sqlite": "ANALYZE stores"}
+ANALYZE = {"postgresql": "ANALYZE", "mysql": "ANALYZE TABLE stores", "sqlite": "ANALYZE stores"}
 
 
 @pytest.fixture

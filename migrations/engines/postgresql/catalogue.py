@@ -1,23 +1,21 @@
-"""PostgreSQL's catalogue: the queries that read it, and what they mean.
+"""PostgreSQL's catalogue: the query that reads it, and what it means.
 
-Three queries read any number of tables, by the search path as SQL itself does. Peewee's introspection
+It reads any number of tables at once, by the search path as SQL itself does. Peewee's introspection
 tells neither an INVALID index nor a constraint that is NOT VALID, and takes a query per table and kind.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from migrations.schema import UTC_NOW, Check, Column, ForeignKey, Index, Schema, Table, Type, literal_meaning
 
 Query = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
-Parts = list[Any]  # of a row, but for the table's name
-_KINDS = {"t": "temporary table",
-          "r": "table", "p": "partitioned table", "v": "view", "m": "materialized view", "f": "foreign table",
-          "i": "index", "S": "sequence", "c": "type"}  # fmt: skip
+Parts = Iterable[list[Any]]  # of a table
 _ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 # What PostgreSQL and Peewee call a type -> its family, and its bytes. Another type is a family of its own.
 _TYPES: dict[str, tuple[str, int | None]] = {
@@ -30,7 +28,8 @@ _TYPES: dict[str, tuple[str, int | None]] = {
         ("float", 8, "double precision, float8, float"),
         ("decimal", None, "numeric, decimal"),
         ("string", None, "character varying, varchar, text"),
-        ("fixed string", None, "character, char, bpchar"),
+        ("fixed string", None, "bpchar"),
+        ("fixed string", 1, "character, char"),
         ("boolean", None, "boolean, bool"),
         ("date", None, "date"),
         ("time", None, "time without time zone, time"),
@@ -39,52 +38,61 @@ _TYPES: dict[str, tuple[str, int | None]] = {
     )
     for name in names.split(", ")
 }
+_DIGITS = {"time": 6, "datetime": 6}  # of fractions of seconds, where none are told
 _SIZED = re.compile(r"(.*?)\s*\(([\d\s,-]+)\)(.*)")
 # As PostgreSQL writes back what we and others say, in lower case and without casts, blanks or parentheses.
 _UTC_NOW = {"nowattimezone'utc'", "timezone'utc',now", "current_timestampattimezone'utc'",
             "timezone'utc',current_timestamp"}  # fmt: skip
 _STRING = re.compile(r"('(?:[^']|'')*')")
-_CAST = re.compile(r"::[\w.]+( varying| precision)?(\([\d, ]+\))?( with(out)? time zone)?(\[\])*", re.IGNORECASE)
-_NUMBER = re.compile(r"'::(small|big)?(int|numeric|real|double)", re.IGNORECASE)
+_CAST = re.compile(r"::[\w.\"]+( varying| precision)?(\([\d, ]+\))?( with(out)? time zone)?(\[\])*", re.IGNORECASE)
+_NUMBER = re.compile(r"'::(small|big)?(int|numeric|real|double|bool)", re.IGNORECASE)
 
-_USUAL, _BTREE = 100, 403  # the collation and the kind of index that are meant where none is named
-# To write an expression back, PostgreSQL locks its table; outside of a transaction the limit ends with the query.
-_OF_TABLES = """
-FROM (SELECT set_config('lock_timeout', coalesce(%s, current_setting('lock_timeout')), true)) AS patience
-CROSS JOIN unnest(%s::text[]) AS t (name)
-JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))"""
-_COLUMNS = f"""
-SELECT c.relname, CASE WHEN c.relpersistence = 't' THEN 't' ELSE c.relkind END, a.attnum, a.attname,
-       format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, pg_get_expr(d.adbin, d.adrelid),
-       a.attidentity <> '', a.attgenerated <> '',
-       CASE WHEN a.attcollation NOT IN (0, {_USUAL}) THEN a.attcollation::regcollation::text END
-{_OF_TABLES}
-LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-ORDER BY a.attnum"""
-_INDEXES = f"""
-SELECT c.relname, i.relname, x.indkey::text, x.indnkeyatts,
-       ARRAY(SELECT CASE WHEN n NOT IN (0, {_USUAL}) THEN n::regcollation::text END FROM unnest(x.indcollation) AS n),
-       ARRAY(SELECT CASE WHEN o.opcdefault THEN '' ELSE ' ' || o.opcname END
-             FROM unnest(x.indclass) WITH ORDINALITY AS n (oid, i) JOIN pg_opclass o ON o.oid = n.oid ORDER BY n.i),
-       x.indoption::text,
-       concat(CASE WHEN NOT x.indimmediate THEN ' DEFERRABLE' END, CASE WHEN i.relam <> {_BTREE}
-              THEN substring(pg_get_indexdef(i.oid) FROM ' USING [a-z0-9_]+') END),
-       x.indisunique, x.indpred IS NOT NULL, x.indisvalid AND x.indisready, x.indisprimary
-{_OF_TABLES}
-JOIN pg_index x ON x.indrelid = c.oid JOIN pg_class i ON i.oid = x.indexrelid
-ORDER BY i.relname"""
-_CONSTRAINTS = f"""
-SELECT c.relname, k.contype, k.oid::bigint, k.conparentid::bigint, k.conname, k.convalidated,
-       pg_get_expr(k.conbin, k.conrelid), k.conkey,
-       CASE WHEN p.oid = to_regclass(quote_ident(p.relname)) THEN p.relname::text ELSE p.oid::regclass::text END,
-       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS n (key, i)
-             JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = n.key ORDER BY n.i),
-       k.confdeltype, k.confupdtype
-{_OF_TABLES}
-JOIN pg_constraint k ON k.conrelid = c.oid LEFT JOIN pg_class p ON p.oid = k.confrelid
-ORDER BY k.conname"""
-# The transactions that wrote the rows of the catalogue which those three rest on; no two of a server share a number.
+# Settings that are made for the query end with it, outside of a transaction: to write an expression back,
+# PostgreSQL locks its table. 100 is the collation that is meant where none is named.
+_TABLES = """
+SELECT c.relname,
+       concat(CASE WHEN c.relpersistence = 't' THEN 'temporary ' WHEN c.relkind = 'p' THEN 'partitioned ' END,
+              (pg_identify_object('pg_class'::regclass, c.oid, 0)).type),
+       ARRAY(SELECT json_build_array(a.attname, format_type(a.atttypid, a.atttypmod),
+                        NOT a.attnotnull OR EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid
+                            AND k.contype = 'n' AND k.conkey[1] = a.attnum AND NOT k.convalidated),
+                        pg_get_expr(d.adbin, d.adrelid), a.attidentity <> '', a.attgenerated <> '',
+                        CASE WHEN a.attcollation NOT IN (0, 100) THEN a.attcollation::regcollation END)::text
+             FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
+       ARRAY(SELECT json_build_array(i.relname,
+                        ARRAY(SELECT concat(coalesce(a.attname, '(expression)'),
+                                  CASE WHEN n.of NOT IN (0, a.attcollation) THEN ' COLLATE ' || n.of::regcollation END,
+                                  CASE WHEN NOT o.opcdefault THEN ' ' || o.opcname END,
+                                  CASE WHEN NOT x.indimmediate THEN ' DEFERRABLE' END,
+                                  CASE WHEN m.amname <> 'btree' THEN ' USING ' || m.amname END,
+                                  CASE WHEN n.option & 1 = 1 THEN ' DESC' END)
+                              FROM unnest(x.indkey, x.indcollation, x.indclass, x.indoption)
+                                   WITH ORDINALITY AS n (key, of, class, option, i)
+                              JOIN pg_opclass o ON o.oid = n.class
+                              LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = n.key ORDER BY n.i),
+                        x.indisunique, x.indpred IS NOT NULL, x.indisvalid AND x.indisready,
+                        EXISTS (SELECT FROM pg_constraint k
+                                WHERE k.conrelid = c.oid AND k.conindid = i.oid AND k.contype = 'u'),
+                        x.indisprimary)::text
+             FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam
+             WHERE x.indrelid = c.oid ORDER BY i.relname),
+       ARRAY(SELECT json_build_array(
+                        ARRAY(SELECT a.attname FROM unnest(k.conkey) WITH ORDINALITY AS n (key, i)
+                              JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = n.key ORDER BY n.i),
+                        CASE WHEN pg_table_is_visible(p.oid) THEN p.relname::text ELSE p.oid::regclass::text END,
+                        ARRAY(SELECT a.attname FROM unnest(k.confkey) WITH ORDINALITY AS n (key, i)
+                              JOIN pg_attribute a ON a.attrelid = p.oid AND a.attnum = n.key ORDER BY n.i),
+                        k.confdeltype, k.confupdtype, k.conname, k.convalidated)::text
+             FROM pg_constraint k JOIN pg_class p ON p.oid = k.confrelid
+             WHERE k.conrelid = c.oid AND NOT EXISTS (  -- a key to a partitioned table has a copy for each partition
+                 SELECT FROM pg_constraint o WHERE o.oid = k.conparentid AND o.conrelid = c.oid) ORDER BY k.conname),
+       ARRAY(SELECT json_build_array(k.conname, pg_get_expr(k.conbin, k.conrelid), k.convalidated)::text
+             FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c' ORDER BY k.conname)
+FROM (SELECT count(set_config(name, value, true)) FROM unnest(%s::text[], %s::text[]) AS t (name, value)
+      WHERE current_setting(name, true) IS NOT NULL) AS settings
+CROSS JOIN unnest(%s::text[]) AS t (name) JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))"""
+# The transactions that wrote the rows of the catalogue which that rests on; no two of a server share a number.
 # It does not move with the name of a collation, of an operator class or of a function.
 _FINGERPRINT = """
 SELECT pg_postmaster_start_time()::text, t.name, c.oid, c.xmin::text,
@@ -101,24 +109,21 @@ FROM unnest(%s::text[]) AS t (name) JOIN pg_class c ON c.oid = to_regclass(quote
 @cache
 def parse_type(text: str) -> Type:
     """Return the meaning of a type, as PostgreSQL or as Peewee writes it for PostgreSQL."""
-    name = text.lower() if text == '"char"' else text.lower().replace('"', "")  # quote_all_identifiers
-    sized = _SIZED.fullmatch(name)
-    name, sizes = (sized[1] + sized[3], [int(size) for size in sized[2].split(",")]) if sized else (name, [])
+    name, sizes = text.lower(), []
+    if sized := _SIZED.fullmatch(name):
+        name, sizes = sized[1] + sized[3], [int(size) for size in sized[2].split(",")]
     family, size = _TYPES.get(name, (name, None))
-    if family in ("string", "fixed string", "decimal"):
-        size = sizes[0] if sizes else 1 if name in ("character", "char") else None
-    elif name == "float" and sizes and sizes[0] <= 24:
-        size = 4
-    elif family in ("time", "datetime") and sizes and sizes[0] < 6:
+    if name == "float" and sizes:
+        size = 4 if sizes[0] <= 24 else 8
+    elif name in _TYPES and sizes and sizes[0] != _DIGITS.get(family):
         size = sizes[0]
-    scale = (sizes[1:] or [0])[0] if family == "decimal" and sizes else None
-    return Type(text, family, size, scale)
+    return Type(text, family, size, [*sizes, 0][1] if family == "decimal" and sizes else None)
 
 
 def default_meaning(default: str) -> str:
     """Return what a column's default means; see `Engine.default_meaning`."""
     parts = _STRING.split(default)
-    parts[::2] = [_CAST.sub("", part.replace('"', "")) for part in parts[::2]]
+    parts[::2] = [_CAST.sub("", part) for part in parts[::2]]
     bare = "".join(parts)
     if re.sub(r"[\s()]", "", bare.lower()) in _UTC_NOW:
         return UTC_NOW
@@ -126,21 +131,13 @@ def default_meaning(default: str) -> str:
     return literal_meaning(meaning) if _NUMBER.search(default) else meaning  # -0.50 reads '-0.50'::numeric
 
 
-def tables(query: Query, names: Sequence[str], wait: str | None = None) -> Schema:
+def tables(query: Query, names: Sequence[str], settings: Mapping[str, str]) -> Schema:
     """Return the tables of some names, and whatever else goes by them.
 
-    :param wait: how long to wait for a lock, outside of a transaction.
+    :param settings: what is set for the query.
     """
-    asked = wait, list(names)
-    columns, indexes, constraints = query(_COLUMNS, asked), query(_INDEXES, asked), query(_CONSTRAINTS, asked)
-    kinds = {name: kind for name, kind, *_ in columns}  # as they were at the first query
-    return {
-        name: _table(
-            Table(name, _KINDS.get(kind, "relation")), [column for of, _, *column in columns if of == name],
-            [index for of, *index in indexes if of == name], [each for of, *each in constraints if of == name],
-        )
-        for name, kind in kinds.items()
-    }  # fmt: skip
+    rows = query(_TABLES, ([*settings], [*settings.values()], list(names)))
+    return {name: _table(name, kind, *(map(json.loads, part) for part in parts)) for name, kind, *parts in rows}
 
 
 def fingerprint(query: Query, names: Sequence[str]) -> tuple[object, ...]:
@@ -148,56 +145,26 @@ def fingerprint(query: Query, names: Sequence[str]) -> tuple[object, ...]:
     return tuple(query(_FINGERPRINT, (list(names),)))
 
 
-def _table(table: Table, columns: list[Parts], indexes: list[Parts], constraints: list[Parts]) -> Table:
-    found = {number: _column(*column) for number, *column in columns if number is not None}
-    own = {oid for _, oid, *_ in constraints}  # a key to a partitioned table has a copy for each partition
-    unique, keys, checks = set(), [], []
-    for kind, _, parent, name, valid, condition, numbers, *reference in constraints:
-        if kind in "fn" and not found.keys() >= {*numbers}:
-            continue  # its column was added since
-        if kind == "f" and parent not in own:
-            keys.append(_foreign_key(tuple(found[number].name for number in numbers), name, valid, *reference))
-        elif kind == "c":
-            checks.append(Check(name, condition, valid))
-        elif kind == "n" and not valid:  # PostgreSQL 18: there may be NULLs under it
-            found[numbers[0]] = found[numbers[0]]._replace(null=True)
-        elif kind == "u":
-            unique.add(name)
-    known = {name: (_index(name, found, *index), primary) for name, *index, primary in indexes}
-    return table._replace(
-        columns={column.name: column for column in found.values()},
-        primary_key=next((index.columns for index, primary in known.values() if primary), ()),
-        indexes=tuple(
-            index._replace(constraint=index.name in unique) for index, primary in known.values() if not primary
+def _table(name: str, kind: str, columns: Parts, indexes: Parts, keys: Parts, checks: Parts) -> Table:
+    known = [(Index(index, tuple(of), *marks), primary) for index, of, *marks, primary in indexes]
+    return Table(
+        name, kind,
+        columns={column[0]: _column(*column) for column in columns},
+        primary_key=next((index.columns for index, primary in known if primary), ()),
+        indexes=tuple(index for index, primary in known if not primary),
+        foreign_keys=tuple(
+            ForeignKey(tuple(of), table, tuple(target), _ACTIONS[delete], _ACTIONS[update], *named)
+            for of, table, target, delete, update, *named in keys
         ),
-        foreign_keys=tuple(keys), checks=tuple(checks),
+        checks=tuple(Check(*check) for check in checks),
     )  # fmt: skip
 
 
 def _column(
     name: str, type_: str, null: bool, default: str | None, identity: bool, generated: bool, collation: str | None
 ) -> Column:
-    counts = (default or "").replace('"', "").startswith("nextval(")  # quote_all_identifiers
+    counts = (default or "").startswith("nextval(")
     default = "nextval()" if counts else default  # whatever the sequence is called
-    default = None if generated else default
-    return Column(name, parse_type(type_), null, default, counts or identity, generated, collation)
-
-
-def _index(
-    name: str, columns: Mapping[int, Column], keys: str, length: int, collations: Sequence[str | None],
-    classes: Sequence[str], options: str, kind: str, unique: bool, partial: bool, valid: bool,
-) -> Index:  # fmt: skip
-    """An index; what is no plain column says so in the column's place."""
-    parts = []
-    for key, collation, class_, option in zip(keys.split()[:length], collations, classes, options.split()):
-        column = columns.get(int(key))
-        other = f" COLLATE {collation}" if column and collation != column.collation else ""
-        descending = " DESC" if int(option) & 1 else ""
-        parts.append(f"{column.name if column else '(expression)'}{other}{class_}{kind}{descending}")
-    return Index(name, tuple(parts), unique, partial, valid)
-
-
-def _foreign_key(
-    of: tuple[str, ...], name: str, valid: bool, table: str, target: list[str], delete: str, update: str
-) -> ForeignKey:
-    return ForeignKey(of, table, tuple(target), _ACTIONS[delete], _ACTIONS[update], name, valid)
+    return Column(
+        name, parse_type(type_), null, None if generated else default, counts or identity, generated, collation
+    )

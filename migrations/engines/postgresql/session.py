@@ -1,4 +1,4 @@
-"""The session of a run: limits of its own, a lock that dies with its connection, and nothing left behind.
+"""The session of a run: settings of its own, a lock that dies with its connection, and nothing left behind.
 
 A pooler gives each transaction another session, so what is set is set in a transaction and goes with it.
 """
@@ -18,36 +18,28 @@ from migrations.engines.rows import Row
 from migrations.report import Refused
 
 LOCK = 450_000_045  # the advisory lock of all runs on one database
-_TRY = 0.2  # seconds that a statement waits for a table lock, and others behind it
+TRY = 0.2  # seconds that a statement waits for a table lock, and others behind it
+_MONTH = 2_000_000.0  # seconds, more or less as many as PostgreSQL can wait
 _IDLE, _ACTIVE = 0, 1  # libpq's transaction status
-# A role's limits would cancel what takes long and leave half of it; a client that was killed cancels nothing.
-# The last is not a limit: without it a float's text would lack digits.
-_LIMITS = {
-    "statement_timeout": (0, "0"), "idle_in_transaction_session_timeout": (0, "0"),
-    "transaction_timeout": (170000, "0"),
-    "client_connection_check_interval": (140000, "2s"), "extra_float_digits": (0, "1"),
+_SETTINGS = {  # as far as the server knows them
+    # A role's limits would cancel what takes long and leave half of it; a client that was killed cancels nothing.
+    "statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "transaction_timeout": "0",
+    "client_connection_check_interval": "2s",
+    # What values and expressions look like, and how ours are read.
+    "extra_float_digits": "1", "DateStyle": "ISO", "standard_conforming_strings": "on", "quote_all_identifiers": "off",
 }  # fmt: skip
 _SET = """
-SELECT name, current_setting(name), set_config(name, value, %s)
-FROM unnest(%s::text[], %s::text[]) AS t (name, value)"""
+SELECT name, current_setting(name), set_config(name, value, %s) FROM unnest(%s::text[], %s::text[]) AS t (name, value)
+WHERE current_setting(name, true) IS NOT NULL"""
 
 
 class Session(Engine):
     """A PostgreSQL connection at work, left as it was found."""
 
-    online = False  # whether the changes are made one by one, beside writers
-    _outer = False  # whether a trial is within the caller's transaction
-    _driver = ""  # the package of the caller's driver
-
     @property
     def connection(self) -> Any:
         """The driver's connection, of psycopg 3 or psycopg2."""
         return self.database.connection()
-
-    @property
-    def version(self) -> int:
-        """The server's version: 150004."""
-        return int(self.connection.info.server_version)
 
     def in_transaction(self) -> bool:
         return bool(self.connection.info.transaction_status != _IDLE)
@@ -56,19 +48,21 @@ class Session(Engine):
     def settings(self) -> Iterator[None]:
         # A statement that psycopg has prepared is known to one session, and a pooler may give us another.
         connection = self.connection
-        self._driver = type(connection).__module__.partition(".")[0]
         prepared = getattr(connection, "prepare_threshold", None)
         if prepared is not None:
             connection.prepare_threshold = None
-        before = self.configure(self.database, _unlike_ours(connection.info.parameter_status), local=False)
-        recode = getattr(connection, "set_client_encoding", lambda encoding: None)  # psycopg2 sees no SET of ours
+        # Text in an unknown encoding goes to and fro as it is in LATIN1. psycopg2 sees no SET of ours.
+        unknown = connection.info.parameter_status("client_encoding") == "SQL_ASCII"
+        recode = getattr(
+            connection, "set_client_encoding", lambda to: connection.execute(f"SET client_encoding = {to}")
+        )
         try:
-            if "client_encoding" in before:
+            if unknown:
                 recode("LATIN1")
             yield
         finally:
-            with contextlib.suppress(peewee.PeeweeException):  # a connection that was cut has nothing to restore
-                self.configure(self.database, before, local=False)
+            if unknown:
+                recode("SQL_ASCII")
             if prepared is not None:
                 connection.prepare_threshold = prepared
 
@@ -76,41 +70,40 @@ class Session(Engine):
         with self.cancelled_with_us():
             return super().query(sql, params)
 
+    def texts(self, sql: str, *params: object) -> list[str]:
+        """Return the texts that a query finds."""
+        return [text for (text,) in self.query(sql, params)]
+
     @contextmanager
     def cancelled_with_us(self) -> Iterator[None]:
         """Whoever interrupts us, does not mean that the server should go on. psycopg 3 itself sees to Ctrl-C."""
         try:
             yield
-        except BaseException as interruption:
-            connection = None if isinstance(interruption, Exception) else self.connection
-            if connection and connection.info.transaction_status == _ACTIVE:
-                connection.cancel()
-                while connection.pgconn.get_result():
+        except BaseException:
+            if self.connection.info.transaction_status == _ACTIVE:
+                self.connection.cancel()
+                while self.connection.pgconn.get_result():
                     pass
             raise
 
-    # -- limits
+    # -- settings
 
     def configure(self, database: peewee.Database, values: Mapping[str, str], local: bool = True) -> dict[str, str]:
         """Set settings for the transaction, or for the session; return what they were."""
-        if not values:
-            return {}
-        found = database.execute_sql(_SET, (local, list(values), list(values.values()))).fetchall()
+        found = database.execute_sql(_SET, (local, [*values], [*values.values()])).fetchall()
         return {name: before for name, before, _ in found}
 
-    def limits(self, **others: str) -> dict[str, str]:
-        limits = {name: value for name, (since, value) in _LIMITS.items() if self.version >= since}
-        return {**limits, "lock_timeout": f"{max(self.patience.left, 0.001) * 1000:.0f}ms", **others}
+    def ours(self, at_most: float = _MONTH, **others: str) -> dict[str, str]:
+        """Return our settings; a lock is waited for as long as patience lasts, `at_most` some seconds."""
+        wait = max(min(self.patience.left, at_most), 0.001)  # 0 would be for ever
+        return {**_SETTINGS, "lock_timeout": f"{wait * 1000:.0f}ms", **others}
 
     @contextmanager
-    def limited(self, **others: str) -> Iterator[None]:
-        """A transaction, or a savepoint in the caller's, under limits of ours, which are gone afterwards.
-
-        :param others: further settings.
-        """
+    def limited(self, at_most: float = _MONTH, **others: str) -> Iterator[None]:
+        """A transaction, or a savepoint in the caller's, under settings of ours, which are gone afterwards."""
         outer = self.in_transaction()
-        with self.undone_with_errors(), self.transaction():
-            before = self.configure(self.database, self.limits(**others))
+        with self.undone_with_errors(), self.transaction(), self.cancelled_with_us():
+            before = self.configure(self.database, self.ours(at_most, **others))
             yield
             if outer:
                 self.configure(self.database, before)
@@ -118,23 +111,18 @@ class Session(Engine):
     def all_rows(self) -> AbstractContextManager[None]:
         return self.limited(row_security="off")
 
-    def briefly(self) -> AbstractContextManager[None]:
-        """A transaction that waits a moment for a lock of a table, since others wait behind it."""
-        return self.limited(lock_timeout=f"{min(_TRY, max(self.patience.left, 0.001)) * 1000:.0f}ms")
-
     @contextmanager
     def unlimited(self) -> Iterator[None]:
-        """A session under limits of ours, for what takes no transaction, and leaves half of itself at a timeout.
-
-        Behind a pooler, what we set would stay with a session of somebody else's: see `advice`.
-        """
+        """A session under settings of ours, for what takes no transaction, and leaves half of itself at a timeout."""
         ((process,),) = self.query("SELECT pg_backend_pid()")
-        pooled = process != self.connection.info.backend_pid
-        before = {} if pooled else self.configure(self.database, self.limits(lock_timeout="0"), local=False)
+        pooled = process != self.connection.info.backend_pid  # where they would stay with somebody else's session
+        ours = {} if pooled else self.ours(lock_timeout="0")
+        before = self.configure(self.database, ours, local=False)
         try:
-            yield
+            with self.cancelled_with_us():
+                yield
         finally:
-            with contextlib.suppress(peewee.PeeweeException):
+            with contextlib.suppress(peewee.PeeweeException):  # a connection that was cut has nothing to restore
                 self.configure(self.database, before, local=False)
 
     # -- the lock
@@ -142,15 +130,12 @@ class Session(Engine):
     def lock(self, database: peewee.Database) -> None:
         """Take the lock of all runs for the transaction.
 
-        It is polled: who waited in the queue would deadlock with CREATE INDEX CONCURRENTLY.
-
-        :raises Busy: another run has it.
+        It is polled: who waited in the queue would deadlock with CREATE INDEX CONCURRENTLY. The query has no
+        parameters, whose portal would keep its snapshot.
         """
-        with peewee.__exception_wrapper__:  # without parameters, whose portal would keep its snapshot
-            cursor = database.cursor()
-            cursor.execute(f"SELECT pg_try_advisory_xact_lock({LOCK})")
-            if not cursor.fetchone()[0]:
-                raise Busy
+        ((taken,),) = database.execute_sql(f"SELECT pg_try_advisory_xact_lock({LOCK})").fetchall()
+        if not taken:
+            raise Busy
 
     @contextmanager
     def locked_beside(self) -> Iterator[None]:
@@ -160,50 +145,22 @@ class Session(Engine):
         its end, and the server ends it with us.
         """
         if self.in_transaction():
-            raise Refused(
-                f"{' and '.join(self.builds)} holds rows, and its indexes and keys are added beside the writers, "
-                "which cannot be done inside a transaction; run the migration outside of it"
-            )
-        with self.beside() as other:
-            try:
-                other.execute_sql("BEGIN ISOLATION LEVEL READ COMMITTED")  # another level would keep its snapshot
-                self.configure(other, self.limits())
-                self.lock(other)
-                yield
-            finally:
-                with contextlib.suppress(peewee.PeeweeException):
-                    other.execute_sql("ROLLBACK")
-
-    def another(self) -> peewee.Database:
-        # Peewee 4.0 takes psycopg2 unless told otherwise, and does not say what it was told.
-        prefer = {"prefer_psycopg3": True} if self._driver == "psycopg" else {}
-        other: peewee.Database = type(self.database)(
-            self.database.database, **{**prefer, **self.database.connect_params}
-        )
-        return other
+            names = " and ".join(self.builds)
+            how = "mended beside its writers, which cannot be done inside a transaction"
+            raise Refused(f"{names} holds rows and is {how}; run the migration outside of it")
+        with self.beside() as other, other.atomic():
+            other.execute_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")  # another would keep its snapshot
+            self.configure(other, self.ours())
+            self.lock(other)
+            yield
 
     @contextmanager
     def beside(self) -> Iterator[peewee.Database]:
         """Another connection to the same database."""
         other = self.another()
-        other.connect()
+        vars(other)["_adapter"] = vars(self.database)["_adapter"]  # or Peewee would take the driver that it prefers
         try:
-            yield other
+            with other.connection_context():
+                yield other
         finally:
-            other.close()
             getattr(other, "close_idle", lambda: None)()  # a pool would keep it
-
-
-def _unlike_ours(status: Any) -> dict[str, str]:
-    """Return the settings that the driver or our queries could not live with; poolers know these, too.
-
-    Text in an unknown encoding goes to and fro as it is in LATIN1.
-    """
-    found = {}
-    if not (status("DateStyle") or "ISO").startswith("ISO"):
-        found["DateStyle"] = "ISO"
-    if status("standard_conforming_strings") == "off":
-        found["standard_conforming_strings"] = "on"
-    if status("client_encoding") == "SQL_ASCII":
-        found["client_encoding"] = "LATIN1"
-    return found

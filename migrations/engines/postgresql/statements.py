@@ -1,92 +1,231 @@
 """PostgreSQL's statements, made so that nobody waits for longer than an instant where there is a way.
 
 Beside rows an index is built CONCURRENTLY, a foreign key or a CHECK is added NOT VALID and then validated,
-NOT NULL rests on such a CHECK, and a key on such an index: see `keys`. What has no such way, a column that
-counts or another type, says whom it holds up.
+NOT NULL rests on such a CHECK, and a key on such an index. What has no such way, a column that counts or
+another type, says whom it holds up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
+from functools import cache
 
 from migrations import operations as do
 from migrations.engines.postgresql import questions, values
-from migrations.engines.postgresql.keys import Keys
+from migrations.engines.postgresql.session import Session
+from migrations.engines.statements import Statements
 from migrations.report import Change, Refused
+from migrations.schema import Column, Index, Schema, literal
+
+CONCURRENTLY = " CONCURRENTLY"  # a statement that says so takes no transaction around it
+_LONGEST = 63  # characters of a name; PostgreSQL cuts the rest off
 
 
-class PostgreSQLStatements(Keys):
+class PostgreSQLStatements(Statements):
     """The statements of one plan on PostgreSQL."""
 
+    engine: Session
+
+    def __init__(self, engine: Session, schema: Schema) -> None:
+        super().__init__(engine, schema)
+        # Whether a table holds rows, and so perhaps others at work on them.
+        self.beside_rows = cache(lambda table: table in schema and engine.count(table, 1) > 0)
+
+    def _alter(self, what: str, table: str, *parts: str, slow: bool = False, alone: bool = False) -> Change:
+        return Change(what, f"{self.alter(table)} {', '.join(parts)}", "everybody" if slow else None, alone)
+
+    def _alter_column(self, what: str, table: str, column: str, *parts: str, slow: bool = False) -> Change:
+        return self._alter(what, table, *(f"ALTER COLUMN {self.quote(column)} {part}" for part in parts), slow=slow)
+
+    def _drop(self, *constraints: str | None) -> list[str]:
+        return [f"DROP CONSTRAINT {self.quote(name or '')}" for name in constraints]
+
+    def _demand_free(self, table: str, *names: str) -> None:
+        if taken := self.engine.texts(questions.TAKEN, [*names], table):
+            raise Refused(f"the schema has something else of the name {', '.join(taken)}; rename or drop it first")
+
+    # -- tables and columns
+
     def create_table(self, operation: do.CreateTable) -> Iterator[Change]:
-        self.demand_free(operation.table, [index.name for index in self.declared(operation.table).indexes])
+        self._demand_free(operation.table, *(index.name for index in self.declared(operation.table).indexes))
         yield from super().create_table(operation)
 
     def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
         table, column, key = operation
-        own = self.schema[table].primary_key
-        if key and own:
-            built, parts = self.without_key(table, own)
-            yield from built
-            yield Change("drop the primary key", f"{self.alter(table)} {', '.join(parts)}")
-        yield Change(
-            f"add column {column.name}", f"{self.alter(table)} ADD COLUMN {self.definition(table, column)}",
-            "everybody" if key and self.beside_rows(table) else None,  # each row is written anew, with its number
-        )  # fmt: skip
+        parts = [f"ADD COLUMN {self.definition(table, column)}"]
+        if key:
+            yield from self._kept_unique(table, self.schema[table].primary_key)
+            parts = self._drop(*self._key(table)) + parts
+        slow = key and self.beside_rows(table)  # each row is written anew, with its number
+        yield self._alter(f"add column {column.name}", table, *parts, slow=slow)
 
     def alter_column(self, operation: do.AlterColumn) -> Iterator[Change]:
-        table, column = operation.table, operation.column
-        alter = f"{self.alter(table)} ALTER COLUMN {self.quote(column.name)}"
-        if "type" in operation.what:
+        """All that is wrong with a column in one statement, but for NOT NULL."""
+        table, column, actual, wrong = operation
+        what, slow, parts = f"correct {column.name}", False, ["DROP EXPRESSION"] * actual.generated
+        default = column.default if "default" in wrong else None
+        retyped = "type" in wrong and not actual.type.holds(column.type)
+        if "type" in wrong:
             self._demand_convertible(operation)
-            yield from self._retype(operation, alter)
-        if "default" in operation.what:
-            yield Change(f"correct the default of {column.name}", f"{alter} SET DEFAULT {column.default}")
-        if "null" in operation.what and column.null:
-            yield Change(f"correct the nullability of {column.name}", f"{alter} DROP NOT NULL")
-        elif "null" in operation.what:
-            yield from self.not_null(table, column.name)
-
-    def _retype(self, operation: do.AlterColumn, alter: str) -> Iterator[Change]:
-        table, column, actual, _ = operation
-        name, target = column.name, values.sql_of(column.type)
-        if actual.generated:
-            yield Change(f"make {name} a plain column", f"{alter} DROP EXPRESSION")
-        if actual.type.holds(column.type):
-            return
-        default = None if actual.automatic else actual.default
-        if default:
-            yield Change(f"take the default from {name}", f"{alter} DROP DEFAULT")
-        grows = values.only_grows(actual.type, column.type)
-        collate = f" COLLATE {actual.collation}" if actual.collation and column.type.family == "string" else ""
-        using = "" if grows else f" USING {values.converted(self.quote(name), actual.type, column.type)}"
-        holds_up = "everybody" if self.beside_rows(table) and not grows else None
-        yield Change(f"convert {name} to {target}", f"{alter} TYPE {target}{collate}{using}", holds_up)
-        if actual.automatic and actual.default:  # a SMALLSERIAL's sequence would end where its type does
-            for sequence in self.engine.texts(questions.SEQUENCE, self.quote(table), name):
-                yield Change(f"let the sequence of {name} go on", f"ALTER SEQUENCE {sequence} AS {target}")
-        if default:
-            yield Change(
-                f"give {name} its default", f"{alter} SET DEFAULT {column.default or f'({default})::{target}'}"
-            )
+        if retyped:
+            target, grows = values.sql_of(column.type), values.only_grows(actual.type, column.type)
+            if actual.default and not actual.automatic:
+                parts.append("DROP DEFAULT")
+                default = column.default or f"({actual.default})::{target}"
+            collate = f" COLLATE {actual.collation}" if actual.collation and column.type.family == "string" else ""
+            using = "" if grows else f" USING {values.converted(self.quote(column.name), actual.type, column.type)}"
+            parts.append(f"TYPE {target}{collate}{using}")
+            what, slow = f"convert {column.name} to {target}", not grows and self.beside_rows(table)
+        if default is not None:
+            parts.append(f"SET DEFAULT {default}")
+        if "null" in wrong and column.null:
+            parts.append("DROP NOT NULL")
+        if parts:
+            yield self._alter_column(what, table, column.name, *parts, slow=slow)
+        if retyped and actual.automatic and actual.default:  # a SMALLSERIAL's sequence would end where its type does
+            for sequence in self.engine.texts(questions.SEQUENCE, self.quote(table), column.name):
+                yield Change(f"let {column.name} count on", f"ALTER SEQUENCE {sequence} AS {target}")
+        if "null" in wrong and not column.null:
+            yield from self._not_null(table, column.name)
 
     def _demand_convertible(self, operation: do.AlterColumn) -> None:
         """Refuse what PostgreSQL would refuse: a type upon which something else rests."""
         table, column, actual, _ = operation
         where = f"{table}.{column.name}"
         if actual.generated and self.engine.texts(questions.GENERATED, table, column.name) == ["v"]:
-            raise Refused(
-                f"{where} is a virtual generated column, which PostgreSQL cannot make a plain one; "
-                "drop that column, run again, and fill it in"
-            )
-        if actual.type.holds(column.type):
-            return
-        users = self.engine.texts(questions.USERS, table, column.name)
-        if not values.only_grows(actual.type, column.type):
-            others = self.engine.texts(questions.REFERRING, table, column.name, list(self.engine.builds))
-            users += [f"key of the table {other}" for other in others]
-        if users:
+            raise Refused(f"{where} is a virtual generated column, which cannot become a plain one; drop it first")
+        grows = values.only_grows(actual.type, column.type)
+        users = self.engine.texts(questions.USERS, table, [*self.engine.builds], column.name)
+        users = [user for user in users if not (grows and user.startswith("constraint "))]
+        if users and not actual.type.holds(column.type):
             raise Refused(
                 f"{where} has to be converted, and the {' and the '.join(users)} uses it; "
                 f"drop the {users[0].split()[0]}, run again, and make it anew"
             )
+
+    def _not_null(self, table: str, name: str) -> Iterator[Change]:
+        """Prove that no row is NULL while others go on: then PostgreSQL believes it without a look."""
+        proof = f"not_null_{name}"[:_LONGEST]
+        left = [check.name for check in self.schema[table].checks if check.name == proof]  # of a run that was killed
+        beside = self.beside_rows(table)
+        if beside:
+            check = f"CONSTRAINT {self.quote(proof)} CHECK ({self.quote(name)} IS NOT NULL)"
+            yield from self._constrain(f"proof that {name} is never NULL", table, proof, check, left)
+        # Peewee 4.0's own cannot be shown, only run.
+        yield self._alter_column(f"correct the nullability of {name}", table, name, "SET NOT NULL")
+        if beside or left:
+            yield self._alter(f"drop the proof of {name}", table, *self._drop(proof))
+
+    # -- indexes and keys
+
+    def add_index(self, operation: do.AddIndex) -> Iterator[Change]:
+        table, index, there = operation
+        if index.constraint:
+            how = yield from self._unique(table, index._replace(constraint=False))
+            key = f"ADD CONSTRAINT {self.quote(index.name)} UNIQUE {how}"
+            yield self._alter(f"add constraint {index.name}", table, key)
+        else:
+            yield from self._out_of_the_way(table, index.name, there)
+            yield self._create_index(table, index)
+
+    def _unique(self, table: str, index: Index) -> Generator[Change, None, str]:
+        """Build a unique index beside rows; return upon what a constraint then rests."""
+        there = self.schema[table].index_named(index.name)
+        if there != index:  # a killed run may have left it whole
+            yield from self._out_of_the_way(table, index.name, there)
+            if not self.beside_rows(table):
+                return self.names(index.columns)
+            yield self._create_index(table, index)
+        return f"USING INDEX {self.quote(index.name)}"
+
+    def _create_index(self, table: str, index: Index) -> Change:
+        kind, beside = "UNIQUE INDEX" if index.unique else "INDEX", self.beside_rows(table)
+        how = f"{CONCURRENTLY} IF NOT EXISTS" if beside else ""  # an INVALID one is out of the way by then
+        sql = f"CREATE {kind}{how} {self.quote(index.name)} ON {self.quote(table)} {self.names(index.columns)}"
+        return Change(f"create {kind.lower()} {index.name}", sql, alone=beside)
+
+    def _out_of_the_way(self, table: str, name: str, there: Index | None) -> Iterator[Change]:
+        if there is None:
+            if table in self.schema:
+                self._demand_free(table, name)
+        elif there.constraint:
+            yield self._alter(f"drop constraint {name}", table, *self._drop(there.name))
+        else:
+            beside = self.beside_rows(table)
+            (path,) = self.engine.texts(questions.INDEX, table, there.name)
+            yield Change(f"drop index {name}", f"DROP INDEX{CONCURRENTLY * beside} IF EXISTS {path}", alone=beside)
+
+    def set_primary_key(self, operation: do.SetPrimaryKey) -> Iterator[Change]:
+        table, columns, counting, instead_of = operation
+        first = self.schema[table].columns.get(columns[0])
+        if self.schema[table].primary_key != columns:
+            yield from self._kept_unique(table, instead_of)
+            how = yield from self._unique(table, Index(f"{table[:50]}_pkey_new", columns, unique=True))
+            if counting and first and first.null:
+                yield from self._not_null(table, first.name)
+            there, name = self._key(table), f"{table[:58]}_pkey"  # as PostgreSQL itself names it
+            if name not in there:
+                self._demand_free(table, name)
+            key = f"ADD CONSTRAINT {self.quote(name)} PRIMARY KEY {how}"
+            yield self._alter("add the primary key", table, *self._drop(*there), key)
+        if counting and first and not first.automatic:
+            yield from self._counting(table, first)
+
+    def _kept_unique(self, table: str, own: tuple[str, ...]) -> Iterator[Change]:
+        """A primary key of a user's own stays unique."""
+        there, name = self.schema[table], f"{table}_{'_'.join(own)}_key"[:_LONGEST]
+        plain = there.columns.keys() >= {*own}  # a DEFERRABLE one is no plain name
+        known = there._replace(primary_key=()).is_unique(own) or own in self.declared(table).unique_keys()
+        if own and plain and not known:
+            yield from self.add_index(do.AddIndex(table, Index(name, own, unique=True, constraint=True)))
+
+    def _key(self, table: str) -> list[str]:
+        """Return the name of a table's primary key, if it has one that can go."""
+        found = self.engine.query(questions.PRIMARY_KEY, (table,))
+        for _, child in found:
+            if child:
+                raise Refused(
+                    f"the primary key of {table} has to become {', '.join(self.declared(table).primary_key)}, and the "
+                    f"table {child} refers to the one that it has; drop that foreign key, run again, and make it anew"
+                )
+        return [name for name, _ in found]
+
+    def _counting(self, table: str, column: Column) -> Iterator[Change]:
+        name, default = column.name, ["DROP DEFAULT"] * (column.default is not None)
+        count = "ADD GENERATED BY DEFAULT AS IDENTITY"
+        yield self._alter_column(f"let {name} count by itself", table, name, *default, count)
+        sequence = f"pg_get_serial_sequence({literal(self.quote(table))}, {literal(name)})"
+        highest = f"SELECT setval({sequence}, coalesce(max({self.quote(name)}), 0) + 1, false) FROM {self.quote(table)}"
+        yield Change(f"start after the highest {name}", highest)
+
+    # -- CHECKs and foreign keys
+
+    def _constrain(
+        self, what: str, table: str, name: str, constraint: str, instead_of: Sequence[str | None]
+    ) -> Iterator[Change]:
+        """Add a constraint, and look at the rows that there are while others go on."""
+        later = " NOT VALID" * self.beside_rows(table)
+        yield self._alter(f"add the {what}", table, *self._drop(*instead_of), f"ADD {constraint}{later}")
+        if later:  # in one transaction with its ADD, the look would happen under that statement's lock
+            yield self._alter(f"validate the {what}", table, f"VALIDATE CONSTRAINT {self.quote(name)}", alone=True)
+
+    def add_check(self, operation: do.AddCheck | do.ValidateCheck) -> Iterator[Change]:
+        table, check = operation
+        constraint = f"CONSTRAINT {self.quote(check.name)} CHECK ({check.sql})"
+        instead_of = [] if check.valid else [check.name]
+        return self._constrain(f"check {check.name}", table, check.name, constraint, instead_of)
+
+    def add_foreign_key(self, operation: do.AddForeignKey) -> Iterator[Change]:
+        table, key, instead_of = operation
+        name = key.name or f"fk_{table}_{'_'.join(key.columns)}"[:_LONGEST]
+        what, constraint = f"foreign key of {', '.join(key.columns)}", self.reference(key._replace(name=name))
+        return self._constrain(what, table, name, constraint, [wrong.name for wrong in instead_of])
+
+    validate_check = add_check  # what was never validated may not even be enforced, and is made anew
+
+    def validate_foreign_key(self, operation: do.ValidateForeignKey) -> Iterator[Change]:
+        return self.add_foreign_key(do.AddForeignKey(*operation, instead_of=(operation.key,)))
+
+    def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterator[Change]:
+        table, key = operation
+        yield self._alter(f"drop the foreign key of {', '.join(key.columns)}", table, *self._drop(key.name))
