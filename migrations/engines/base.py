@@ -184,9 +184,11 @@ class Engine(Rows):
         """Return, in another thread, what the running statement does and its share done, as far as that is told."""
         return "", None
 
-    def another(self) -> peewee.Database:
+    def another(self, **options: object) -> peewee.Database:
         """Return this database unopened, for a connection beside."""
-        other: peewee.Database = type(self.database)(self.database.database, **self.database.connect_params)
+        other: peewee.Database = type(self.database)(
+            self.database.database, **{**options, **self.database.connect_params}
+        )
         return other
 
     # -- the smoke test

@@ -7,7 +7,7 @@ it stands alone, and whom it holds up for as long as it runs.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import peewee
 
@@ -18,13 +18,24 @@ from migrations.report import Change
 from migrations.schema import Column, ForeignKey, Schema, Table
 
 
+class _Shown:
+    """What a migrator takes for its database: a statement is written down there, and not executed.
+
+    An operation of `playhouse.migrate` only runs itself; a plan has to show it first.
+    """
+
+    def __init__(self, database: peewee.Database) -> None:
+        self.get_sql_context, self.statements = database.get_sql_context, list[str]()
+
+    def execute(self, context: peewee.Context) -> None:
+        self.statements.append(context.query()[0])
+
+
 class Statements:
     """The statements of one plan: `schema` is what the database has, `engine` whom to ask about it.
 
     An operation has a method of its name: `AddIndex`'s is `add_index`. Here are those that Peewee writes right.
     """
-
-    add_index: Callable[[do.AddIndex], Iterable[Change]]
 
     def __init__(self, engine: Engine, schema: Schema) -> None:
         self.engine, self.schema = engine, schema
@@ -48,7 +59,26 @@ class Statements:
 
     def drop_table(self, operation: do.DropTable) -> Iterator[Change]:
         """What hangs on the table is not dropped with it: see `Engine.dependents`."""
-        yield Change(f"drop table {operation.table}", f"DROP TABLE {self.quote(operation.table)}")
+        manager = peewee.SchemaManager(self.engine.models[operation.table], self.engine.database)
+        yield Change(f"drop table {operation.table}", manager._drop_table(safe=False).query()[0])
+
+    def add_index(self, operation: do.AddIndex) -> Iterator[Change]:
+        """Peewee's own index, as `playhouse.migrate` gives it no name before Peewee 4.5."""
+        table, index = peewee.Table(operation.table), operation.wanted
+        columns = [getattr(table.c, name) for name in index.columns]
+        context = self.engine.database.get_sql_context()
+        sql = context.sql(peewee.Index(index.name, table, columns, unique=index.unique)).query()[0]
+        yield Change(f"create {'unique ' * index.unique}index {index.name}", sql)
+
+    def by_peewee(self, operation: str, *arguments: object) -> str:
+        """Return the statement of an operation of `playhouse.migrate`."""
+        from playhouse.migrate import SchemaMigrator  # only where there is something to change
+
+        migrator = SchemaMigrator.from_database(self.engine.database)
+        migrator.database = shown = _Shown(self.engine.database)
+        getattr(migrator, operation)(*arguments).run()
+        (sql,) = shown.statements
+        return sql
 
     def alter(self, table: str) -> str:
         return f"ALTER TABLE {self.quote(table)}"

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import peewee
+
 from migrations import operations as do
 from migrations.engines.mysql import catalogue
 from migrations.engines.mysql.values import STRINGS
@@ -152,8 +154,8 @@ class MySQLStatements(Statements):
 
     def add_check(self, operation: do.AddCheck) -> Iterator[Change]:
         table, (name, condition, _) = operation
-        add = f"ADD CONSTRAINT {self.quote(name)} CHECK ({condition})"
-        yield self._altered(f"add the check {name}", table, [add], copies=True)
+        sql = self.by_peewee("add_constraint", table, name, peewee.SQL(f"CHECK ({condition})"))
+        yield self._altered(f"add the check {name}", table, [], copies=True)._replace(sql=sql)
 
     def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterator[Change]:
         table, name = operation.table, operation.key.name or ""

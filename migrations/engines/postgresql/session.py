@@ -36,6 +36,8 @@ WHERE current_setting(name, true) IS NOT NULL"""
 class Session(Engine):
     """A PostgreSQL connection at work, left as it was found."""
 
+    _driver = ""  # the package of the caller's driver
+
     @property
     def connection(self) -> Any:
         """The driver's connection, of psycopg 3 or psycopg2."""
@@ -48,6 +50,7 @@ class Session(Engine):
     def settings(self) -> Iterator[None]:
         # A statement that psycopg has prepared is known to one session, and a pooler may give us another.
         connection = self.connection
+        self._driver = type(connection).__module__.partition(".")[0]
         prepared = getattr(connection, "prepare_threshold", None)
         if prepared is not None:
             connection.prepare_threshold = None
@@ -157,8 +160,9 @@ class Session(Engine):
     @contextmanager
     def beside(self) -> Iterator[peewee.Database]:
         """Another connection to the same database."""
-        other = self.another()
-        vars(other)["_adapter"] = vars(self.database)["_adapter"]  # or Peewee would take the driver that it prefers
+        # Peewee takes psycopg2 unless told otherwise, and does not say what it was told.
+        prefer = {"prefer_psycopg3": True} if self._driver == "psycopg" else {}
+        other = self.another(**prefer)
         try:
             with other.connection_context():
                 yield other

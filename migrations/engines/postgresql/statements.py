@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from functools import cache
 
+import peewee
+
 from migrations import operations as do
 from migrations.engines.postgresql import questions, values
 from migrations.engines.postgresql.session import Session
@@ -111,10 +113,9 @@ class PostgreSQLStatements(Statements):
         if beside:
             check = f"CONSTRAINT {self.quote(proof)} CHECK ({self.quote(name)} IS NOT NULL)"
             yield from self._constrain(f"proof that {name} is never NULL", table, proof, check, left)
-        # Peewee 4.0's own cannot be shown, only run.
-        yield self._alter_column(f"correct the nullability of {name}", table, name, "SET NOT NULL")
+        yield Change(f"correct the nullability of {name}", self.by_peewee("add_not_null", table, name))
         if beside or left:
-            yield self._alter(f"drop the proof of {name}", table, *self._drop(proof))
+            yield Change(f"drop the proof of {name}", self.by_peewee("drop_constraint", table, proof))
 
     # -- indexes and keys
 
@@ -122,8 +123,8 @@ class PostgreSQLStatements(Statements):
         table, index, there = operation
         if index.constraint:
             how = yield from self._unique(table, index._replace(constraint=False))
-            key = f"ADD CONSTRAINT {self.quote(index.name)} UNIQUE {how}"
-            yield self._alter(f"add constraint {index.name}", table, key)
+            key = peewee.SQL(f"UNIQUE {how}")
+            yield Change(f"add constraint {index.name}", self.by_peewee("add_constraint", table, index.name, key))
         else:
             yield from self._out_of_the_way(table, index.name, there)
             yield self._create_index(table, index)
@@ -139,17 +140,18 @@ class PostgreSQLStatements(Statements):
         return f"USING INDEX {self.quote(index.name)}"
 
     def _create_index(self, table: str, index: Index) -> Change:
-        kind, beside = "UNIQUE INDEX" if index.unique else "INDEX", self.beside_rows(table)
-        how = f"{CONCURRENTLY} IF NOT EXISTS" if beside else ""  # an INVALID one is out of the way by then
-        sql = f"CREATE {kind}{how} {self.quote(index.name)} ON {self.quote(table)} {self.names(index.columns)}"
-        return Change(f"create {kind.lower()} {index.name}", sql, alone=beside)
+        (change,) = super().add_index(do.AddIndex(table, index))
+        if not self.beside_rows(table):
+            return change
+        # Peewee's has no CONCURRENTLY. An INVALID index is out of the way by then.
+        return change._replace(sql=change.sql.replace("INDEX", f"INDEX{CONCURRENTLY} IF NOT EXISTS", 1), alone=True)
 
     def _out_of_the_way(self, table: str, name: str, there: Index | None) -> Iterator[Change]:
         if there is None:
             if table in self.schema:
                 self._demand_free(table, name)
         elif there.constraint:
-            yield self._alter(f"drop constraint {name}", table, *self._drop(there.name))
+            yield Change(f"drop constraint {name}", self.by_peewee("drop_constraint", table, there.name))
         else:
             beside = self.beside_rows(table)
             (path,) = self.engine.texts(questions.INDEX, table, there.name)
@@ -228,4 +230,5 @@ class PostgreSQLStatements(Statements):
 
     def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterator[Change]:
         table, key = operation
-        yield self._alter(f"drop the foreign key of {', '.join(key.columns)}", table, *self._drop(key.name))
+        drop = self.by_peewee("drop_constraint", table, key.name)
+        yield Change(f"drop the foreign key of {', '.join(key.columns)}", drop)

@@ -172,9 +172,7 @@ class SQLiteStatements(Statements):
         index, name = operation.wanted, operation.table
         self.engine.refuse_taken(index.name, name)
         if operation.instead_of:
-            drop = f"DROP INDEX {self.quote(operation.instead_of.name)}"  # Peewee 4.0's own cannot be shown, only run
-            yield Change(f"drop index {index.name}", drop)
-        kind = "UNIQUE INDEX" if index.unique else "INDEX"
-        sql = f"CREATE {kind} {self.quote(index.name)} ON {self.quote(name)} {self.names(index.columns)}"
+            yield Change(f"drop index {index.name}", self.by_peewee("drop_index", name, operation.instead_of.name))
         holds_up = "writers" if name in self.schema and self.engine.count(name, 1) else None
-        yield Change(f"create {kind.lower()} {index.name}", sql, holds_up)
+        for change in super().add_index(operation):
+            yield change._replace(holds_up=holds_up)
