@@ -138,7 +138,8 @@ def _try_options(database: peewee.Database) -> None:
         if given:
             peewee.sqlite3.connect(":memory:", **given).close()
     elif isinstance(database, _BoundedHandshake):
-        peewee.mysql.connect(**given, defer_connect=True)
+        plain = {} if any(name.startswith("ssl") for name in given) else {"ssl_disabled": True}  # or it reads them all
+        peewee.mysql.connect(**given, **plain, defer_connect=True)
     elif isinstance(database, peewee.PostgresqlDatabase) and peewee.psycopg:
         from inspect import signature
 
