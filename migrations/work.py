@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+import peewee
+
 from db.url import describe
 from migrations.comparison import Upon, compare
 from migrations.engines.base import Engine, logger
@@ -109,20 +111,27 @@ class Work:
             raise SmokeTestFailed(f"{where} failed the smoke test: {', '.join(failed)}")
 
     def count_rows(self, thorough: bool) -> None:
-        """Count the rows of all tables; of a very long one, the catalogue's idea will do if not `thorough`."""
+        """Count the rows of all tables."""
         logger.info("── Statistics")
         counts, estimated = {}, []
         width = max(17, *map(len, self.engine.models))
         for name in self.engine.models:
-            count = 0 if thorough else self.engine.patiently(partial(self.engine.estimate, name)) or 0
-            if count > COUNTED_UP_TO:
-                estimated.append(name)
-            else:
-                sql = f"SELECT count(*) FROM {self.engine.quote(name)}"
-                ((count,),) = self.engine.patiently(partial(self.engine.query, sql))
-            counts[name], about = count, "~" * (name in estimated)
-            logger.info("%-*s %s%s row%s", width, name, about, f"{count:,}", "s" * (count != 1))
+            counts[name], guessed = self.engine.patiently(partial(self._count, name, thorough))
+            estimated += [name] * guessed
+            rows = f"{counts[name]:,} row{'s' * (counts[name] != 1)}"
+            logger.info("%-*s %s%s", width, name, "~" * guessed, rows)
         self.note(row_counts=counts, estimated=tuple(estimated))
+
+    def _count(self, name: str, thorough: bool) -> tuple[int, bool]:
+        """Return the number of a table's rows, and whether it is the catalogue's idea: of a very long table, or
+        of one whose rows this user may not all see."""
+        guess = 0 if thorough else self.engine.estimate(name) or 0
+        if guess > COUNTED_UP_TO:
+            return guess, True
+        try:
+            return self.engine.count(name), False
+        except peewee.ProgrammingError:
+            return self.engine.estimate(name) or 0, True
 
     def _look(self) -> Schema:
         schema = self.engine.read()

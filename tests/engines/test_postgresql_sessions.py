@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 
+import peewee
 import psycopg
 import pytest
 from engines.servers import COMPLETE, HALF, NOTHING, command, granted, later, one_line, url_of
@@ -83,6 +84,27 @@ def test_rows_against_a_change_that_a_role_does_not_see_stop_it(world, hidden, a
 
 def test_a_complete_table_whose_rows_a_role_does_not_see_is_complete(complete, hidden):
     assert phase_4_5.ensure(db.connect(hidden(complete))) is False
+
+
+def test_of_a_table_whose_rows_a_role_does_not_see_the_count_is_an_estimate(complete, hidden):
+    complete.execute("ANALYZE weekly_actuals")
+    report = phase_4_5.run(db.connect(hidden(complete)))
+    assert (report.row_counts["weekly_actuals"], report.row_counts["stores"]) == (3, 4)
+    assert report.estimated == ("weekly_actuals",)
+    assert set(report.smoke_test.values()) == {None}
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_roles_limit_does_not_end_a_count(complete, owner, opened):
+    database = db.connect(owner(complete, settings=("statement_timeout = '200ms'",)))
+    complete.execute("CREATE VIEW slow AS SELECT * FROM generate_series(1, 4000000)", "GRANT SELECT ON slow TO PUBLIC")
+    engine = engine_for(database, 10.0, phase_4_5.phase.models, phase_4_5.phase.names)
+    if opened:
+        database.connect()
+    with engine.connected():
+        with pytest.raises(peewee.OperationalError, match="statement timeout"):
+            engine.query("SELECT count(*) FROM slow")
+        assert engine.count("slow") == 4_000_000
 
 
 def test_what_a_run_counts_in_the_callers_transaction_leaves_row_security_as_it_was(half):

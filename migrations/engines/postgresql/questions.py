@@ -29,6 +29,10 @@ USERS = f"""{_USERS}
 DEPENDENTS = f"""{_USERS}
   AND NOT EXISTS (SELECT FROM pg_depend o WHERE o.classid = d.classid AND o.objid = d.objid
                   AND o.refclassid = d.refclassid AND o.refobjid = d.refobjid AND o.deptype IN ('a', 'i')) ORDER BY 1"""
+# Of a partitioned table nobody keeps an estimate, but of its partitions; the planner's would heed row-level security.
+ESTIMATE = """
+SELECT sum(greatest(reltuples, 0))::bigint FROM pg_class WHERE oid = to_regclass(quote_ident(%s)) AND relkind = 'r'
+   OR oid IN (SELECT relid FROM pg_partition_tree(to_regclass(quote_ident(%s))) WHERE isleaf)"""
 HOLDERS = """
 SELECT DISTINCT coalesce(c.relname, 'the lock of another run') || ' is held by process ' || l.pid
 FROM pg_locks l JOIN pg_database d ON d.oid = l.database LEFT JOIN pg_class c ON c.oid = l.relation
