@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -14,8 +15,9 @@ from db.url import DEFAULT_URL, UnusableURL, connect, describe, without_password
 class Command(argparse.ArgumentParser):
     """The options of a command; `run` does what it is for."""
 
-    def __init__(self, module: str, description: str) -> None:
-        super().__init__(prog=f"python -m {module}", description=description.partition("\n")[0])
+    def __init__(self, description: str) -> None:
+        spec = getattr(sys.modules["__main__"], "__spec__", None)  # which knows the package's name in an application
+        super().__init__(prog=spec and f"python -m {spec.name}", description=description.partition("\n")[0])
         self.add_argument("--database", metavar="URL", help=f"default $DATABASE_URL, else {DEFAULT_URL}")
 
     def error(self, message: str) -> NoReturn:

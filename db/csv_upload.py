@@ -62,7 +62,7 @@ def _rows(file: TextIO, begins: deque[tuple[int, int]]) -> Iterator[tuple[str | 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    command = Command("db.uploads", __doc__ or "")
+    command = Command(__doc__ or "")
     command.add_argument("file", help="a CSV file, or - for standard input")
     command.add_argument("--on-conflict", choices=["update"], help="replace rows that are there, instead of refusing")
     return command.run(argv, _act)
@@ -77,5 +77,8 @@ def _act(database: peewee.Database, options: argparse.Namespace) -> str:
         with open(name, encoding="utf-8-sig", newline="") as file, contextlib.closing(database):
             count = upload(file, database, options.on_conflict)
     except KeyboardInterrupt:
-        raise UploadRefused("interrupted; nothing was uploaded") from None
-    return f"{count:,} rows" + ("" if count else "; there is nothing below its first line")
+        raise UploadRefused(f"{options.file}: interrupted; nothing was uploaded") from None
+    except (UploadRefused, OSError) as error:
+        raise UploadRefused(f"{options.file}: {getattr(error, 'strerror', None) or error}") from None
+    rows = f"{count:,} row{'s' * (count != 1)} of {options.file}"
+    return rows if count else f"{rows}; there is nothing below its first line"

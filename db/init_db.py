@@ -102,9 +102,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
     from migrations.report import MigrationError
 
-    command = Command("db.init_db", __doc__ or "")
+    command = Command(__doc__ or "")
     command.add_argument("--base-only", action="store_true", help="stop before weekly_actuals")
-    command.add_argument("--sample-data", action="store_true", help="fill empty tables with a small season")
+    command.add_argument("--sample-data", action="store_true", help="fill every empty table with a small season")
     return command.run(argv, _act, MigrationError)
 
 

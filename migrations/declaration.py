@@ -87,6 +87,9 @@ def demand(upon: Mapping[Model, Iterable[str]], builds: Iterable[Model]) -> None
     names = [name for model in built for name in _names(declared(model))]
     found = [f"{model.__name__} is both built and built upon" for model in built if model in upon]
     for model, columns in upon.items():
+        if isinstance(columns, str):
+            found.append(f"{model.__name__} is built upon with {columns!r}; write ({columns!r},)")
+            continue
         found += [f"{model.__name__} has no column {name}" for name in columns if name not in model._meta.columns]
     found += [f"{model.__name__}{text}" for model in built for text in _unfit(model, declared(model), known)]
     found += [f"the name {name} is given twice" for name in sorted({*names}) if names.count(name) > 1]
