@@ -9,12 +9,14 @@ import tempfile
 from pathlib import Path
 
 import drivers
+import hooks
 import processes
 import pytest
 from application import APPLICATION_DATA, APPLICATION_TABLES, MEMORY, ROOT, execute
 
 import db
 
+hooks.provide()
 if MEMORY:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)  # where pytest makes the folders of the tests
 os.environ.setdefault("SSL_CERT_FILE", os.devnull)  # no test needs any, and to read them takes longer than to connect

@@ -11,6 +11,7 @@ package ships, for instance:
 `SQLITE_LIBRARIES` lists folders with a `libsqlite3.so.0` in each, as PATH does.
 """
 
+import importlib
 import importlib.util
 import os
 import subprocess
@@ -49,22 +50,31 @@ def made(tmp_path, state):
 # -- other drivers
 
 
+OLD = not hasattr(peewee, "QueryEvent")  # before 4.5
+
+
+def with_errors_of_peewees(package):
+    drivers.require_package(package)
+    if OLD:
+        pytest.skip("refused before Peewee 4.5")
+
+
 def apsw(path):
-    drivers.require_package("apsw")
+    with_errors_of_peewees("apsw")
     from playhouse.apsw_ext import APSWDatabase
 
     return APSWDatabase(path, pragmas=PRAGMAS)
 
 
 def cysqlite(path):
-    drivers.require_package("cysqlite")
+    with_errors_of_peewees("cysqlite")
     from playhouse.cysqlite_ext import CySqliteDatabase
 
     return CySqliteDatabase(path, pragmas=PRAGMAS)
 
 
 def cysqlite_pool(path):
-    drivers.require_package("cysqlite")
+    with_errors_of_peewees("cysqlite")
     from playhouse.cysqlite_ext import PooledCySqliteDatabase
 
     return PooledCySqliteDatabase(path, pragmas=PRAGMAS)
@@ -176,6 +186,14 @@ def test_what_knows_no_transaction_is_refused_by_name_before_anything_happens(tm
     with pytest.raises(phase_4_5.MigrationError, match=instead):
         call(kind(str(tmp_path / "app.db")))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not OLD, reason="it takes a Peewee before 4.5")
+@pytest.mark.parametrize(("module", "name"), [("apsw_ext", "APSWDatabase"), ("cysqlite_ext", "CySqliteDatabase")])
+def test_a_driver_whose_errors_an_old_peewee_does_not_know_is_refused_by_name(tmp_path, module, name):
+    database = getattr(importlib.import_module(f"playhouse.{module}"), name)(str(tmp_path / "app.db"))
+    with pytest.raises(phase_4_5.MigrationError, match=f"{name} raises .* pip install -U peewee"):
+        phase_4_5.run(database)
 
 
 # -- older libraries

@@ -21,6 +21,9 @@ _UNFIT = {  # by the module of a class, which need not be imported to ask
     "playhouse.pwasyncio": "wants an event loop at every statement; give a database of db.connect(url), in a thread of "
     "its own: await asyncio.to_thread(ensure, database)",
 }
+if not hasattr(peewee, "QueryEvent"):  # which came with 4.5, as did these classes' errors
+    _RAW = "raises its driver's errors as they are before Peewee 4.5; run: pip install -U peewee"
+    _UNFIT |= dict.fromkeys(("playhouse.apsw_ext", "playhouse.cysqlite_ext"), _RAW)
 
 
 def engine_for(

@@ -145,7 +145,7 @@ class Samples:
         except peewee.DatabaseError as refusal:
             if not self.refuses(refusal):
                 raise
-            error = refusal
+            error = refusal.with_traceback(None)  # it would hold the frame that holds it, and the driver's cursor
         try:
             self.execute(f"{'RELEASE' if keep and not error else 'ROLLBACK TO'} SAVEPOINT {savepoint}")
         except peewee.DatabaseError as gone:  # the whole transaction is: what came next would stay
