@@ -77,6 +77,8 @@ def _sqlite(scheme: str, peewees: str, location: str) -> peewee.Database:
 
         database_class = db_url.schemes[peewees]
         given = db_url.parse("//?" + query)
+        if given.keys() & {"pragmas", "autoconnect", "thread_safe", "regexp_function", "rank_functions"}:
+            raise ValueError("it is for Peewee in Python")
         if given.get("uri"):  # whose other options are SQLite's own
             name = f"file:{name.removeprefix('file:')}?{query}"
             given = {key: given[key] for key in ("uri", "timeout") if key in given}

@@ -26,7 +26,10 @@ _TYPES: dict[str, type] = {  # of what goes into a column, by the type of its fi
     **{"DATE": datetime.date, "TIME": datetime.time, "DATETIME": datetime.datetime},
 }
 _FORMED = {"JSON", "JSONB", "UUID", "UUIDB", "DECIMAL"}  # no value of that type goes in as it is
-_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_WORDS = {
+    **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
+}
 
 
 class BadValue(ValueError):
@@ -42,7 +45,8 @@ class Column:
         while isinstance(self.target, peewee.ForeignKeyField):
             self.target = self.target.rel_field
         # What a field of another make converts, only it knows.
-        self.kind = self.target.field_type if type(self.target).__module__ in ("peewee", "db.fields") else "OWN"
+        known = type(self.target).__module__ in ("peewee", "db.fields") or "JSON" in self.target.field_type
+        self.kind = self.target.field_type if known else "OWN"
         self.type: type = _TYPES.get(self.kind, object)
         self.default = field.default
         if callable(self.default) and issubclass(self.type, (datetime.date, datetime.time)):

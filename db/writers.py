@@ -6,6 +6,7 @@ a column at a time, those of equal values once.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import io
 from collections.abc import Callable, Iterable, Sequence
@@ -75,12 +76,14 @@ def _postgresql(cursor: Any, table: str, names: str, columns: Columns, key: Sequ
 def _mysql(cursor: Any, into: str, columns: Columns, clause: str) -> None:
     rows = list(map(",".join, zip(*(_texts(column, _literal) for column in columns.values()))))
     many = max(1, _STATEMENT // (max(map(len, rows)) + 3))
-    cursor.execute("SET @mode = @@sql_mode, sql_mode = 'STRICT_ALL_TABLES'")  # another bends values until they fit
+    # Another mode bends values until they fit.
+    cursor.execute("SET @mode_before_upload = @@sql_mode, sql_mode = 'STRICT_ALL_TABLES'")
     try:
         for first in range(0, len(rows), many):
             cursor.execute(f"INSERT INTO {into} VALUES ({'),('.join(rows[first : first + many])}){clause}")
     finally:
-        cursor.execute("SET sql_mode = @mode, @mode = NULL")
+        with contextlib.suppress(Exception):  # a connection that was lost has nothing to restore, and hides why
+            cursor.execute("SET sql_mode = @mode_before_upload, @mode_before_upload = NULL")
 
 
 def _texts(column: Sequence[Any], text_of: Callable[[Any], Any]) -> Iterable[Any]:

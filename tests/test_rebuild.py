@@ -569,3 +569,31 @@ def test_a_further_unique_key_without_a_name_is_told_by_its_columns(make):
     world = make({"mine": "UNIQUE (store_id, week_number)"})
     messages = [each.message for each in phase_4_5.run(db.connect(world.url)).differences]
     assert "UNIQUE (store_id, week_number) refuses uploads that the specification allows" in messages
+
+
+@pytest.mark.parametrize("name", ["prix€", "🙂", "check$1", "unique$", "autoincrement_ok"])
+@pytest.mark.parametrize("wrong", ["week_number INTEGER", "week_number TEXT NOT NULL"], ids=["edited", "rebuilt"])
+def test_a_name_that_needs_no_quotes_is_read(make, name, wrong):
+    world = make(items={"id": "id INTEGER PRIMARY KEY", "week_number": wrong, "extra": f"{name} INT DEFAULT 7"})
+    before = world.rows()
+    assert phase_4_5.run(db.connect(world.url)).status == "migrated"
+    world.assert_specified()
+    assert world.rows() == before
+    assert world.query(f"SELECT DISTINCT {name} FROM weekly_actuals") == [(7,)]
+    assert world.query("PRAGMA integrity_check") == [("ok",)]
+
+
+def test_a_word_in_a_default_is_not_taken_for_autoincrement(make):
+    extra = "note TEXT DEFAULT 'autoincrement'"
+    world = make(items={"id": "id INTEGER PRIMARY KEY", "week_number": "week_number TEXT NOT NULL", "extra": extra})
+    assert phase_4_5.run(db.connect(world.url)).status == "migrated"
+    world.assert_specified()
+
+
+def test_values_of_a_column_without_a_type_get_one_though_it_has_a_conflict_clause(make):
+    world = make(items={"variance_pct": "variance_pct NOT NULL ON CONFLICT REPLACE DEFAULT 3"})
+    world.execute("PRAGMA foreign_keys = OFF")
+    world.execute("UPDATE weekly_actuals SET variance_pct = '1.5'")
+    phase_4_5.run(db.connect(world.url), smoke_test=False)
+    assert {*world.query("SELECT typeof(variance_pct), variance_pct FROM weekly_actuals")} == {("real", 1.5)}
+    assert world.query("PRAGMA integrity_check") == [("ok",)]

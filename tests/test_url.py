@@ -149,6 +149,7 @@ def test_options_of_a_server_arrive():
         ("postgresql+asyncpg://app:secret@host/shop?ssl=require", "cannot be used .ssl."),
         ("postgresql+pool://host/shop?max_connection=2", "cannot be used .max_connection."),
         ("mysql://app:secret@host/shop?no_such_option=secret", "cannot be used .no_such_option"),
+        ("sqlite:///app.db?pragmas=x", "cannot be used .pragmas."),
         ("mariadb://app:secret@host/shop?ssl_mode=1", "cannot be used .ssl_mode."),
         ("mysql://app:secret@host/shop?charset=none_such", "cannot be used .charset"),
         ("mysql://app:secret@host/shop?connect_timeout=soon", "cannot be used .connect_timeout"),

@@ -286,8 +286,9 @@ def test_neither_a_check_nor_a_run_reads_rows_of_the_built_table(alone):
 # -- what it refuses, and what it takes
 
 
-def test_a_stored_generated_column_becomes_a_plain_one_with_its_values(world):
-    generated = "variance_pct {float} GENERATED ALWAYS AS ((actual_units_sold - 90) / 90.0) STORED"
+@pytest.mark.parametrize("kind", ["{float}", "REAL", "NUMERIC"])
+def test_a_stored_generated_column_becomes_a_plain_one_with_its_values(world, kind):
+    generated = f"variance_pct {kind} GENERATED ALWAYS AS ((actual_units_sold - 90) / 90.0) STORED"
     made = filled(world, State("generated", MENDED, items={"variance_pct": generated}), without=("variance_pct",))
     before = made.rows()
     foreseen = statements(made)
@@ -416,3 +417,19 @@ def test_a_check_that_is_not_enforced_is_mended(newest, rows):
     made.execute("ALTER TABLE articles ADD CONSTRAINT check_price CHECK (price >= 0) NOT ENFORCED")
     assert another_phase.phase.run(db.connect(made.url)).status == "migrated"
     assert made.query("SELECT conenforced FROM pg_constraint WHERE conname = 'check_price'") == [(True,)]
+
+
+@pytest.mark.parametrize("how", ["DEFERRABLE INITIALLY DEFERRED", ""])
+def test_a_foreign_key_that_was_never_validated_stays_as_it_is_otherwise(world, how):
+    made = filled(world, State("no key", MENDED, items={"store": None}))
+    made.execute(
+        'ALTER TABLE weekly_actuals ADD CONSTRAINT "Own" FOREIGN KEY (store_id) REFERENCES stores (store_id) '
+        f"MATCH FULL ON DELETE CASCADE {how} NOT VALID"
+    )
+    phase_4_5.run(db.connect(made.url))
+    ((text, valid),) = made.query(
+        "SELECT pg_get_constraintdef(oid), convalidated FROM pg_constraint WHERE conname = 'Own'"
+    )
+    assert valid
+    assert "MATCH FULL" in text
+    assert how in text

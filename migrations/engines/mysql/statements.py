@@ -118,7 +118,7 @@ class MySQLStatements(Statements):
             raise Refused(f"{where} is a generated column, which stays one as long as it is VIRTUAL; drop it first")
         if actual.default and "type" in what and "default" not in what and not actual.type.holds(column.type):
             lost = self.engine.unconvertible(actual.default, actual.type, column.type)
-            if self.engine.query(f"SELECT {lost}")[0][0]:
+            if self.engine.query(self.engine.literally(f"SELECT {lost}"))[0][0]:
                 raise Refused(f"{where} has a DEFAULT {actual.default}, which is no {column.type}; drop it first")
         gone = {"", "NOT", "NULL", "DEFAULT"}
         if "type" in what:

@@ -16,6 +16,10 @@ FROM pg_constraint k WHERE k.conrelid = to_regclass(quote_ident(%s)) AND k.conty
 GENERATED = """
 SELECT attgenerated::text FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(%s)) AND attname = %s"""
 SEQUENCE = "SELECT s FROM pg_get_serial_sequence(%s, %s) AS s WHERE s IS NOT NULL"
+# A column of PostgreSQL 18, which to_jsonb may lack.
+NOT_ENFORCED = """
+SELECT conname FROM pg_constraint k WHERE conrelid = to_regclass(quote_ident(%s)) AND conname = %s
+  AND to_jsonb(k) ->> 'conenforced' = 'false'"""
 # What goes along, or is made anew, are a table's own things and those of the tables that are built with it.
 _USERS = """
 SELECT DISTINCT regexp_replace(pg_describe_object(d.classid, d.objid, d.objsubid),

@@ -64,7 +64,9 @@ class PostgreSQLStatements(Statements):
     def alter_column(self, operation: do.AlterColumn) -> Iterator[Change]:
         """All that is wrong with a column in one statement, but for NOT NULL."""
         table, column, actual, wrong = operation
-        what, slow, parts = f"correct {column.name}", False, ["DROP EXPRESSION"] * actual.generated
+        what, slow, parts = f"correct {column.name}", False, list[str]()
+        if actual.generated:  # by itself: a type has no USING before
+            yield self._alter_column(f"make {column.name} a plain column", table, column.name, "DROP EXPRESSION")
         default = column.default if "default" in wrong else None
         retyped = "type" in wrong and not actual.type.holds(column.type)
         if "type" in wrong:
@@ -208,8 +210,16 @@ class PostgreSQLStatements(Statements):
         """Add a constraint, and look at the rows that there are while others go on."""
         later = " NOT VALID" * self.beside_rows(table)
         yield self._alter(f"add the {what}", table, *self._drop(*instead_of), f"ADD {constraint}{later}")
-        if later:  # in one transaction with its ADD, the look would happen under that statement's lock
-            yield self._alter(f"validate the {what}", table, f"VALIDATE CONSTRAINT {self.quote(name)}", alone=True)
+        if later:
+            yield self._validate(what, table, name)
+
+    def _validate(self, what: str, table: str, name: str) -> Change:
+        """In one transaction with its ADD, the look at the rows would happen under that statement's lock."""
+        validate = f"VALIDATE CONSTRAINT {self.quote(name)}"
+        return self._alter(f"validate the {what}", table, validate, alone=self.beside_rows(table))
+
+    def _is_enforced(self, table: str, name: str) -> bool:
+        return not self.engine.texts(questions.NOT_ENFORCED, table, name)
 
     def add_check(self, operation: do.AddCheck | do.ValidateCheck) -> Iterator[Change]:
         table, check = operation
@@ -223,10 +233,19 @@ class PostgreSQLStatements(Statements):
         what, constraint = f"foreign key of {', '.join(key.columns)}", self.reference(key._replace(name=name))
         return self._constrain(what, table, name, constraint, [wrong.name for wrong in instead_of])
 
-    validate_check = add_check  # what was never validated may not even be enforced, and is made anew
+    def validate_check(self, operation: do.ValidateCheck) -> Iterator[Change]:
+        table, check = operation
+        if self._is_enforced(table, check.name):
+            yield self._validate(f"check {check.name}", table, check.name)
+        else:
+            yield from self.add_check(operation)
 
     def validate_foreign_key(self, operation: do.ValidateForeignKey) -> Iterator[Change]:
-        return self.add_foreign_key(do.AddForeignKey(*operation, instead_of=(operation.key,)))
+        table, key = operation
+        if self._is_enforced(table, key.name or ""):
+            yield self._validate(f"foreign key of {', '.join(key.columns)}", table, key.name or "")
+        else:
+            yield from self.add_foreign_key(do.AddForeignKey(table, key, instead_of=(key,)))
 
     def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterator[Change]:
         table, key = operation

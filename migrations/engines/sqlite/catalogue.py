@@ -49,7 +49,8 @@ def parse_type(text: str) -> Type:
 
 
 def affinity(text: str) -> str:
-    """Return how a type treats values."""
+    """Return how a type treats values, with a mark for a conflict or without."""
+    text = text.partition(" ON CONFLICT ")[0]
     return next((kind for words, kind in _AFFINITIES.items() if re.search(words, text.upper())), "numeric")
 
 

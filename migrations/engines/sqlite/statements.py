@@ -55,9 +55,11 @@ class SQLiteStatements(Statements):
             self.engine.refuse_taken(name, name)
         if table is None or isinstance(operations[0], do.DropTable):
             return super().of(operations)
+        indexes = [each for each in operations if isinstance(each, do.AddIndex)]
+        if indexes == operations and not any(each.wanted.constraint or each.instead_of for each in indexes):
+            return super().of(operations)
         definition = Definition(self, table, operations)
         columns = [each for each in operations if isinstance(each, do.AddColumn)]
-        indexes = [each for each in operations if isinstance(each, do.AddIndex)]
         edited = [each for each in operations if isinstance(each, (do.AlterColumn, do.AddCheck, do.AddForeignKey))]
         moves = definition.loses_unique or any(map(self._moves, operations))
         if moves or (edited and not self._can_edit):
@@ -123,7 +125,7 @@ class SQLiteStatements(Statements):
             ("give the replacement its name", f"ALTER TABLE {new} RENAME TO {old}"),
             *self._restored(table, definition),
         ]
-        if "AUTOINCREMENT" in str(definition).upper():  # copying the rows restores only the highest that is left
+        if definition.lasts:  # copying the rows restores only the highest that is left
             last = f"SELECT seq FROM sqlite_sequence WHERE name = {literal(table.name)}"
             kept = f"UPDATE sqlite_sequence SET seq = coalesce(({last}), seq) WHERE name = {literal(table.name + _NEW)}"
             changes.insert(2, ("keep the highest id ever given out", kept))

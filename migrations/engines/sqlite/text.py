@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 _QUOTED = r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]"
 _COMMENT = r"--[^\n]*|/\*.*?(?:\*/|\Z)"
-_NAME = re.compile(rf"\s*({_QUOTED}|[\w$]+)")
-_CONSTRAINT = re.compile(r"(?:CONSTRAINT|PRIMARY|UNIQUE|CHECK|FOREIGN)\b", re.IGNORECASE)
+_WORD = r"[\w$\u0080-\U0010ffff]"  # of a name that needs no quotes
+_NAME = re.compile(rf"\s*({_QUOTED}|{_WORD}+)")
+_CONSTRAINT = re.compile(rf"(?:CONSTRAINT|PRIMARY|UNIQUE|CHECK|FOREIGN)(?!{_WORD})", re.IGNORECASE)
 _PARENTHESES = re.compile(r"\((x*)\)")  # of a masked text
 _BEGINNING = re.compile(
     r"\bSET\s+(?:NULL|DEFAULT)\b|\bNOT\s+DEFERRABLE\b"  # which begin nothing
-    r"|(?:\bCONSTRAINT\s+(?P<name>[\"'`\[]?[\w$]+[\"'`\]]?)\s*)?"
-    r"\b(?P<kind>PRIMARY|UNIQUE|CHECK|FOREIGN\b.*?\bREFERENCES|NOT\s+NULL|NULL|DEFAULT(?:\s+NULL)?|COLLATE|REFERENCES"
-    r"|GENERATED\s+ALWAYS\s+AS|AS)\b",
+    rf"|(?:(?<!{_WORD})CONSTRAINT\s+(?P<name>[\"'`\[]?{_WORD}+[\"'`\]]?)\s*)?"
+    rf"(?<!{_WORD})(?P<kind>PRIMARY|UNIQUE|CHECK|FOREIGN\b.*?\bREFERENCES|NOT\s+NULL|NULL|DEFAULT(?:\s+NULL)?|COLLATE|REFERENCES"
+    rf"|GENERATED\s+ALWAYS\s+AS|AS)(?!{_WORD})",
     re.IGNORECASE | re.DOTALL,
 )
 _SAID_BY = {"NOT": "null", "NULL": "null", "DEFAULT": "default", "GENERATED": "type", "AS": "type"}
@@ -172,6 +173,11 @@ class Definition:
             (columns.setdefault(clause.column, []) if clause.column else constraints).extend(self._written(clause))
         items = [*map(" ".join, columns.values()), *self.columns, *constraints, *self.constraints]
         return f"({', '.join(items)}){'' if self.counting else self.options}"  # WITHOUT ROWID has no AUTOINCREMENT
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it says AUTOINCREMENT."""
+        return bool(re.search(r"\bAUTOINCREMENT\b", re.sub(_QUOTED, "", str(self)), re.IGNORECASE))
 
     def _written(self, clause: Clause) -> Iterator[str]:
         """Yield what is to stand for a clause: itself, what is right, or nothing."""
