@@ -343,6 +343,8 @@ def defensive_sqlite3():
 
 def defensive_apsw():
     drivers.require_package("apsw")
+    if not hasattr(peewee, "QueryEvent"):
+        pytest.skip("refused before Peewee 4.5")
     import apsw
     from playhouse.apsw_ext import APSWDatabase
 

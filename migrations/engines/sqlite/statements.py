@@ -13,8 +13,11 @@ See https://sqlite.org/lang_altertable.html#otheralter. Peewee's rebuild loses t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+import peewee
 
 from migrations import operations as do
 from migrations.engines.sqlite.catalogue import affinity
@@ -82,15 +85,15 @@ class SQLiteStatements(Statements):
 
     @cached_property
     def _can_edit(self) -> bool:
-        """Whether the connection may write to the schema, found out without writing: in defensive mode, the
-        pragma stays off.
+        """Whether the connection may write to the schema, found out without writing: not in defensive mode.
 
         Before 3.34 a connection does not notice its own edit.
         """
         if self.engine.database.server_version < (3, 34):
             return False
-        with self.engine.pragmas(writable_schema=1):
-            return bool(self.engine.database.pragma("writable_schema"))
+        with self.engine.pragmas(writable_schema=1), suppress(peewee.DatabaseError):
+            return bool(self.engine.query("EXPLAIN UPDATE main.sqlite_master SET sql = sql"))
+        return False
 
     # -- the edit
 
