@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from migrations.engines.sqlite.engine import SQLite
 
 _NEWS = ("locked", "interrupted", "full", "disk", "readonly", "malformed", "unable to open")  # of the file
-_FEW = 1_000  # rows that may be read one by one
+_FEW = 800  # rows that may be read one by one
 _SEARCHED = """
 SELECT DISTINCT m.name FROM main.sqlite_master m JOIN pragma_foreign_key_list(m.name, 'main') f
 WHERE m.type = 'table' AND f.seq = 0 AND f."table" = ? COLLATE NOCASE
