@@ -384,8 +384,8 @@ def test_a_virtual_generated_column_is_refused_by_name(newest):
 def test_not_null_that_was_never_validated_is_validated(newest, rows):
     made = newest.make(NULLABLE, rows)
     made.execute("ALTER TABLE weekly_actuals ADD CONSTRAINT mine NOT NULL week_number NOT VALID")
-    assert phase_4_5.run(db.connect(made.url)).status == "migrated"
-    assert made.query("SELECT convalidated FROM pg_constraint WHERE conname = 'mine'") == [(True,)]
+    report = phase_4_5.run(db.connect(made.url))
+    assert [change.sql for change in report.changes] == ['ALTER TABLE "weekly_actuals" VALIDATE CONSTRAINT "mine"']
     assert phase_4_5.ensure(db.connect(made.url)) is False
 
 

@@ -16,6 +16,9 @@ FROM pg_constraint k WHERE k.conrelid = to_regclass(quote_ident(%s)) AND k.conty
 GENERATED = """
 SELECT attgenerated::text FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(%s)) AND attname = %s"""
 SEQUENCE = "SELECT s FROM pg_get_serial_sequence(%s, %s) AS s WHERE s IS NOT NULL"
+UNVALIDATED_NOT_NULL = """
+SELECT k.conname FROM pg_constraint k JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
+WHERE k.conrelid = to_regclass(quote_ident(%s)) AND k.contype = 'n' AND NOT k.convalidated AND a.attname = %s"""
 # A column of PostgreSQL 18, which to_jsonb may lack.
 NOT_ENFORCED = """
 SELECT conname FROM pg_constraint k WHERE conrelid = to_regclass(quote_ident(%s)) AND conname = %s
