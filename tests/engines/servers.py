@@ -171,6 +171,14 @@ class Writer(threading.Thread):
             time.sleep(0.005)
 
 
+def eventually(condition, seconds=20):
+    """Return what a condition gives once it holds, or after a while."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
 @contextlib.contextmanager
 def later(seconds, action):
     """Do something from another thread after a while; leaving waits for it."""

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import pymysql
 import pytest
-from engines.servers import COMPLETE, HALF, NO_DATE_INDEX, NOTHING, another, command, one_line, url_of
+from engines.servers import COMPLETE, HALF, NO_DATE_INDEX, NOTHING, another, command, eventually, one_line, url_of
 from states import MENDED, State, row
 
 import db
@@ -113,13 +113,6 @@ def running(world, words):
     """Return the statements at work in the database that hold some words."""
     found = world.query("SELECT info FROM information_schema.processlist WHERE db = database() AND info IS NOT NULL")
     return [text for (text,) in found if words in text and "processlist" not in text]
-
-
-def eventually(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
 
 
 @pytest.fixture

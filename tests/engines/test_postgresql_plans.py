@@ -12,7 +12,7 @@ import another_states
 import drivers
 import peewee
 import pytest
-from engines.servers import COMPLETE, HALF, NOTHING
+from engines.servers import COMPLETE, HALF, NOTHING, command, eventually
 from engines.worlds import World
 from states import INDEXES, MENDED, REFUSED, ROWS, TABLE, WORDS, State, cases
 
@@ -377,6 +377,34 @@ def test_a_virtual_generated_column_is_refused_by_name(newest):
     made = newest.make(State("generated", MENDED, items={"variance_pct": generated}))
     with pytest.raises(phase_4_5.Refused, match="weekly_actuals.variance_pct is a virtual generated column"):
         phase_4_5.check(db.connect(made.url))
+
+
+SLOWLY = {  # so that what autovacuum has begun does not end
+    "autovacuum_naptime": "1s", "autovacuum_vacuum_threshold": 1, "autovacuum_vacuum_scale_factor": 0,
+    "autovacuum_vacuum_cost_delay": "100ms", "autovacuum_vacuum_cost_limit": 1,
+    "vacuum_cost_page_hit": 100, "vacuum_cost_page_miss": 100, "vacuum_cost_page_dirty": 100,
+}  # fmt: skip
+VACUUMED = """
+SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE relation = 'stores'::regclass AND granted AND backend_type = 'autovacuum worker'"""
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("state", [COMPLETE, NOTHING, NO_CASCADE])
+def test_an_autovacuum_of_a_parent_gives_way(newest, state, request):
+    """To who waits until deadlocks are looked for, which a short wait never does."""
+    made = newest.make(state, state is not NOTHING)
+    made.execute(*(f"ALTER SYSTEM SET {name} = '{value}'" for name, value in SLOWLY.items()))
+    request.addfinalizer(lambda: made.execute("ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()"))
+    made.execute("SELECT pg_reload_conf()", "ALTER TABLE stores ADD filler text",
+                 "ALTER TABLE stores ALTER filler SET STORAGE PLAIN")  # fmt: skip
+    made.execute(*["UPDATE stores SET filler = repeat('x', 7000)"] * 20)
+    (vacuuming,) = eventually(lambda: made.query(VACUUMED))
+    arguments = ["--rollback", "--force"] if state is COMPLETE else []
+    outcome = command(made.url, "--lock-timeout", "5", *arguments)
+    assert outcome.answer == ("rolled_back" if arguments else "migrated")
+    assert outcome.report["duration_ms"] < 4000
+    assert vacuuming not in made.query(VACUUMED)
 
 
 @pytest.mark.exhaustive

@@ -38,6 +38,7 @@ _SESSION = {  # what a run sets for itself, where the server knows it
     "innodb_lock_wait_timeout": "1",
     "lock_wait_timeout": "0",  # behind an ALTER TABLE that waits, everybody else queues up: try again instead
 }
+_INSTANT = 0.5  # seconds for which the server's own threads (purge, statistics) may have a table, whoever waits
 _SAME_KEY = "errno: 121"  # how MariaDB says that a foreign key exists, behind a 1005 that means anything
 _RACED = {1050, 1051, 1146, 1060, 1061, 1068, 1091, 1826, 1022}  # a peer was faster: it exists, or is gone
 _NO_LOCK = 1235  # GET_LOCK on a node of a cluster up to MariaDB 10.6.14 and 10.11.4
@@ -151,6 +152,7 @@ class MySQL(Session):
                     afterwards.callback(self.query, f"SELECT RELEASE_LOCK({LOCK})")
                 return work()
 
+        self.patience.left = max(self.patience.left, _INSTANT)
         with self.session(_SESSION):
             return self.patiently(attempt, lambda error: code(error) in _RACED | BUSY or _SAME_KEY in str(error))
 

@@ -149,7 +149,7 @@ class PostgreSQL(Session):
         """One transaction with the lock in it, tried again where a table lock is not to be had; or, for what
         cannot share a transaction, the lock beside, and each step by itself."""
 
-        @self.limited(TRY)
+        @self.limited(brief=True)
         def together() -> Result:
             self.lock(self.database)
             return work()
@@ -160,7 +160,12 @@ class PostgreSQL(Session):
             return self.patiently(self.locked_beside()(work))
 
     def was_aborted(self, error: Exception) -> bool:
-        return code_of(error) in _AGAIN and not self.in_transaction()
+        if code_of(error) not in _AGAIN or self.in_transaction():
+            return False
+        # An autovacuum gives way to who has waited for a deadlock's time; one against wraparound never does.
+        gives_way = [] if self.brief > TRY else self.query(questions.AUTOVACUUM, ([*self.models],))
+        self.brief = TRY + max((seconds for (seconds,) in gives_way), default=0.0)
+        return True
 
     def carry_out(self, changes: Iterable[Change]) -> None:
         changes, made = list(changes), super().carry_out
@@ -173,7 +178,7 @@ class PostgreSQL(Session):
             if CONCURRENTLY in group[0].sql:
                 self.unlimited()(made)(group)
             else:
-                self.patiently(partial(self.limited(TRY)(made), group))
+                self.patiently(partial(self.limited(brief=True)(made), group))
 
     def progress(self) -> tuple[str, float | None]:
         with self.beside() as other:

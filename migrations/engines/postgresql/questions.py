@@ -46,6 +46,12 @@ FROM pg_locks l JOIN pg_database d ON d.oid = l.database LEFT JOIN pg_class c ON
 WHERE l.granted AND l.pid <> pg_backend_pid() AND d.datname = current_database() AND (
     c.relname = ANY (%s::text[]) AND pg_table_is_visible(c.oid) OR l.locktype = 'advisory' AND l.objid = %s)
 ORDER BY 1 LIMIT 5"""
+AUTOVACUUM = """
+SELECT extract(epoch FROM current_setting('deadlock_timeout')::interval)::float
+FROM pg_locks l JOIN pg_database d ON d.oid = l.database JOIN pg_class c ON c.oid = l.relation
+     JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.granted AND a.usesysid IS NULL AND d.datname = current_database()
+  AND c.relname = ANY (%s::text[]) AND pg_table_is_visible(c.oid)"""
 BUILDING = """
 SELECT phase, greatest(blocks_done, tuples_done), greatest(blocks_total, tuples_total)
 FROM pg_stat_progress_create_index p JOIN pg_class c ON c.oid = p.relid

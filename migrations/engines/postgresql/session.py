@@ -36,6 +36,7 @@ WHERE current_setting(name, true) IS NOT NULL"""
 class Session(Engine):
     """A PostgreSQL connection at work, left as it was found."""
 
+    brief = TRY  # what a statement waits that others wait behind
     _driver = ""  # the package of the caller's driver
 
     @property
@@ -96,17 +97,17 @@ class Session(Engine):
         found = database.execute_sql(_SET, (local, [*values], [*values.values()])).fetchall()
         return {name: before for name, before, _ in found}
 
-    def ours(self, at_most: float = _MONTH, **others: str) -> dict[str, str]:
-        """Return our settings; a lock is waited for as long as patience lasts, `at_most` some seconds."""
-        wait = max(min(self.patience.left, at_most), 0.001)  # 0 would be for ever
+    def ours(self, brief: bool = False, **others: str) -> dict[str, str]:
+        """Return our settings; a lock is waited for as long as patience lasts, or a `brief` while."""
+        wait = max(min(self.patience.left, self.brief if brief else _MONTH), 0.001)  # 0 would be for ever
         return {**_SETTINGS, "lock_timeout": f"{wait * 1000:.0f}ms", **others}
 
     @contextmanager
-    def limited(self, at_most: float = _MONTH, **others: str) -> Iterator[None]:
+    def limited(self, brief: bool = False, **others: str) -> Iterator[None]:
         """A transaction, or a savepoint in the caller's, under settings of ours, which are gone afterwards."""
         outer = self.in_transaction()
         with self.undone_with_errors(), self.transaction(), self.cancelled_with_us():
-            before = self.configure(self.database, self.ours(at_most, **others))
+            before = self.configure(self.database, self.ours(brief, **others))
             yield
             if outer:
                 self.configure(self.database, before)
