@@ -3,11 +3,9 @@
 import contextlib
 import datetime
 import json
-import os
 import select
 import signal
 import socket
-import struct
 import threading
 import time
 from typing import NamedTuple
@@ -242,73 +240,3 @@ class Relay:
                     self.trips += source is client and answered
                     answered = source is target
                     (target if source is client else client).sendall(data)
-
-
-class Pooler:
-    """A PostgreSQL pooler in transaction mode: each transaction goes to another of its two sessions."""
-
-    def __init__(self, *sessions):
-        self.sessions = sessions
-        self.sockets = [socket.socket(fileno=os.dup(session.fileno())) for session in sessions]
-        for each in self.sockets:
-            each.setblocking(True)
-        self.server = socket.create_server(("127.0.0.1", 0))
-        self.port = self.server.getsockname()[1]
-        self.transactions = 0
-
-    def __enter__(self):
-        threading.Thread(target=self._serve, daemon=True).start()
-        return self
-
-    def __exit__(self, *exception):
-        for each in (self.server, *self.sockets):
-            each.close()
-
-    def _serve(self):
-        with contextlib.suppress(OSError, EOFError), self.server.accept()[0] as client:
-            while self._startup(client):
-                client.sendall(b"N")  # no encryption
-            self._greet(client)
-            backend, status = 0, b"I"
-            while True:
-                request = b""
-                while request[-5:] != b"S\x00\x00\x00\x04":
-                    kind, message = self._message(client)
-                    request += message
-                    if kind == b"X":
-                        return
-                    if kind == b"Q":
-                        break
-                if status == b"I":  # a new transaction: the next session's turn
-                    backend = 1 - backend
-                    self.transactions += 1
-                self.sockets[backend].sendall(request)
-                kind = b""
-                while kind != b"Z":
-                    kind, message = self._message(self.sockets[backend])
-                    client.sendall(message)
-                status = message[-1:]
-
-    def _startup(self, client):
-        """Read the first message; True where it only asks for encryption."""
-        (length,) = struct.unpack("!i", self._exactly(client, 4))
-        return struct.unpack("!i", self._exactly(client, length - 4)[:4])[0] in (80877103, 80877104)
-
-    def _greet(self, client):
-        client.sendall(b"R" + struct.pack("!ii", 8, 0))
-        for name in ("server_version", "client_encoding", "standard_conforming_strings", "TimeZone", "DateStyle"):
-            value = f"{name}\0{self.sessions[0].info.parameter_status(name)}\0".encode()
-            client.sendall(b"S" + struct.pack("!i", 4 + len(value)) + value)
-        client.sendall(b"K" + struct.pack("!iii", 12, 0, 0) + b"Z" + struct.pack("!i", 5) + b"I")
-
-    def _message(self, source):
-        head = self._exactly(source, 5)
-        return head[:1], head + self._exactly(source, struct.unpack("!i", head[1:])[0] - 4)
-
-    def _exactly(self, source, count):
-        data = b""
-        while len(data) < count:
-            if not (more := source.recv(count - len(data))):
-                raise EOFError
-            data += more
-        return data

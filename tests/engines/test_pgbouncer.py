@@ -114,6 +114,15 @@ def test_a_run_that_mends_beside_rows_leaves_nothing_in_any_session(half, pooled
     assert left(url) == before
 
 
+@pytest.mark.parametrize("arguments", [(), ("--check",), ("--rollback", "--force")])
+@pytest.mark.parametrize("state", ["fresh", "complete"])
+def test_the_ordinary_run_leaves_nothing_in_any_session(request, pooled, state, arguments):
+    url = pooled(request.getfixturevalue(state))
+    before = left(url)
+    assert command(url, *arguments).code == (arguments == ("--check",) and state == "fresh")
+    assert left(url) == before
+
+
 @pytest.mark.parametrize("moment", ["fresh", "half", "complete"])
 def test_twelve_at_once_and_one_of_them_migrates(request, pooled, moment):
     made = request.getfixturevalue(moment)

@@ -14,7 +14,6 @@ from engines.servers import (
     HALF,
     NO_DATE_INDEX,
     NOTHING,
-    Pooler,
     Relay,
     Writer,
     another,
@@ -467,33 +466,6 @@ def test_a_busy_parent_fails_the_run_in_a_transaction_that_lives_on(fresh, hold)
         with pytest.raises(phase_4_5.LockTimeout, match=str(holder.info.backend_pid)):
             phase_4_5.run(database, lock_timeout=0.5)
     assert fresh.query("SELECT count(*) FROM stores WHERE store_id = 'mine'") == [(1,)]
-
-
-def pooled(world):
-    """A pooler's own two sessions, and the URL that leads to them through it."""
-    sessions = [psycopg.connect(world.url, autocommit=True, sslmode="disable") for _ in range(2)]
-    return sessions, Pooler(*sessions)
-
-
-@pytest.mark.parametrize("arguments", [(), ("--check",), ("--rollback", "--force")])
-@pytest.mark.parametrize("state", ["fresh", "complete"])
-def test_the_ordinary_run_works_through_a_pooler_in_transaction_mode(request, state, arguments):
-    made = request.getfixturevalue(state)
-    sessions, pooler = pooled(made)
-    with sessions[0], sessions[1], pooler:
-        outcome = command(url_of(made, host="127.0.0.1", port=pooler.port), *arguments)
-        assert outcome.code == (arguments == ("--check",) and state == "fresh")
-        assert pooler.transactions >= 1
-        assert made.query(ADVISORY) == []
-
-
-def test_waiting_works_through_a_pooler_in_transaction_mode(fresh, hold):
-    holder = hold(fresh, STORE)
-    sessions, pooler = pooled(fresh)
-    with sessions[0], sessions[1], pooler, later(2, holder.commit):
-        outcome = command(url_of(fresh, host="127.0.0.1", port=pooler.port))
-        assert outcome.answer == "migrated"
-        assert [each.execute("SHOW lock_timeout").fetchone() for each in sessions] == [("0",)] * 2
 
 
 # -- time
