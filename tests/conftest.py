@@ -19,7 +19,7 @@ import db
 hooks.provide()
 if MEMORY:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)  # where pytest makes the folders of the tests
-os.environ.setdefault("SSL_CERT_FILE", os.devnull)  # no test needs any, and to read them takes longer than to connect
+os.environ["SSL_CERT_FILE"] = os.devnull  # no test needs any, and to read them takes longer than to connect
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a script: so would be its children
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
