@@ -211,6 +211,7 @@ def test_a_table_that_the_migration_refuses_is_one_line(command, new):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.exhaustive  # a lock is waited for as long as ever
 def test_a_locked_database_is_one_line(command, new):
     command("--base-only")
     holder = sqlite3.connect(new, isolation_level=None)

@@ -7,8 +7,8 @@ takes. CHECKs are ignored, where the database can.
 from __future__ import annotations
 
 import datetime
+import os
 import re
-import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -28,7 +28,7 @@ _ATTEMPTS = 9  # at a row, where a type has few values
 
 def below(limit: int) -> int:
     """Return a random number from 0 on."""
-    return uuid.uuid4().int % limit  # its last 62 bits are random, and `random` takes long to import
+    return int.from_bytes(os.urandom(16), "big") % limit  # `random` takes long to import
 
 
 def spelt(size: int, alphabet: str) -> str:

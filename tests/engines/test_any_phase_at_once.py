@@ -173,7 +173,7 @@ def hold_through_kills(make, oracle, kills):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_killed_at_some_moments_the_next_run_ends_right(make, made_by_peewee):
-    assert hold_through_kills(make, made_by_peewee, kills=6)[signal.SIGKILL, "pending"]
+    assert hold_through_kills(make, made_by_peewee, kills=4)[signal.SIGKILL, "pending"]
 
 
 @pytest.mark.exhaustive

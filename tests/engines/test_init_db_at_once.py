@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from drivers import exhaustive
 from states import ENGINES
 
 import db
@@ -38,7 +39,7 @@ print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("options", [(), ("--base-only",)], ids=["all tables", "base only"])
+@pytest.mark.parametrize("options", [(), *exhaustive(("--base-only",))], ids=["all tables", "base only"])
 def test_of_many_processes_at_once_each_table_is_made_by_one(world, engine, options, tmp_path):
     there = world(engine)
     there.clear()

@@ -187,7 +187,7 @@ def in_order(rows, like):
 
 @pytest.mark.parametrize("engine", TYPES)
 def test_any_table_ends_as_specified_with_every_row_or_is_refused_as_it_was(servers, engine):
-    many(servers(engine), 25)
+    many(servers(engine), 10)
 
 
 @pytest.mark.exhaustive

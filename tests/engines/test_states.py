@@ -10,16 +10,19 @@ from migrations import phase_4_5
 def every(*verdicts):
     """Parametrise over each engine, each of its states with one of the verdicts, with rows and without.
 
-    On the servers, which take their time, those without rows are for the exhaustive run, as is PostgreSQL 18.
+    On the servers, which take their time, every other one is for the exhaustive run, and all without rows, as is
+    PostgreSQL 18.
     """
 
-    def exhaustive(engine, state, filled):
-        return engine == "postgresql18" or (engine != "sqlite" and not filled and True in state.filled)
+    def exhaustive(engine, state, filled, number):
+        others = number % 2 == ENGINES.index(engine.removesuffix("18")) % 2
+        return engine == "postgresql18" or (engine != "sqlite" and (others or not filled and True in state.filled))
 
     return pytest.mark.parametrize(("engine", "state", "filled"), [
         pytest.param(engine, state, filled, id=f"{engine}-{state.name}{'-with rows' * filled}".replace(" ", "_"),
-                     marks=[pytest.mark.exhaustive] * exhaustive(engine, state, filled))
-        for engine in (*ENGINES, "postgresql18") for state, filled in cases(engine.removesuffix("18"), *verdicts)
+                     marks=[pytest.mark.exhaustive] * exhaustive(engine, state, filled, number))
+        for engine in (*ENGINES, "postgresql18")
+        for number, (state, filled) in enumerate(cases(engine.removesuffix("18"), *verdicts))
     ])  # fmt: skip
 
 

@@ -83,10 +83,10 @@ def _masked(text: str) -> str:
     """Return a text of the same length with nothing in its quotes and parentheses that could be taken for a word."""
     text = re.sub(_QUOTED, lambda found: found[0][0] + "x" * (len(found[0]) - 2) + found[0][-1], text)
     depth, masked = 0, ""
-    for character in text:
-        depth -= character == ")"
-        masked += "x" if depth else character
-        depth += character == "("
+    for part in re.split("([()])", text):
+        depth -= part == ")"
+        masked += "x" * len(part) if depth else part
+        depth += part == "("
     return masked
 
 
