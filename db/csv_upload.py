@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import csv
 import os
+import re
 from collections import deque
 from collections.abc import Iterator
 from typing import TextIO
@@ -31,6 +32,8 @@ def upload(file: TextIO, database: peewee.Database, on_conflict: str | None = No
     names = next(rows, ())
     if not names:
         raise UploadRefused("it is empty; its first line names the columns")
+    if len(names) == 1 and (mark := re.search("[;\t|]", names[0] or "")):
+        raise UploadRefused(f"line 1: {mark[0]!r} stands between the names; separate cells by commas")
     for name in names:
         if name and name != name.strip():
             raise UploadRefused(f"line 1: there is a blank beside {name!r}; put nothing but a comma between cells")

@@ -41,7 +41,7 @@ def connect(url: str | None = None) -> peewee.Database:
 
     :param url: Peewee's or SQLAlchemy's form; default `$DATABASE_URL`, else `DEFAULT_URL`.
     :raises UnusableURL: unknown scheme or option, no database name, malformed.
-    :raises MissingDriver: names the extra to install, or the Peewee that is too old.
+    :raises MissingDriver: names the package to install, or the Peewee that is too old.
     """
     version = str(getattr(peewee, "__version__", "0"))
     if int(version.partition(".")[0]) < 4:
@@ -98,7 +98,7 @@ def _server(scheme: str, peewees: str, location: str) -> peewee.Database:
     extra = "mysql" if family == "mysql" else "postgresql"
     driver = peewee.mysql if extra == "mysql" else peewee.psycopg or peewee.psycopg2
     if driver is None:
-        wanted = f"fashion-forecast-migrations[{extra}]"
+        wanted = "PyMySQL" if extra == "mysql" else "psycopg[binary]"
         raise MissingDriver(f"no driver for {family}:// is installed; run: pip install '{wanted}'")
     given = _parsed(scheme, location)
     options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT}

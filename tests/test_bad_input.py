@@ -188,6 +188,13 @@ def locked(path):
         holder.close()
 
 
+def test_who_is_waited_for_is_told(path, locked, cli):
+    locked("BEGIN IMMEDIATE")
+    told = [line for line in cli("--lock-timeout", "1.5").stderr.splitlines() if "waiting for a lock" in line]
+    assert [line.partition("waiting ")[2] for line in told] == [
+        "for a lock, up to 1.5 s: another connection has it, or an unfinished statement of this one"]  # fmt: skip
+
+
 def waited(run):
     started = time.monotonic()
     run()

@@ -124,6 +124,12 @@ def test_errors_name_the_line(upload, path, lines, says):
     assert fetch(path, COUNT) == [(0,)]
 
 
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_other_marks_than_commas_are_told(upload, mark):
+    done = upload("\n".join([HEADER, line()]).replace(",", mark))
+    refused(done, f"line 1: {mark!r} stands between the names; separate cells by commas")
+
+
 def test_a_line_far_down_is_named(upload):
     texts = [line(f"S{n:03}") for n in range(1, 51)]
     lines = [*texts, *(text.replace(",9,", f",{week},") for week in range(10, 300) for text in texts)]

@@ -287,14 +287,14 @@ def without_drivers(*arguments):
 
 
 @pytest.mark.parametrize(
-    ("scheme", "extra"),
-    [("postgresql", "postgresql"), ("postgresql+psycopg2", "postgresql"), ("cockroachdb", "postgresql"),
-     ("mysql", "mysql"), ("mariadb", "mysql")],
+    ("scheme", "package"),
+    [("postgresql", "psycopg[binary]"), ("postgresql+psycopg2", "psycopg[binary]"),
+     ("cockroachdb", "psycopg[binary]"), ("mysql", "PyMySQL"), ("mariadb", "PyMySQL")],
 )  # fmt: skip
-def test_a_missing_driver_names_the_extra_to_install(scheme, extra):
+def test_a_missing_driver_names_the_package_to_install(scheme, package):
     done = without_drivers("--database", f"{scheme}://app:s3cr3t@host/shop")
     assert done.returncode == 2
-    assert f"pip install 'fashion-forecast-migrations[{extra}]'" in done.stderr
+    assert f"pip install '{package}'" in done.stderr
     assert "s3cr3t" not in done.stderr
     assert "Traceback" not in done.stderr
 

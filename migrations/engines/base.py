@@ -65,6 +65,8 @@ class Engine(Rows):
         self.builds: Sequence[str] = [model._meta.table_name for model in in_order(models[name] for name in builds)]
         self.patience = Patience(lock_timeout)
         self.applied: list[Change] = []
+        self._told: list[Change] = []
+        self._has_told = False  # who is waited for
         self.opened = False  # whether the connection is ours, and goes with us
 
     # -- the connection
@@ -152,12 +154,22 @@ class Engine(Rows):
                 if not self.patience.left:
                     raise
                 self.patience.pause()
+                self.tell_who_is_waited_for()
+
+    def tell_who_is_waited_for(self) -> None:
+        """Say once, after a second, that it takes patience, and who holds the lock."""
+        waited = self.patience.seconds - self.patience.left
+        if waited >= 1 and not self._has_told:
+            self._has_told = True
+            logger.info("  waiting for a lock, up to %g s: %s", self.patience.seconds, self.holders())
 
     def carry_out(self, changes: Iterable[Change]) -> None:
         """Make the changes, saying each before it starts, how a long one goes on, and how long it took."""
         for change in changes:
             waits = {"writers": "; writers wait", "everybody": "; everybody waits"}.get(change.holds_up or "", "")
-            logger.info("  %s: %s%s", change.description, change.sql, waits and f"{waits} until it is done")
+            level = logging.DEBUG if change in self._told else logging.INFO  # again, after it gave way to a lock
+            self._told.append(change)
+            logger.log(level, "  %s: %s%s", change.description, change.sql, waits and f"{waits} until it is done")
             started, done = time.monotonic(), threading.Event()
             threading.Thread(target=self._tell, args=(change, started, done), daemon=True).start()
             try:

@@ -1,8 +1,13 @@
 """What holds on every server alike: repeating, rolling back, racing and dying."""
 
+import logging
+
 import pytest
 from drivers import SERVERS, exhaustive
-from engines.servers import command, kill_after, statuses, together
+from engines.servers import command, kill_after, later, statuses, together
+
+import db
+from migrations import phase_4_5
 
 
 @pytest.fixture(params=SERVERS)
@@ -43,6 +48,18 @@ def test_a_killed_run_loses_no_rows(half):
     for moment in range(6):
         kill_after(moment * 0.02, half.url)
     assert half.rows() == before
+
+
+def test_who_is_waited_for_is_told_once_and_no_statement_twice(half, hold, caplog):
+    holder = hold(half, "SELECT * FROM weekly_actuals", "SELECT * FROM stores")
+    number = getattr(holder, "thread_id", lambda: holder.info.backend_pid)()
+    with caplog.at_level(logging.INFO), later(2, holder.rollback):
+        report = phase_4_5.run(db.connect(half.url))
+    (waiting,) = [text for text in caplog.messages if "waiting for a lock" in text]
+    assert waiting.startswith("  waiting for a lock, up to 10 s: ")
+    assert str(number) in waiting
+    for change in report.changes:
+        assert sum(change.sql in text for text in caplog.messages) == 1
 
 
 @pytest.mark.parametrize("moment", [0, 3, 7, 12, *exhaustive(*{*range(16)} - {0, 3, 7, 12})])

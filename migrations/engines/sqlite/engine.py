@@ -115,6 +115,7 @@ class SQLite(Values, Catalogue):
                     raise
             with self.patience.spent():
                 time.sleep(_PAUSE)
+            self.tell_who_is_waited_for()
 
     def query(self, sql: str, params: Sequence[object] | None = None) -> list[Row]:
         ask = super().query
@@ -184,7 +185,7 @@ class SQLite(Values, Catalogue):
     # -- errors
 
     def holders(self) -> str:
-        return "by another connection, or by an unfinished statement of this one"
+        return "another connection has it, or an unfinished statement of this one"
 
     def is_lock_timeout(self, error: Exception) -> bool:
         return isinstance(error, peewee.OperationalError) and "locked" in str(error)
