@@ -46,7 +46,7 @@ class Engine(Rows):
     settings: Callable[[], AbstractContextManager[None]]  # in which locks are waited for as asked; undone at its end
     in_transaction: Callable[[], bool]  # whether the caller has one open, by Peewee's means or by plain SQL
     read: Callable[[], Schema]  # the phase's tables as they are now; one that is not there is left out
-    table: Callable[[str], Table | None]  # any one table with its keys
+    tables: Callable[[Iterable[str]], Schema]  # any tables by their names, as far as they are there
     default_meaning: Callable[[str], str]  # schema.UTC_NOW for the time now in UTC, else the literal or the expression
     dependents: Callable[[str], list[str]]  # what would break if a table were dropped: "view x", "table y"
     script: Callable[[Sequence[Change]], list[str]]  # with the transactions, limits and settings of a run around them

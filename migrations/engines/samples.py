@@ -76,12 +76,11 @@ class Samples:
         self._made: list[str] = []  # where to look for traces
         # Now, before the transaction: where that was aborted, MariaDB's catalogue swallows the news.
         self.tables: dict[str, Table] = {}
-        wanted = list(engine.builds)
+        wanted = {*engine.builds}
         while wanted:
-            name = wanted.pop()
-            if name not in self.tables and (table := engine.table(name)):
-                self.tables[name] = table
-                wanted += [key.table for key in table.foreign_keys]
+            found = engine.tables(wanted)
+            self.tables |= found
+            wanted = {key.table for table in found.values() for key in table.foreign_keys} - self.tables.keys()
 
     # -- what an engine says
 

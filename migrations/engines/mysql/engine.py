@@ -59,16 +59,13 @@ class MySQL(Session):
     # -- reading
 
     def read(self) -> Schema:
-        schema = self._tables(self.models)
+        schema = self.tables(self.models)
         if self.models.keys() - self.builds - schema.keys():  # or it is on its way from another node of a cluster
             with self.session(_SYNCED):
-                schema = self._tables(self.models)
+                schema = self.tables(self.models)
         return schema
 
-    def table(self, name: str) -> Table | None:
-        return self._tables([name]).get(name)
-
-    def _tables(self, names: Iterable[str]) -> Schema:
+    def tables(self, names: Iterable[str]) -> Schema:
         return {name: catalogue.meaning(name, text) for name, text in self.texts(names).items()}
 
     def texts(self, names: Iterable[str]) -> dict[str, str]:
@@ -104,7 +101,7 @@ class MySQL(Session):
 
     def no_parent(self, values: Sequence[str], key: ForeignKey, table: Table, text: bool = False) -> str:
         """A value is compared in the collation of the parent's key, whose index would be of no use in another."""
-        parent, compared = self.table(key.table), []
+        parent, compared = self.tables([key.table]).get(key.table), []
         for value, target in zip(values, key.target):
             if parent and (collation := parent.columns[target].collation):
                 character_set, _, more = collation.partition("_")

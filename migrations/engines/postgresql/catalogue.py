@@ -136,7 +136,7 @@ def tables(query: Query, names: Sequence[str], settings: Mapping[str, str]) -> S
 
     :param settings: what is set for the query.
     """
-    rows = query(_TABLES, ([*settings], [*settings.values()], list(names)))
+    rows = query(_TABLES, ([*settings], [*settings.values()], names))
     return {name: _table(name, kind, *(map(json.loads, part) for part in parts)) for name, kind, *parts in rows}
 
 

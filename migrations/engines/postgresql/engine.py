@@ -71,21 +71,18 @@ class PostgreSQL(Session):
         """
         names = tuple(self.models)
         if self.in_transaction():
-            return self._tables(names)
+            return self.tables(names)
         met = describe(self.database), names
         found = catalogue.fingerprint(self.query, names) if met in _MET else None
         before, schema = _MET.get(met, (None, {}))
         if found is None or found != before:
-            schema = self._tables(names)
+            schema = self.tables(names)
             _MET[met] = found, schema
         return dict(schema)
 
-    def _tables(self, names: Sequence[str]) -> Schema:
+    def tables(self, names: Iterable[str]) -> Schema:
         with self.limited() if self.in_transaction() else nullcontext():
-            return catalogue.tables(self.query, names, self.ours())
-
-    def table(self, name: str) -> Table | None:
-        return self._tables([name]).get(name)
+            return catalogue.tables(self.query, [*names], self.ours())
 
     def declared(self, model: Model) -> Table:
         if model not in _WRITTEN:

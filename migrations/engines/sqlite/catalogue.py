@@ -7,7 +7,7 @@ Peewee's `get_indexes` does not tell a partial, descending or expression index f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import groupby
 
@@ -82,10 +82,10 @@ class Catalogue(Engine):
         _MEANING[(*self.builds, *texts)] = schema
         return schema
 
-    def table(self, name: str) -> Table | None:
+    def tables(self, names: Iterable[str]) -> Schema:
         is_table = "type IN ('table', 'view') AND name = ? COLLATE NOCASE"
-        rows = self.query(f"{_STORED} FROM main.sqlite_master WHERE {is_table}", (name,))
-        return next((self._table(*row) for row in rows), None)
+        sql = f"{_STORED} FROM main.sqlite_master WHERE {is_table}"
+        return {name: self._table(*row) for name in names for row in self.query(sql, (name,))}
 
     def text_of(self, table: Table) -> str:
         """Return the `CREATE TABLE` that SQLite keeps of a table."""
