@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -108,11 +109,11 @@ class Upload:
 
     def _misfit(self, row: Any, dicts: bool) -> str:
         if dicts:
-            if not isinstance(row, Mapping):
+            if not _is_a(row.__class__, Mapping):
                 return "expected a dict"
             return "more cells than columns are named" if None in row else ""  # csv.DictReader's
         many = len(self.fields)
-        if many and isinstance(row, Sequence) and len(row) == many and not isinstance(row, (str, bytes)):
+        if many and _is_a(row.__class__, Sequence) and len(row) == many and not isinstance(row, (str, bytes)):
             return ""
         return f"expected {many} values, as columns are named" if many else "expected a dict, or fields=[...]"
 
@@ -187,6 +188,9 @@ class Upload:
         ends = range(1, len(next(iter(columns.values()))) + 1)
         first = bisect_left(ends, True, key=refused)
         return first, reasons.get(first + 1, "")
+
+
+_is_a = cache(issubclass)  # which asks an abstract class anew each time, and takes longer than all else about a row
 
 
 def _refused(text: str) -> UploadRefused:
