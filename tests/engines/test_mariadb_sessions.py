@@ -29,11 +29,8 @@ def with_settings(world, settings):
 
 
 def settings_of(database):
-    names = "'sql_mode', 'sql_quote_show_create', 'sql_select_limit', 'max_statement_time'"
-    return dict(database.execute_sql(
-        "SELECT variable_name, variable_value FROM information_schema.session_variables "
-        f"WHERE variable_name IN ({names}) LIMIT 9"
-    ))  # fmt: skip
+    names = "sql_mode", "sql_quote_show_create", "sql_select_limit", "max_statement_time", "sql_big_selects"
+    return database.execute_sql(f"SELECT {', '.join(f'@@{name}' for name in names)} LIMIT 9").fetchone()
 
 
 # -- settings of a user's own
@@ -42,6 +39,7 @@ MODES = ("ANSI_QUOTES", "ORACLE", "NO_BACKSLASH_ESCAPES", "EMPTY_STRING_IS_NULL"
          "NO_TABLE_OPTIONS", "NO_FIELD_OPTIONS", "TRADITIONAL", "")  # fmt: skip
 ODD = [f"sql_mode = '{mode}'" for mode in MODES] + [
     "sql_quote_show_create = 0", "sql_select_limit = 1", "sql_select_limit = 0", "max_statement_time = 3600",
+    "max_join_size = 1", "autocommit = 0", "sql_safe_updates = 1", "completion_type = CHAIN",
     "check_constraint_checks = 0, unique_checks = 0, foreign_key_checks = 0", "alter_algorithm = 'INSTANT'",
 ]  # fmt: skip
 NULLS = State("NOT NULL lost", MENDED, items={"week_number": "week_number INTEGER COMMENT 'mine'", "unique": None})
@@ -75,6 +73,15 @@ def test_what_is_made_is_the_same_whatever_the_session_has_set(world):
         phase_4_5.run(db.connect(with_settings(made, settings)))
         texts.add(made.query("SHOW CREATE TABLE weekly_actuals")[0][1])
     assert len(texts) == 1
+
+
+@pytest.mark.parametrize("state", [NOTHING, HALF, COMPLETE])
+def test_a_session_that_may_only_read_is_told_so_and_the_table_not_accused(world, state):
+    made = world("mysql").make(state, filled=state is not NOTHING)
+    before, url = made.dump(), with_settings(made, "tx_read_only = 1")
+    assert "connect to the primary" in one_line(command(url))
+    assert command(url, "--check").code == (state is not COMPLETE)
+    assert made.dump() == before
 
 
 # -- limits

@@ -237,6 +237,17 @@ def test_whatever_a_database_sets_a_run_does_the_same(alone, state, setting):
     assert command(made.url, "--check").code == 0
 
 
+@pytest.mark.parametrize("state", [NOTHING, HALF, COMPLETE])
+def test_a_database_that_may_only_be_read_is_told_so_and_the_table_not_accused(alone, state):
+    made = alone.make(state, filled=state is not NOTHING)
+    before = made.dump()
+    made.execute(f"ALTER DATABASE {made.name} SET default_transaction_read_only = on")
+    assert 'ALTER ROLE "postgres" SET default_transaction_read_only = off' in one_line(command(made.url))
+    assert command(made.url, "--check").code == (state is not COMPLETE)
+    made.execute("SET default_transaction_read_only = off", f"ALTER DATABASE {made.name} RESET ALL")
+    assert made.dump() == before
+
+
 def test_a_database_that_knows_no_encoding(fresh):
     name = f"ascii_{uuid.uuid4().hex}"
     fresh.server.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
-from migrations.engines.mysql.session import code
+from migrations.engines.mysql.session import READ_ONLY, code
 from migrations.engines.samples import Samples as Base
 from migrations.engines.samples import Values, address, below, moment, number, token
 from migrations.schema import Column, Table, literal
@@ -28,8 +28,8 @@ _SHAPES = {
     "multilinestring": "MULTILINESTRING((0 0,1 1))", "multipolygon": "MULTIPOLYGON(((0 0,0 1,1 1,0 0)))",
     "geometrycollection": "GEOMETRYCOLLECTION(POINT(0 0))",
 }  # fmt: skip
-# The transaction is gone, the connection, or the time that the server allows a statement.
-_NEWS = {0, 1205, 1213, 1305, 1317, 1969, 2003, 2006, 2013, 3024}
+# The transaction is gone, the connection, the time that the server allows a statement, or the right to write.
+_NEWS = {0, 1205, 1213, 1305, 1317, 1969, 2003, 2006, 2013, 3024, *READ_ONLY}
 
 
 class Samples(Base):

@@ -19,16 +19,18 @@ _ODD = {
     "ANSI_QUOTES", "ORACLE", "NO_TABLE_OPTIONS", "NO_KEY_OPTIONS", "NO_FIELD_OPTIONS", "NO_BACKSLASH_ESCAPES",
     "EMPTY_STRING_IS_NULL", "HIGH_NOT_PRECEDENCE", "PAD_CHAR_TO_FULL_LENGTH",
 }  # fmt: skip
-_PLAIN = {"sql_quote_show_create": 1, "sql_select_limit": 2**64 - 1, "max_statement_time": 0}
+_PLAIN = {"sql_quote_show_create": 1, "sql_select_limit": 2**64 - 1, "max_statement_time": 0, "sql_big_selects": 1}
 _ASK = f"SELECT CONNECTION_ID(), @@collation_database, @@sql_mode, {', '.join(f'@@{each}' for each in _PLAIN)} LIMIT 1"
 LOCK = "CONCAT('migrations:', MD5(DATABASE()))"  # server-wide, and of at most 64 characters
 BUSY = {1205, 1213}  # lock timeout; aborted for a peer's change
 _ABORTED = {1213, 1305}  # or the only sign of it: a savepoint that is gone
 _AWAY = {0, 2003, 2006, 2013}
+READ_ONLY = {1290, 1792, 1836}  # by the server, by the session
 _ADVICE = {
     1045: "; check the user and the password in the URL",
     1049: "; check the name in the URL, or create the database",
     1193: "; it takes MariaDB 10.6 or newer",
+    **dict.fromkeys(READ_ONLY, "; connect to the primary, or end what makes it read-only"),
     **dict.fromkeys(_AWAY, "; check that the server runs and can be reached, then run again"),
 }
 

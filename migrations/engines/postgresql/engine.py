@@ -36,6 +36,8 @@ _ADVICE = {  # by what the text of an error has; {name} is what the pattern name
     "denied for table ([^ ]+)": _ADMINISTRATOR + "GRANT SELECT, INSERT, DELETE, REFERENCES ON {name}{others} TO {user}",
     "statement timeout": "connect to the server itself, not to a pooler, or run: "
     "ALTER ROLE {user} SET statement_timeout = 0",
+    "read-only transaction": "connect to the primary, or run: "
+    "ALTER ROLE {user} SET default_transaction_read_only = off",
     "role .* does not exist": "check the user in the URL, or create it with createuser",
     "database .* does not exist": "check the name in the URL, or create it with createdb",
     "password": "check the user and the password in the URL",

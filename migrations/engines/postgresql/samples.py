@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from migrations.engines.base import Engine
+from migrations.engines.postgresql.engine import code_of
 from migrations.engines.samples import Samples as Base
 from migrations.engines.samples import Values, address, below, moment, number, spelt, token
 from migrations.schema import Column, Table, literal
@@ -102,6 +103,9 @@ class Samples(Base):
             random = len(_random(size))
             self._fit[kind] = [at for at in fit if not suggested and at < random] or fit
         return [values[at] for at in self._fit[kind]]
+
+    def refuses(self, error: Exception) -> bool:
+        return super().refuses(error) and code_of(error) != "25006"  # who may only read
 
     def hidden(self) -> list[str]:
         return [name for (name,) in self.engine.query(_HIDDEN, (list(self.tables),))]
