@@ -1,6 +1,6 @@
 """The rows that stand against a change, found before the first statement.
 
-    for text in obstacles(operations, schema, engine): ...
+    for text in obstacles(differences, operations, schema, engine): ...
 
 A change that would lose or bend a value is refused, with up to five of the rows by key, their
 number, and the query that shows them all. Each query reads a table once or twice, whatever it holds.
@@ -20,12 +20,19 @@ from migrations.schema import Check, ForeignKey, Schema, Table
 _SHOWN = 5
 
 
-def obstacles(differences: Iterable[Difference], schema: Schema, engine: Engine) -> Iterator[str]:
-    """Yield one line for each difference that the rows do not let mend."""
+def obstacles(
+    differences: Iterable[Difference], operations: Iterable[Operation], schema: Schema, engine: Engine
+) -> Iterator[str]:
+    """Yield one line for each difference that the rows do not let mend, and for what is done besides to mend it."""
+    planned = [(each.message, each.mended_by) for each in differences if each.mended_by]
+    mended = {_place(operation) for _, operation in planned}
+    for each in operations:
+        if (place := _place(each)) not in mended:
+            planned.append(("{}.{}: the {} has to be made anew for that".format(*place), each))
     told: dict[str, list[tuple[str, Operation]]] = {}
-    for each in differences:
-        if each.mended_by and each.mended_by.table in schema:
-            told.setdefault(each.mended_by.table, []).append((each.message, each.mended_by))
+    for message, operation in planned:
+        if operation.table in schema:
+            told.setdefault(operation.table, []).append((message, operation))
     if told:  # which may take a while
         logger.info("looking for rows that stand against the change")
     for name, changes in told.items():
@@ -38,6 +45,15 @@ def obstacles(differences: Iterable[Difference], schema: Schema, engine: Engine)
                     what += ", and values that do not convert without loss"
                 for condition in look.conditions(operation):
                     yield from rows_against(what, condition, look.table, look.declared, engine)
+
+
+def _place(operation: Operation) -> tuple[str, str, str]:
+    """Return what an operation is about: the table, the name in it, and of what."""
+    if isinstance(operation, do.AlterColumn):
+        return operation.table, operation.column.name, "column"
+    if isinstance(operation, (do.DropForeignKey, do.AddForeignKey, do.ValidateForeignKey)):
+        return operation.table, ", ".join(operation.key.columns), "foreign key"
+    return operation.table, str(operation), "rest"
 
 
 class _Look:

@@ -87,7 +87,7 @@ class Work:
 
     def look_for_orphans(self, thorough: bool) -> None:
         """Report the rows that violate a foreign key."""
-        if not self.engine.may_hold_orphans():
+        if not (thorough or self.engine.may_hold_orphans()):
             return
         from migrations.orphans import orphans
 
@@ -178,10 +178,11 @@ class Work:
             return []
         from migrations.obstacles import obstacles  # nothing to mend, nothing to import
 
-        if against := list(obstacles(errors, schema, self.engine)):
+        operations = planned(errors, schema, self.engine)
+        if against := list(obstacles(errors, operations, schema, self.engine)):
             between = "\n  " if len(against) > 1 else " "
             raise Refused(f"rows stand against the change, nothing was changed:{between}{between.join(against)}")
-        return self.engine.statements(planned(errors, schema, self.engine), schema)
+        return self.engine.statements(operations, schema)
 
     def _converge(self) -> None:
         """Look again under the lock, change what is left to change, look again, demand agreement."""

@@ -64,6 +64,8 @@ UNIQUE_PARENT = model("UniqueParent", meta={"table_name": "parents"}, number=pee
     (lambda: peewee.IntegerField(constraints=[SQL("DEFAULT (abs(1))")]), r"DEFAULT \(abs\(1\)\).* no DEFAULT of a"),
     (lambda: peewee.IntegerField(constraints=[SQL("DEFAULT NULL")]), "DEFAULT NULL"),
     (lambda: peewee.IntegerField(constraints=[SQL("DEFAULT 1"), SQL("DEFAULT 2")]), "more than one DEFAULT"),
+    (lambda: peewee.BooleanField(constraints=[SQL("DEFAULT 0")]), "TRUE and FALSE are the DEFAULT of a BooleanField"),
+    (lambda: peewee.IntegerField(constraints=[SQL("DEFAULT TRUE")]), "TRUE and FALSE are the DEFAULT of a Boolean"),
     (lambda: peewee.IntegerField(constraints=[SQL("UNIQUE")]), "UNIQUE"),
     (lambda: peewee.DateField(constraints=[UtcNow()]), "UtcNow"),
     (lambda: peewee.IntegerField(index=True, index_type="GIN"), "thing_field is not one of plain columns"),

@@ -18,7 +18,7 @@ from migrations.engines.patience import Busy, Patience
 from migrations.engines.rows import Rows
 from migrations.operations import Operation
 from migrations.report import Change, DatabaseUnavailable, LockTimeout, MigrationError, Refused
-from migrations.schema import ForeignKey, Schema, Table, Type
+from migrations.schema import Column, ForeignKey, Schema, Table, Type
 
 if TYPE_CHECKING:
     from migrations.engines.samples import Samples
@@ -102,8 +102,14 @@ class Engine(Rows):
         key = self.backend, model  # whose meaning is worked out once a process
         if key not in _DECLARED:
             table = declared(model, self.database, type(self).parse_type)
-            _DECLARED[key] = table._replace(foreign_keys=tuple(map(self.understood, table.foreign_keys)))
+            columns = {name: self.written(column) for name, column in table.columns.items()}
+            foreign_keys = tuple(map(self.understood, table.foreign_keys))
+            _DECLARED[key] = table._replace(columns=columns, foreign_keys=foreign_keys)
         return _DECLARED[key]
+
+    def written(self, column: Column) -> Column:
+        """Return a column whose default reads as the database will write it: of '8:00' it may make '08:00:00'."""
+        return column
 
     def understood(self, key: ForeignKey) -> ForeignKey:
         """Return a foreign key with its actions as this database understands them."""

@@ -51,7 +51,7 @@ class PostgreSQL18(PostgreSQL):
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off", "port": port,
-                    "shared_buffers": "32MB"}  # fmt: skip
+                    "shared_buffers": "32MB", "max_prepared_transactions": 5}  # fmt: skip
         with open(log, "w") as written:
             self.process = subprocess.Popen(
                 [binaries / "postgres", "-D", data, *(f"--{name}={value}" for name, value in settings.items())],

@@ -108,7 +108,7 @@ def default_meaning(default: str) -> str:
     """Return what a column's default means."""
     if default.lower().replace("()", "").strip("()") == "utc_timestamp":
         return UTC_NOW
-    return literal_meaning(literal_meaning(default).replace("\\\\", "\\"))  # '0.00' is 0, too
+    return literal_meaning(default).replace("\\\\", "\\")
 
 
 # -- the words of a text

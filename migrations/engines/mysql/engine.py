@@ -15,12 +15,13 @@ import peewee
 
 from migrations.engines.base import Result
 from migrations.engines.mysql import catalogue, values
+from migrations.engines.mysql.catalogue import default_meaning
 from migrations.engines.mysql.session import BUSY, LOCK, MODE, Session, code
 from migrations.engines.mysql.statements import MySQLStatements
 from migrations.engines.patience import Busy
 from migrations.operations import Operation
 from migrations.report import Change, Refused
-from migrations.schema import ForeignKey, Schema, Table
+from migrations.schema import UTC_NOW, Column, ForeignKey, Schema, Table, literal
 
 if TYPE_CHECKING:
     from migrations.engines.mysql.samples import Samples
@@ -42,6 +43,7 @@ _INSTANT = 0.5  # seconds for which the server's own threads (purge, statistics)
 _SAME_KEY = "errno: 121"  # how MariaDB says that a foreign key exists, behind a 1005 that means anything
 _RACED = {1050, 1051, 1146, 1060, 1061, 1068, 1091, 1826, 1022}  # a peer was faster: it exists, or is gone
 _NO_LOCK = 1235  # GET_LOCK on a node of a cluster up to MariaDB 10.6.14 and 10.11.4
+_PATH = "IF(table_schema = DATABASE(), table_name, CONCAT(table_schema, '.', table_name))"
 _UNSEEN = "1146, 1142"  # no such table, or no right to see it
 
 
@@ -51,7 +53,7 @@ class MySQL(Session):
     backend = "mysql"
     statements_class = MySQLStatements
     parse_type = staticmethod(values.parse_type)
-    default_meaning = staticmethod(catalogue.default_meaning)
+    default_meaning = staticmethod(default_meaning)
     unconvertible = staticmethod(values.unconvertible)
     keys_hold_types = True
     actions = {"RESTRICT": "NO ACTION"}  # InnoDB never waits for the end of the statement
@@ -87,12 +89,29 @@ class MySQL(Session):
     def dependents(self, name: str) -> list[str]:
         """Views go on to be there without the table, and fail; a foreign key of another table's keeps it."""
         rows = self.query(
-            "SELECT 'table', table_name FROM information_schema.key_column_usage WHERE table_schema = DATABASE() "
-            "AND referenced_table_schema = DATABASE() AND referenced_table_name = %s "
-            "UNION SELECT 'view', table_name FROM information_schema.views WHERE table_schema = DATABASE() "
-            "AND LOCATE(CONCAT('`', DATABASE(), '`.`', %s, '`'), view_definition)", (name, name)
+            f"SELECT 'table', {_PATH} FROM information_schema.key_column_usage "
+            "WHERE referenced_table_schema = DATABASE() AND referenced_table_name = %s "
+            f"UNION SELECT 'view', {_PATH} FROM information_schema.views "
+            "WHERE LOCATE(CONCAT('`', DATABASE(), '`.`', %s, '`'), view_definition)", (name, name)
         )  # fmt: skip
         return [f"{kind} {other}" for kind, other in rows if other not in self.builds]
+
+    def child_of(self, name: str, column: str) -> str:
+        """Return a table of others that refers to a column, if there is one."""
+        rows = self.query(
+            f"SELECT {_PATH} FROM information_schema.key_column_usage WHERE referenced_table_schema = DATABASE() "
+            "AND referenced_table_name = %s AND referenced_column_name = %s", (name, column)
+        )  # fmt: skip
+        return next((other for (other,) in rows if other not in self.builds), "")
+
+    def written(self, column: Column) -> Column:
+        cast = values.CASTS.get(column.type.family)
+        if not cast or column.default is None or default_meaning(column.default) == UTC_NOW:
+            return column
+        type_ = cast.format(*column.type[2:])
+        ((text,),) = self.query(self.literally(f"SELECT CAST(CAST({column.default} AS {type_}) AS CHAR)"))
+        default = text if column.type.family in ("integer", "decimal") else text and literal(text)
+        return column._replace(default=default or column.default)
 
     # -- rows
 

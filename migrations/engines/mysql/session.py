@@ -30,6 +30,7 @@ _ADVICE = {
     1045: "; check the user and the password in the URL",
     1049: "; check the name in the URL, or create the database",
     1193: "; it takes MariaDB 10.6 or newer",
+    4119: "; take the system versioning off, or run: SET GLOBAL system_versioning_alter_history = KEEP",
     **dict.fromkeys(READ_ONLY, "; connect to the primary, or end what makes it read-only"),
     **dict.fromkeys(_AWAY, "; check that the server runs and can be reached, then run again"),
 }

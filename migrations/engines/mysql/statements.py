@@ -103,7 +103,12 @@ class MySQLStatements(Statements):
     def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
         table, column, key = operation
         what, add = f"add column {column.name}", f"ADD COLUMN {self._column(table, column)}"
-        copies = self.engine.default_meaning(column.default or "") == UTC_NOW  # a value a row
+        computed = {each.name.lower() for each in self.schema[table].columns.values() if each.generated}
+        parts = {part for index in self.schema[table].indexes for part in index.columns}
+        # A value a row; or MariaDB has the table locked where it has a FULLTEXT index, or one of a computed column.
+        copies = self.engine.default_meaning(column.default or "") == UTC_NOW or any(
+            part in computed or part.endswith((" FULLTEXT", " SPATIAL")) for part in parts
+        )
         if key:
             yield self._keyed(what, table, (column.name,), add)
         else:
@@ -121,6 +126,10 @@ class MySQLStatements(Statements):
             if self.engine.query(self.engine.literally(f"SELECT {lost}"))[0][0]:
                 raise Refused(f"{where} has a DEFAULT {actual.default}, which is no {column.type}; drop it first")
         gone = {"", "NOT", "NULL", "DEFAULT"}
+        longer = column.type.family == "string" and column.type.holds(actual.type)
+        if "type" in what and not longer and (child := self.engine.child_of(table, column.name)):
+            raise Refused(f"{where} has to be converted, and the foreign key of {child} refers to it; "
+                          "drop that, run again, and make it anew")  # fmt: skip
         if "type" in what:
             clauses[""] = _typed(self.future(table, column.name))
             # What only the old type had; MariaDB's JSON brings its CHECK with it.

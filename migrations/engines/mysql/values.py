@@ -17,6 +17,8 @@ _FAMILIES: dict[str, tuple[str, int | None]] = {
     "varbinary": ("blob", None), "binary": ("blob", 1), "tinyblob": ("blob", 2**8 - 1), "blob": ("blob", 2**16 - 1),
     "mediumblob": ("blob", 2**24 - 1), "longblob": ("blob", 2**32 - 1),
 }  # fmt: skip
+# How the server reads a literal for a column of {0} digits, {1} of them behind the point.
+CASTS = {"integer": "SIGNED", "decimal": "DECIMAL({}, {})", "date": "DATE", "time": "TIME", "datetime": "DATETIME"}
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME = "[0-9]{2}:[0-5][0-9]:[0-5][0-9]"
 

@@ -53,12 +53,14 @@ _TABLES = """
 SELECT c.relname,
        concat(CASE WHEN c.relpersistence = 't' THEN 'temporary ' WHEN c.relkind = 'p' THEN 'partitioned ' END,
               (pg_identify_object('pg_class'::regclass, c.oid, 0)).type),
-       ARRAY(SELECT json_build_array(a.attname, format_type(a.atttypid, a.atttypmod),
+       ARRAY(SELECT json_build_array(a.attname,
+                        format_type(coalesce(y.typbasetype, a.atttypid), coalesce(y.typtypmod, a.atttypmod)),
                         NOT a.attnotnull OR EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid
                             AND k.contype = 'n' AND k.conkey[1] = a.attnum AND NOT k.convalidated),
                         pg_get_expr(d.adbin, d.adrelid), a.attidentity <> '', a.attgenerated <> '',
                         CASE WHEN a.attcollation NOT IN (0, 100) THEN a.attcollation::regcollation END)::text
              FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+                  LEFT JOIN pg_type y ON y.oid = a.atttypid AND y.typtype = 'd'  -- a domain is as good as its type
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
        ARRAY(SELECT json_build_array(i.relname,
                         ARRAY(SELECT concat(coalesce(a.attname, '(expression)'),

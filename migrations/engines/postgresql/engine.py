@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import peewee
 
 from db.url import describe
-from migrations.declaration import Model
 from migrations.engines.base import Result
 from migrations.engines.patience import Busy
 from migrations.engines.postgresql import catalogue, questions, values
@@ -20,14 +19,13 @@ from migrations.engines.postgresql.session import LOCK, TRY, Session
 from migrations.engines.postgresql.statements import CONCURRENTLY, PostgreSQLStatements
 from migrations.operations import AlterColumn, Operation
 from migrations.report import Change
-from migrations.schema import Column, Schema, Table, Type, literal
+from migrations.schema import Column, Schema, Type, literal
 
 if TYPE_CHECKING:
     from migrations.engines.postgresql.samples import Samples
 
 _AGAIN = {"55P03", "40P01", "42P07", "42710", "23505"}  # lock timeout, deadlock, a peer was faster
 _MET: dict[object, tuple[object, Schema]] = {}  # by database and tables: the catalogue's fingerprint, what it meant
-_WRITTEN: dict[Model, Table] = {}
 _ADMINISTRATOR = "an administrator has to run: "
 _ADVICE = {  # by what the text of an error has; {name} is what the pattern names
     "row-level security": _ADMINISTRATOR + "ALTER ROLE {user} BYPASSRLS",  # who does not see every row cannot count
@@ -38,6 +36,8 @@ _ADVICE = {  # by what the text of an error has; {name} is what the pattern name
     "ALTER ROLE {user} SET statement_timeout = 0",
     "read-only transaction": "connect to the primary, or run: "
     "ALTER ROLE {user} SET default_transaction_read_only = off",
+    "too many connections|connection slots": "a run takes up to two; close some, or raise the limit",
+    "only permanent tables": "run ALTER TABLE … SET LOGGED on what it refers to",
     "role .* does not exist": "check the user in the URL, or create it with createuser",
     "database .* does not exist": "check the name in the URL, or create it with createdb",
     "password": "check the user and the password in the URL",
@@ -86,20 +86,15 @@ class PostgreSQL(Session):
         with self.limited() if self.in_transaction() else nullcontext():
             return catalogue.tables(self.query, [*names], self.ours())
 
-    def declared(self, model: Model) -> Table:
-        if model not in _WRITTEN:
-            table = super().declared(model)
-            _WRITTEN[model] = table._replace(columns={k: self._written(each) for k, each in table.columns.items()})
-        return _WRITTEN[model]
-
-    def _written(self, column: Column) -> Column:
-        """Return a column whose default reads as PostgreSQL will write it: of '8:00' it makes '08:00:00'."""
-        if not (column.default or "").startswith("'") or "string" in column.type.family:
+    def written(self, column: Column) -> Column:
+        if not re.match(r"['\d-]", column.default or "") or "string" in column.type.family:
             return column
-        type_ = values.sql_of(column.type)
+        # PostgreSQL rounds a default to the digits of its column only once a row takes it.
+        type_ = "numeric" if column.type.family == "decimal" else values.sql_of(column.type)
         with self.limited():
             (text,) = self.texts(self.literally(f"SELECT CAST({column.default} AS {type_})::text"))
-        return column._replace(default=f"{literal(text)}::{type_}")
+        quoted = str(column.default).startswith("'")
+        return column._replace(default=f"{literal(text)}::{type_}" if quoted else text)
 
     def lookalikes(self, name: str) -> list[str]:
         return self.texts(questions.LOOKALIKES, name, name)  # a peer may have made ours by now

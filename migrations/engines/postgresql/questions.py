@@ -6,8 +6,12 @@ SELECT relname FROM pg_class WHERE relname = ANY (%s::text[]) AND relnamespace =
     quote_ident(current_schema())::regnamespace) ORDER BY 1"""
 LOOKALIKES = """
 SELECT relname FROM pg_class WHERE lower(relname) = %s AND relname <> %s AND pg_table_is_visible(oid) ORDER BY 1"""
+# An index, and what goes wrong without it: a published table takes no UPDATE any more.
 INDEX = """
-SELECT oid::regclass::text FROM pg_index JOIN pg_class ON oid = indexrelid
+SELECT oid::regclass::text, CASE WHEN indisreplident THEN 'the REPLICA IDENTITY' ELSE
+           (SELECT 'the foreign key of ' || min(f.conrelid::regclass::text) FROM pg_constraint f
+            WHERE f.contype = 'f' AND f.conindid = indexrelid) END
+FROM pg_index JOIN pg_class ON oid = indexrelid
 WHERE indrelid = to_regclass(quote_ident(%s)) AND relname = %s"""
 PRIMARY_KEY = """
 SELECT k.conname, (SELECT min(f.conrelid::regclass::text) FROM pg_constraint f
@@ -41,9 +45,10 @@ ESTIMATE = """
 SELECT sum(greatest(reltuples, 0))::bigint FROM pg_class WHERE oid = to_regclass(quote_ident(%s)) AND relkind = 'r'
    OR oid IN (SELECT relid FROM pg_partition_tree(to_regclass(quote_ident(%s))) WHERE isleaf)"""
 HOLDERS = """
-SELECT DISTINCT coalesce(c.relname, 'the lock of another run') || ' is held by process ' || l.pid
+SELECT DISTINCT coalesce(c.relname, 'the lock of another run') || ' is held by '
+           || coalesce('process ' || l.pid, 'a prepared transaction, see pg_prepared_xacts')
 FROM pg_locks l JOIN pg_database d ON d.oid = l.database LEFT JOIN pg_class c ON c.oid = l.relation
-WHERE l.granted AND l.pid <> pg_backend_pid() AND d.datname = current_database() AND (
+WHERE l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() AND d.datname = current_database() AND (
     c.relname = ANY (%s::text[]) AND pg_table_is_visible(c.oid) OR l.locktype = 'advisory' AND l.objid = %s)
 ORDER BY 1 LIMIT 5"""
 AUTOVACUUM = """

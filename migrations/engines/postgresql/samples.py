@@ -105,7 +105,8 @@ class Samples(Base):
         return [values[at] for at in self._fit[kind]]
 
     def refuses(self, error: Exception) -> bool:
-        return super().refuses(error) and code_of(error) != "25006"  # who may only read
+        code = code_of(error)  # 25006: who may only read; 55000: a published table without a REPLICA IDENTITY
+        return code == "55000" or (super().refuses(error) and code != "25006")
 
     def hidden(self) -> list[str]:
         return [name for (name,) in self.engine.query(_HIDDEN, (list(self.tables),))]

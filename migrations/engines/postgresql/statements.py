@@ -155,11 +155,14 @@ class PostgreSQLStatements(Statements):
         if there is None:
             if table in self.schema:
                 self._demand_free(table, name)
-        elif there.constraint:
+            return
+        ((path, resting),) = self.engine.query(questions.INDEX, (table, there.name))
+        if resting:
+            raise Refused(f"{table}.{name} has to be made anew, and {resting} rests on it; take that off it first")
+        if there.constraint:
             yield Change(f"drop constraint {name}", self.by_peewee("drop_constraint", table, there.name))
         else:
             beside = self.beside_rows(table)
-            (path,) = self.engine.texts(questions.INDEX, table, there.name)
             yield Change(f"drop index {name}", f"DROP INDEX{CONCURRENTLY * beside} IF EXISTS {path}", alone=beside)
 
     def set_primary_key(self, operation: do.SetPrimaryKey) -> Iterator[Change]:

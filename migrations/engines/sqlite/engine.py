@@ -32,6 +32,9 @@ _ADVICE: dict[str, str] = {
     "full": "; free some space and run again: nothing was changed",
     "disk I/O": "; check the disk and run again: nothing was changed",
     "malformed": "; restore the file from a backup",
+    "such function": "; it is the application's own: run there, by ensure(database)",
+    "unknown function": "; it is the application's own: run there, by ensure(database)",
+    "such collation": "; it is the application's own: run there, by ensure(database)",
 }
 
 

@@ -14,7 +14,10 @@ from migrations.schema import Column, Table
 if TYPE_CHECKING:
     from migrations.engines.sqlite.engine import SQLite
 
-_NEWS = ("locked", "interrupted", "full", "disk", "readonly", "malformed", "unable to open")  # of the file
+_NEWS = (  # of the file, or of the connection, which lacks what an application registers
+    "locked", "interrupted", "full", "disk", "readonly", "malformed", "unable to open", "such function",
+    "unknown function", "such collation",
+)  # fmt: skip
 _FEW = 800  # rows that may be read one by one
 _SEARCHED = """
 SELECT DISTINCT m.name FROM main.sqlite_master m JOIN pragma_foreign_key_list(m.name, 'main') f
