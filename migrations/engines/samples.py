@@ -144,7 +144,9 @@ class Samples:
         except peewee.DatabaseError as refusal:
             if not self.refuses(refusal):
                 raise
-            error = refusal.with_traceback(None)  # it would hold the frame that holds it, and the driver's cursor
+            error, cause = refusal, refusal
+            while cause:  # whose frames hold it in turn, and the driver's cursor: in Python 3.10, for good
+                cause.__traceback__, cause = None, cause.__context__
         try:
             self.execute(f"{'RELEASE' if keep and not error else 'ROLLBACK TO'} SAVEPOINT {savepoint}")
         except peewee.DatabaseError as gone:  # the whole transaction is: what came next would stay
