@@ -28,8 +28,7 @@ _ACTIONS = {"NO ACTION", "RESTRICT", "CASCADE", "SET NULL"}  # SET DEFAULT is no
 _META = ("schema", "table_settings", "strict_tables", "without_rowid", "temporary", "options", "extension_module")
 _NAME = re.compile(r"[a-z_][a-z0-9_$]{0,62}")  # engines disagree about case; PostgreSQL cuts after 63
 _CHECK = re.compile(r'CONSTRAINT\s+(["`]?)(\w+)\1\s+CHECK\s*\((.*)\)\s*', re.IGNORECASE | re.DOTALL)
-_DEFAULT = re.compile(r"DEFAULT\s+(-?\d+(\.\d+)?|'([^']|'')*'|TRUE|FALSE)\s*", re.IGNORECASE)
-_TRUTH = re.compile(r"DEFAULT\s+(TRUE|FALSE)\s*", re.IGNORECASE)
+_DEFAULT = re.compile(r"DEFAULT\s+(-?\d+(\.\d+)?|'([^']|'')*'|(?P<truth>TRUE|FALSE))\s*", re.IGNORECASE)
 _NOWHERE = peewee.Database(None)  # for what is declared on every database alike
 
 
@@ -164,7 +163,7 @@ def _of_field(field: peewee.Field) -> dict[str, bool]:
         f"a decimal of {size} is not a type of every engine": kind == "DECIMAL" and not 0 <= size[1] <= size[0] <= 65,
         f"{' '.join(defaults)!r} is no DEFAULT of a literal or UtcNow()": not all(map(_DEFAULT.fullmatch, defaults)),
         "TRUE and FALSE are the DEFAULT of a BooleanField": any(
-            (kind == "BOOL") != bool(_TRUTH.fullmatch(each)) for each in defaults
+            (kind == "BOOL") != bool(found["truth"]) for each in defaults if (found := _DEFAULT.fullmatch(each))
         ),
         "UtcNow() is for a DateTimeField": len(defaults) < len(constraints) and kind != "DATETIME",
         "it has more than one DEFAULT": len(constraints) > 1,

@@ -118,6 +118,20 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def masked(sql: str, quoted: str) -> str:
+    """Return SQL of the same length with nothing in its quotes and parentheses that could be taken for a word.
+
+    :param quoted: the pattern of what stands in quotes.
+    """
+    sql = re.sub(quoted, lambda found: found[0][0] + "x" * (len(found[0]) - 2) + found[0][-1], sql)
+    depth, text = 0, ""
+    for part in re.split("([()])", sql):
+        depth = max(0, depth - (part == ")"))
+        text += "x" * len(part) if depth else part
+        depth += part == "("
+    return text
+
+
 def literal_meaning(default: str) -> str:
     """Return what a default means that is a literal: without quotes, 1 for TRUE, a number in its shortest form."""
     text = default.strip()

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
 import peewee
@@ -51,7 +52,6 @@ class Engine(Rows):
     dependents: Callable[[str], list[str]]  # what would break if a table were dropped: "view x", "table y"
     script: Callable[[Sequence[Change]], list[str]]  # with the transactions, limits and settings of a run around them
     exclusively: Callable[[Callable[[], Result]], Result]  # what is done under the lock that all runs here share
-    samples: Callable[[], Samples]  # what makes the values of rows on trial
     holders: Callable[[], str]  # who holds the lock, as far as the database tells
     is_lock_timeout: Callable[[Exception], bool]  # whether it says that somebody else held a lock for too long
     advice: Callable[[Exception, str], str]  # what to do about a driver's error of a text, with its own punctuation
@@ -210,6 +210,11 @@ class Engine(Rows):
         return other
 
     # -- the smoke test
+
+    def samples(self) -> Samples:
+        """Return what makes the rows on trial, from the engine's room."""
+        made: Samples = import_module(f"{__package__}.{self.backend}.samples").Samples(self)
+        return made
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

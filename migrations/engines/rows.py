@@ -87,5 +87,5 @@ class Rows:
         return None
 
     def may_hold_orphans(self) -> bool:
-        """Whether rows can violate a foreign key that the schema has."""
+        """Whether rows can violate a foreign key in the ordinary course of things."""
         return True

@@ -169,7 +169,7 @@ class Writer(threading.Thread):
             time.sleep(0.005)
 
 
-def eventually(condition, seconds=20):
+def eventually(condition, seconds=10):
     """Return what a condition gives once it holds, or after a while."""
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:

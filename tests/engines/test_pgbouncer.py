@@ -164,11 +164,13 @@ def test_an_open_connection_of_the_callers_is_left_as_it_was(half, pooled):
 
 
 def test_a_busy_table_is_waited_for_and_its_holder_named(fresh, pooled, hold):
-    holder = hold(fresh, "LOCK TABLE stores IN SHARE MODE")
-    line = one_line(command(pooled(fresh), "--lock-timeout", "1"))
+    url = pooled(fresh)
+    before, holder = left(url), hold(fresh, "LOCK TABLE stores IN SHARE MODE")
+    line = one_line(command(url, "--lock-timeout", "1"))
     assert str(holder.info.backend_pid) in line
     with later(1, holder.rollback):
-        assert command(pooled(fresh)).answer == "migrated"
+        assert command(url).answer == "migrated"
+    assert left(url) == before
 
 
 def test_a_role_whose_limit_ends_a_build_is_told_what_helps(half, pooled, role, hold):

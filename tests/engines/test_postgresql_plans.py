@@ -399,7 +399,7 @@ def test_an_autovacuum_of_a_parent_gives_way(newest, state, request):
     made.execute("SELECT pg_reload_conf()", "ALTER TABLE stores ADD filler text",
                  "ALTER TABLE stores ALTER filler SET STORAGE PLAIN")  # fmt: skip
     made.execute(*["UPDATE stores SET filler = repeat('x', 7000)"] * 20)
-    (vacuuming,) = eventually(lambda: made.query(VACUUMED))
+    (vacuuming,) = eventually(lambda: made.query(VACUUMED), 30)
     arguments = ["--rollback", "--force"] if state is COMPLETE else []
     outcome = command(made.url, "--lock-timeout", "5", *arguments)
     assert outcome.answer == ("rolled_back" if arguments else "migrated")

@@ -91,7 +91,7 @@ def test_a_column_that_another_table_refers_to_keeps_its_type(world):
         "ALTER TABLE weekly_actuals MODIFY id SMALLINT NOT NULL AUTO_INCREMENT",
         "CREATE TABLE notes (n INT PRIMARY KEY, id SMALLINT, FOREIGN KEY (id) REFERENCES weekly_actuals (id))",
     )
-    refused(made, "weekly_actuals.id has to be converted", "the foreign key of notes")
+    refused(made, "weekly_actuals.id has to be converted", "the foreign key of the table notes")
 
 
 @pytest.mark.parametrize("what", ["view", "table"])

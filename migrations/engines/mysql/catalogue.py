@@ -14,11 +14,11 @@ from itertools import pairwise
 
 from migrations.engines.mysql.values import STRINGS, parse_type
 from migrations.report import Refused
-from migrations.schema import UTC_NOW, Check, Column, ForeignKey, Index, Table, literal_meaning
+from migrations.schema import UTC_NOW, Check, Column, ForeignKey, Index, Table, literal_meaning, masked
 
 COUNTER = re.compile(r"(?<=\n\) ENGINE=InnoDB) AUTO_INCREMENT=\d+")  # the next number, which moves with every row
 _NAME = r"`(?:[^`]|``)*`"
-_OPAQUE = re.compile(rf"'(?:[^'\\]|\\.|'')*'|{_NAME}|\([^()'`]*\)")
+_QUOTED = rf"'(?:[^'\\]|\\.|'')*'|{_NAME}"
 # Where a clause of a column's definition begins; the type is what comes before.
 _CLAUSE = re.compile(
     r" (NOT|(?<!NOT )(?<!DEFAULT )NULL|DEFAULT|ON|AUTO_INCREMENT|COMMENT|CHECK|GENERATED|INVISIBLE|WITHOUT|/\*)"
@@ -33,7 +33,7 @@ def meaning(name: str, text: str) -> Table:
     if not text.startswith("CREATE TABLE"):
         return Table(name, "view")
     items = _items(text)
-    options = masked(" ".join(line for line in text.split("\n")[1:] if not line.startswith("  ")))
+    options = masked(" ".join(line for line in text.split("\n")[1:] if not line.startswith("  ")), _QUOTED)
     engine = options.partition("ENGINE=")[2].split(" ")[0]
     kind = "table" if engine == "InnoDB" else f"{engine} table"  # no other keeps foreign keys
     columns = [_column(item, _collation(options)) for item in items if item[0].startswith("`")]
@@ -75,7 +75,7 @@ def _column(item: list[str], of_table: str) -> Column:
 
 def _clauses(item: list[str]) -> dict[str, str]:
     definition = " ".join(item[1:])
-    starts = [(0, ""), *((found.start() + 1, found[1]) for found in _CLAUSE.finditer(masked(definition)))]
+    starts = [(0, ""), *((found.start() + 1, found[1]) for found in _CLAUSE.finditer(masked(definition, _QUOTED)))]
     return {word: definition[start:end].strip() for (start, word), (end, _) in pairwise([*starts, (None, "")])}
 
 
@@ -93,7 +93,7 @@ def _index(item: list[str]) -> Index:
 
 
 def _foreign_key(item: list[str]) -> ForeignKey:
-    actions = dict(re.findall(r"ON (DELETE|UPDATE) (CASCADE|SET \w+)", masked(" ".join(item))))
+    actions = dict(re.findall(r"ON (DELETE|UPDATE) (CASCADE|SET \w+)", masked(" ".join(item), _QUOTED)))
     on_delete, on_update = (actions.get(event, "NO ACTION") for event in ("DELETE", "UPDATE"))
     parent = item[6].replace("`", "").lower()  # with the name of its database, if that is another
     return ForeignKey(_columns(item[4]), parent, _columns(item[7]), on_delete, on_update, _name(item[1]))
@@ -116,15 +116,7 @@ def default_meaning(default: str) -> str:
 
 def words(sql: str, pattern: str = r"\S+") -> list[str]:
     """Return the parts of SQL between blanks, or of another pattern; what is quoted or in parentheses is whole."""
-    return [sql[found.start() : found.end()].strip() for found in re.finditer(pattern, masked(sql))]
-
-
-def masked(sql: str) -> str:
-    """Return SQL of the same length in which what is quoted or in parentheses is all question marks."""
-    found = 1
-    while found:  # from within
-        sql, found = _OPAQUE.subn(lambda part: "?" * len(part[0]), sql)
-    return sql
+    return [sql[found.start() : found.end()].strip() for found in re.finditer(pattern, masked(sql, _QUOTED))]
 
 
 def _name(quoted: str) -> str:

@@ -9,22 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import TYPE_CHECKING
 
 import peewee
 
 from migrations.engines.base import Result
 from migrations.engines.mysql import catalogue, values
-from migrations.engines.mysql.catalogue import default_meaning
 from migrations.engines.mysql.session import BUSY, LOCK, MODE, Session, code
 from migrations.engines.mysql.statements import MySQLStatements
 from migrations.engines.patience import Busy
 from migrations.operations import Operation
 from migrations.report import Change, Refused
 from migrations.schema import UTC_NOW, Column, ForeignKey, Schema, Table, literal
-
-if TYPE_CHECKING:
-    from migrations.engines.mysql.samples import Samples
 
 _SYNCED = {"wsrep_sync_wait": "9"}  # before reading (1) and showing (8), see what the other nodes have done
 _SESSION = {  # what a run sets for itself, where the server knows it
@@ -53,7 +48,7 @@ class MySQL(Session):
     backend = "mysql"
     statements_class = MySQLStatements
     parse_type = staticmethod(values.parse_type)
-    default_meaning = staticmethod(default_meaning)
+    default_meaning = staticmethod(catalogue.default_meaning)
     unconvertible = staticmethod(values.unconvertible)
     keys_hold_types = True
     actions = {"RESTRICT": "NO ACTION"}  # InnoDB never waits for the end of the statement
@@ -86,27 +81,23 @@ class MySQL(Session):
         tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
         return [other for (other,) in self.query(f"{tables} AND lower(table_name) = %s", (name,)) if other != name]
 
-    def dependents(self, name: str) -> list[str]:
-        """Views go on to be there without the table, and fail; a foreign key of another table's keeps it."""
+    def dependents(self, name: str, column: str = "") -> list[str]:
+        """Views go on to be there without the table, and fail; a foreign key of another table's keeps it.
+
+        :param column: leave out the foreign keys that refer to others.
+        """
         rows = self.query(
             f"SELECT 'table', {_PATH} FROM information_schema.key_column_usage "
             "WHERE referenced_table_schema = DATABASE() AND referenced_table_name = %s "
+            "AND %s IN ('', referenced_column_name) "
             f"UNION SELECT 'view', {_PATH} FROM information_schema.views "
-            "WHERE LOCATE(CONCAT('`', DATABASE(), '`.`', %s, '`'), view_definition)", (name, name)
+            "WHERE LOCATE(CONCAT('`', DATABASE(), '`.`', %s, '`'), view_definition)", (name, column, name)
         )  # fmt: skip
         return [f"{kind} {other}" for kind, other in rows if other not in self.builds]
 
-    def child_of(self, name: str, column: str) -> str:
-        """Return a table of others that refers to a column, if there is one."""
-        rows = self.query(
-            f"SELECT {_PATH} FROM information_schema.key_column_usage WHERE referenced_table_schema = DATABASE() "
-            "AND referenced_table_name = %s AND referenced_column_name = %s", (name, column)
-        )  # fmt: skip
-        return next((other for (other,) in rows if other not in self.builds), "")
-
     def written(self, column: Column) -> Column:
         cast = values.CASTS.get(column.type.family)
-        if not cast or column.default is None or default_meaning(column.default) == UTC_NOW:
+        if not cast or column.default is None or self.default_meaning(column.default) == UTC_NOW:
             return column
         type_ = cast.format(*column.type[2:])
         ((text,),) = self.query(self.literally(f"SELECT CAST(CAST({column.default} AS {type_}) AS CHAR)"))
@@ -184,11 +175,6 @@ class MySQL(Session):
         return stages[0] if stages else ("", None)
 
     # -- the smoke test
-
-    def samples(self) -> Samples:
-        from migrations.engines.mysql.samples import Samples
-
-        return Samples(self)
 
     @contextmanager
     def trial(self) -> Iterator[bool]:

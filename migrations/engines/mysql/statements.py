@@ -127,10 +127,11 @@ class MySQLStatements(Statements):
                 raise Refused(f"{where} has a DEFAULT {actual.default}, which is no {column.type}; drop it first")
         gone = {"", "NOT", "NULL", "DEFAULT"}
         longer = column.type.family == "string" and column.type.holds(actual.type)
-        if "type" in what and not longer and (child := self.engine.child_of(table, column.name)):
-            raise Refused(f"{where} has to be converted, and the foreign key of {child} refers to it; "
-                          "drop that, run again, and make it anew")  # fmt: skip
         if "type" in what:
+            users = [each for each in self.engine.dependents(table, column.name) if each.startswith("table ")]
+            if users and not longer:
+                text = f"{where} has to be converted, and the foreign key of the {users[0]} refers to it"
+                raise Refused(f"{text}; drop that, run again, and make it anew")
             clauses[""] = _typed(self.future(table, column.name))
             # What only the old type had; MariaDB's JSON brings its CHECK with it.
             gone |= {"GENERATED", "ON" * (column.type.family != "datetime"), "CHECK" * (actual.type.family == "json")}

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 import peewee
 
@@ -20,9 +19,6 @@ from migrations.engines.postgresql.statements import CONCURRENTLY, PostgreSQLSta
 from migrations.operations import AlterColumn, Operation
 from migrations.report import Change
 from migrations.schema import Column, Schema, Type, literal
-
-if TYPE_CHECKING:
-    from migrations.engines.postgresql.samples import Samples
 
 _AGAIN = {"55P03", "40P01", "42P07", "42710", "23505"}  # lock timeout, deadlock, a peer was faster
 _MET: dict[object, tuple[object, Schema]] = {}  # by database and tables: the catalogue's fingerprint, what it meant
@@ -108,7 +104,7 @@ class PostgreSQL(Session):
         return f"CAST({value} AS {values.sql_of(type_)})"
 
     def may_hold_orphans(self) -> bool:
-        return False  # a validated foreign key has none, and one that is not is a difference
+        return False  # but what was loaded with triggers off; a key that was never validated is a difference
 
     def estimate(self, table: str) -> int | None:
         ((rows,),) = self.query(questions.ESTIMATE, (table, table))
@@ -191,11 +187,6 @@ class PostgreSQL(Session):
 
     def enforces_keys(self) -> bool:
         return self.texts("SELECT current_setting('session_replication_role')") != ["replica"]
-
-    def samples(self) -> Samples:
-        from migrations.engines.postgresql.samples import Samples
-
-        return Samples(self)
 
     # -- errors
 

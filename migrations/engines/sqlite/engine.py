@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from itertools import groupby
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import peewee
@@ -20,11 +19,9 @@ from migrations.engines.sqlite.statements import SQLiteStatements
 from migrations.engines.sqlite.values import Values
 from migrations.report import Change, DatabaseUnavailable
 
-if TYPE_CHECKING:
-    from migrations.engines.sqlite.samples import Samples
-
 _PAUSE = 0.003  # seconds
 _STEPS = 1_000_000  # of SQLite's machine between two looks at whether somebody pressed Ctrl-C
+REGISTERED = ("such function", "unknown function", "such collation")  # what a connection lacks, and another has
 _ADVICE: dict[str, str] = {
     "unable to open": "; check that the path is a file in a folder that can be read and written",
     "file is not a database": "; check the path: this file is something else",
@@ -32,9 +29,7 @@ _ADVICE: dict[str, str] = {
     "full": "; free some space and run again: nothing was changed",
     "disk I/O": "; check the disk and run again: nothing was changed",
     "malformed": "; restore the file from a backup",
-    "such function": "; it is the application's own: run there, by ensure(database)",
-    "unknown function": "; it is the application's own: run there, by ensure(database)",
-    "such collation": "; it is the application's own: run there, by ensure(database)",
+    **dict.fromkeys(REGISTERED, "; it is the application's own: run there, by ensure(database)"),
 }
 
 
@@ -161,11 +156,6 @@ class SQLite(Values, Catalogue):
         return lines
 
     # -- the smoke test
-
-    def samples(self) -> Samples:
-        from migrations.engines.sqlite.samples import Samples
-
-        return Samples(self)
 
     @contextmanager
     def trial(self) -> Iterator[bool]:

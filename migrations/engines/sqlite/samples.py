@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import peewee
 
 from migrations.engines.samples import Samples as Base
 from migrations.engines.samples import Values, moment, number, token
 from migrations.engines.sqlite.catalogue import affinity
+from migrations.engines.sqlite.engine import REGISTERED, SQLite
 from migrations.schema import Column, Table
 
-if TYPE_CHECKING:
-    from migrations.engines.sqlite.engine import SQLite
-
-_NEWS = (  # of the file, or of the connection, which lacks what an application registers
-    "locked", "interrupted", "full", "disk", "readonly", "malformed", "unable to open", "such function",
-    "unknown function", "such collation",
-)  # fmt: skip
+# Of the file, or of the connection.
+_NEWS = ("locked", "interrupted", "full", "disk", "readonly", "malformed", "unable to open", *REGISTERED)
 _FEW = 800  # rows that may be read one by one
 _SEARCHED = """
 SELECT DISTINCT m.name FROM main.sqlite_master m JOIN pragma_foreign_key_list(m.name, 'main') f

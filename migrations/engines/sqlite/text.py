@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from migrations import operations as do
 from migrations.operations import Operation
 from migrations.report import Refused
-from migrations.schema import Index, Table
+from migrations.schema import Index, Table, masked
 
 if TYPE_CHECKING:
     from migrations.engines.sqlite.statements import SQLiteStatements
@@ -66,7 +66,7 @@ def read(sql: str, table: str) -> tuple[list[Clause], str]:
     """
     name = re.escape(table)
     text = uncommented(sql, rf"(?:\b{name}|[\"`\[]{name}[\"`\]])\s*\.")
-    whole = _PARENTHESES.search(_masked(text))
+    whole = _PARENTHESES.search(masked(text, _QUOTED))
     if not whole:
         raise Refused(f"the definition of {table} cannot be read; mend it by hand")
     inner = text[slice(*whole.span(1))]
@@ -79,20 +79,9 @@ def uncommented(sql: str, *left_out: str) -> str:
     return re.sub(patterns, lambda found: found[1] or " ", sql, flags=re.IGNORECASE | re.DOTALL).rstrip()
 
 
-def _masked(text: str) -> str:
-    """Return a text of the same length with nothing in its quotes and parentheses that could be taken for a word."""
-    text = re.sub(_QUOTED, lambda found: found[0][0] + "x" * (len(found[0]) - 2) + found[0][-1], text)
-    depth, masked = 0, ""
-    for part in re.split("([()])", text):
-        depth -= part == ")"
-        masked += "x" * len(part) if depth else part
-        depth += part == "("
-    return masked
-
-
 def _split(text: str) -> list[str]:
     """Return the items of a list."""
-    commas = [-1, *(found.start() for found in re.finditer(",", _masked(text))), len(text)]
+    commas = [-1, *(found.start() for found in re.finditer(",", masked(text, _QUOTED))), len(text)]
     return [text[start + 1 : end].strip() for start, end in zip(commas, commas[1:])]
 
 
@@ -106,14 +95,14 @@ def _name(text: str, position: int = 0) -> str:
 
 def _clauses(item: str) -> Iterator[Clause]:
     """Yield the clauses of a column, or the constraints of a table, which may have no comma between them."""
-    masked = _masked(item)
+    hidden = masked(item, _QUOTED)
     column = "" if _CONSTRAINT.match(item) else _name(item).lower()
-    beginnings = [each for each in _BEGINNING.finditer(masked, bool(column)) if each["kind"]]
+    beginnings = [each for each in _BEGINNING.finditer(hidden, bool(column)) if each["kind"]]
     ends = [*(each.start() for each in beginnings), len(item)]
     if column:
         yield Clause(column, "", item[: ends[0]].strip())
     for begin, end in zip(beginnings, ends[1:]):
-        inner = _PARENTHESES.search(masked, begin.start(), end)
+        inner = _PARENTHESES.search(hidden, begin.start(), end)
         yield Clause(
             column, begin["kind"].split()[0].upper(), item[begin.start() : end].strip(),
             _name(item, begin.start("name")) if begin["name"] else "",
