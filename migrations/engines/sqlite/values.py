@@ -21,9 +21,8 @@ class Values(Rows):
         fits = _FITS.get(target.family, "{kind} = 'text'").format(
             v=value, kind=kind, integer=integer, real=real, whole=whole, exact=_EXACT, decimal=_decimal(value, real)
         )
-        same = {"integer": integer, "float": real}.get(target.family)  # nearly every value, and known at once
-        usual = f"{value} IS NOT CAST({same} AS TEXT) AND " if same else ""
-        return f"{value} IS NOT NULL AND {usual}coalesce(NOT ({fits}), 1)"
+        unusual = _UNUSUAL.get(target.family, "1").format(v=value, integer=integer, real=real)
+        return f"{value} IS NOT NULL AND {unusual} AND coalesce(NOT ({fits}), 1)"
 
     def merges(self, source: Type, target: Type) -> bool:
         # Not where all is text, and a number in its shortest form.
@@ -55,6 +54,12 @@ def _decimal(value: str, real: str) -> str:
     return f"typeof({value}) = 'text' AND {value} = {real} AND {digits} <= {kept}"
 
 
+# By family, a condition that holds for few values {v}: all others fit, which is known at once. Up to 17 characters
+# have at most 15 digits that count, or a point among them.
+_UNUSUAL = {
+    "integer": "{v} IS NOT CAST({integer} AS TEXT)",
+    "float": "({v} <> {real} OR length({v}) > 17 OR abs({real}) NOT BETWEEN 1e-300 AND 9e15)",
+}
 # By family, the condition that holds for a value {v} that such a column holds without loss. A text that is
 # a number equals what it is as a float; 15 digits survive the way there and back, and below 2^53 so do the
 # up to 17 that others write of a float. Without the modifier, 30 February passes for a date.
