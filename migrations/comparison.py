@@ -152,7 +152,7 @@ def _check(check: Check, table: Table) -> Iterator[Difference]:
     if actual is None:
         yield _error(where, words, "no such CHECK", do.AddCheck(table.name, check))
     elif not actual.valid:
-        yield _error(where, words, f"CHECK ({actual.sql}), not validated", do.ValidateCheck(table.name, actual))
+        yield _error(where, words, f"CHECK ({actual.sql}), not validated", do.AddCheck(table.name, actual))
 
 
 def _foreign_key(expected: ForeignKey, table: Table) -> Iterator[Difference]:
@@ -167,7 +167,7 @@ def _foreign_key(expected: ForeignKey, table: Table) -> Iterator[Difference]:
         return
     for key in there:
         if not key.valid:
-            yield _error(where, expected, key, do.ValidateForeignKey(table.name, key))
+            yield _error(where, expected, key, do.AddForeignKey(table.name, key, (key,)))
 
 
 def _extras(expected: Table, table: Table) -> Iterator[Difference]:

@@ -51,7 +51,7 @@ def _place(operation: Operation) -> tuple[str, str, str]:
     """Return what an operation is about: the table, the name in it, and of what."""
     if isinstance(operation, do.AlterColumn):
         return operation.table, operation.column.name, "column"
-    if isinstance(operation, (do.DropForeignKey, do.AddForeignKey, do.ValidateForeignKey)):
+    if isinstance(operation, (do.DropForeignKey, do.AddForeignKey)):
         return operation.table, ", ".join(operation.key.columns), "foreign key"
     return operation.table, str(operation), "rest"
 
@@ -100,9 +100,9 @@ class _Look:
             yield from self._repeated(operation.columns)
         elif isinstance(operation, do.AddIndex) and operation.wanted.unique:
             yield from self._repeated(operation.wanted.columns)
-        elif isinstance(operation, (do.AddForeignKey, do.ValidateForeignKey)) and there >= {*operation.key.columns}:
+        elif isinstance(operation, do.AddForeignKey) and there >= {*operation.key.columns}:
             yield self._no_parent(operation.key)
-        elif isinstance(operation, (do.AddCheck, do.ValidateCheck)):
+        elif isinstance(operation, do.AddCheck):
             yield self._against(operation.check)
 
     def _against(self, check: Check) -> str:

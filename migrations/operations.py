@@ -48,23 +48,13 @@ class AddIndex(NamedTuple):
 
 class AddCheck(NamedTuple):
     table: str
-    check: Check
-
-
-class ValidateCheck(NamedTuple):  # look at the rows that were there before it
-    table: str
-    check: Check
+    check: Check  # the one that is there, where it is not valid
 
 
 class AddForeignKey(NamedTuple):
     table: str
     key: ForeignKey
-    instead_of: tuple[ForeignKey, ...] = ()  # which say something else of its columns
-
-
-class ValidateForeignKey(NamedTuple):  # look at the rows that were there before it
-    table: str
-    key: ForeignKey
+    instead_of: tuple[ForeignKey, ...] = ()  # which say something else of its columns; or itself, not valid
 
 
 class DropTable(NamedTuple):
@@ -73,7 +63,7 @@ class DropTable(NamedTuple):
 
 # In the order of their execution: a column is there before what stands on it, a key is unique before it is referred to.
 Operation = (
-    CreateTable | DropForeignKey | AddColumn | AlterColumn | SetPrimaryKey | AddIndex | AddCheck | ValidateCheck
-    | AddForeignKey | ValidateForeignKey | DropTable
+    CreateTable | DropForeignKey | AddColumn | AlterColumn | SetPrimaryKey | AddIndex | AddCheck
+    | AddForeignKey | DropTable
 )  # fmt: skip
 ORDER = get_args(Operation)

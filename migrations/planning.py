@@ -54,6 +54,5 @@ def _released(operations: Sequence[Operation], schema: Schema, engine: Engine) -
                     yield do.AddForeignKey(name, key)
     for each in operations:
         if isinstance(each, do.AddForeignKey):
-            yield each._replace(instead_of=tuple(key for key in each.instead_of if (each.table, key) not in gone))
-        elif not (isinstance(each, do.ValidateForeignKey) and (each.table, each.key) in gone):
-            yield each
+            each = each._replace(instead_of=tuple(key for key in each.instead_of if (each.table, key) not in gone))
+        yield each

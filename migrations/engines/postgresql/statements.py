@@ -211,12 +211,15 @@ class PostgreSQLStatements(Statements):
     # -- CHECKs and foreign keys
 
     def _constrain(
-        self, what: str, table: str, name: str, constraint: str, instead_of: Sequence[str | None]
+        self, what: str, table: str, name: str, constraint: str, instead_of: Sequence[str | None], there: bool = False
     ) -> Iterator[Change]:
-        """Add a constraint, and look at the rows that there are while others go on."""
+        """Add a constraint, and look at the rows that there are while others go on; one that is there is looked at
+        alone, but for what PostgreSQL 18 calls NOT ENFORCED."""
+        there = there and not self.engine.texts(questions.NOT_ENFORCED, table, name)
         later = " NOT VALID" * self.beside_rows(table)
-        yield self._alter(f"add the {what}", table, *self._drop(*instead_of), f"ADD {constraint}{later}")
-        if later:
+        if not there:
+            yield self._alter(f"add the {what}", table, *self._drop(*instead_of), f"ADD {constraint}{later}")
+        if later or there:
             yield self._validate(what, table, name)
 
     def _validate(self, what: str, table: str, name: str) -> Change:
@@ -224,34 +227,17 @@ class PostgreSQLStatements(Statements):
         validate = f"VALIDATE CONSTRAINT {self.quote(name)}"
         return self._alter(f"validate the {what}", table, validate, alone=self.beside_rows(table))
 
-    def _is_enforced(self, table: str, name: str) -> bool:
-        return not self.engine.texts(questions.NOT_ENFORCED, table, name)
-
-    def add_check(self, operation: do.AddCheck | do.ValidateCheck) -> Iterator[Change]:
+    def add_check(self, operation: do.AddCheck) -> Iterator[Change]:
         table, check = operation
         constraint = f"CONSTRAINT {self.quote(check.name)} CHECK ({check.sql})"
-        instead_of = [] if check.valid else [check.name]
-        return self._constrain(f"check {check.name}", table, check.name, constraint, instead_of)
+        there = not check.valid
+        return self._constrain(f"check {check.name}", table, check.name, constraint, [check.name] * there, there)
 
     def add_foreign_key(self, operation: do.AddForeignKey) -> Iterator[Change]:
         table, key, instead_of = operation
         name = key.name or f"fk_{table}_{'_'.join(key.columns)}"[:_LONGEST]
         what, constraint = f"foreign key of {', '.join(key.columns)}", self.reference(key._replace(name=name))
-        return self._constrain(what, table, name, constraint, [wrong.name for wrong in instead_of])
-
-    def validate_check(self, operation: do.ValidateCheck) -> Iterator[Change]:
-        table, check = operation
-        if self._is_enforced(table, check.name):
-            yield self._validate(f"check {check.name}", table, check.name)
-        else:
-            yield from self.add_check(operation)
-
-    def validate_foreign_key(self, operation: do.ValidateForeignKey) -> Iterator[Change]:
-        table, key = operation
-        if self._is_enforced(table, key.name or ""):
-            yield self._validate(f"foreign key of {', '.join(key.columns)}", table, key.name or "")
-        else:
-            yield from self.add_foreign_key(do.AddForeignKey(table, key, instead_of=(key,)))
+        return self._constrain(what, table, name, constraint, [each.name for each in instead_of], key in instead_of)
 
     def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterator[Change]:
         table, key = operation
