@@ -63,7 +63,7 @@ def _upon(
         elif there.type.family not in {family} | _KIN.get(family, set()):
             yield _error(f"{name}.{column}", family, there.type.text, UnfitTables)
     for key in keys:
-        if table.columns.keys() >= {*key} and not table.is_unique(key):
+        if table.columns.keys() >= {*key} and key not in table.unique_keys():
             yield _error(f"{name}.{', '.join(key)}", "a primary or unique key", "no key", UnfitTables)
 
 

@@ -134,8 +134,7 @@ class _Look:
 
     def _repeated(self, columns: Sequence[str]) -> Iterator[str]:
         """A column that is about to be added is the same in every row, or NULL."""
-        keys = [each.columns for each in self.table.indexes if each.unique and each.full]
-        for key in (self.table.primary_key, *keys):  # what is unique in fewer columns, or in stricter ones, is in these
+        for key in self.table.unique_keys():  # what is unique in fewer columns, or in stricter ones, is in these
             if key and {column.partition(" ")[0] for column in key} <= {*columns} - self.merging:
                 return
         there = [name for name in columns if name in self.table.columns]

@@ -94,18 +94,13 @@ class Table(NamedTuple):
     foreign_keys: tuple[ForeignKey, ...] = ()
     checks: tuple[Check, ...] = ()
 
-    def is_unique(self, columns: tuple[str, ...]) -> bool:
-        """Whether the primary key or a full unique index covers just these columns."""
-        keys = [self.primary_key, *(index.columns for index in self.indexes if index.unique and index.full)]
-        return columns in keys
-
     def index_named(self, name: str) -> Index | None:
         """Return the index or UNIQUE constraint of a name, in whatever case."""
         return next((index for index in self.indexes if index.name.lower() == name.lower()), None)
 
     def unique_keys(self) -> tuple[tuple[str, ...], ...]:
         """Return the columns of each key that no two rows share, the primary key first."""
-        keys = [index.columns for index in self.indexes if index.unique and not index.partial]
+        keys = [index.columns for index in self.indexes if index.unique and index.full]
         return tuple(dict.fromkeys([self.primary_key, *keys]))
 
 

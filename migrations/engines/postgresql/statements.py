@@ -185,7 +185,7 @@ class PostgreSQLStatements(Statements):
         """A primary key of a user's own stays unique."""
         there, name = self.schema[table], f"{table}_{'_'.join(own)}_key"[:_LONGEST]
         plain = there.columns.keys() >= {*own}  # a DEFERRABLE one is no plain name
-        known = there._replace(primary_key=()).is_unique(own) or own in self.declared(table).unique_keys()
+        known = own in there._replace(primary_key=()).unique_keys() or own in self.declared(table).unique_keys()
         if own and plain and not known:
             yield from self.add_index(do.AddIndex(table, Index(name, own, unique=True, constraint=True)))
 
