@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 
 _PLAIN = {"✓": "[ok]", "✗": "[failed]", "──": "--", "…": "..."}
 _COLOURS = {"✓": "\x1b[32m", "✗": "\x1b[31m", "!": "\x1b[33m"}
 _CLEAR_LINE = "\r\x1b[K"
 
 
-class Handler(logging.Handler):
+class Handler(logging.StreamHandler):  # type: ignore[type-arg]
     """Each line in the same form; plain signs where the stream's encoding lacks ours.
 
     On a terminal, signs are coloured (not where `NO_COLOR` is set), a line that is longer than the terminal
@@ -21,18 +20,15 @@ class Handler(logging.Handler):
     def __init__(self, whole: bool = False) -> None:
         super().__init__()
         self.setFormatter(logging.Formatter("%(asctime)s | %(levelname)-8s | %(message)s", "%Y-%m-%d %H:%M:%S"))
-        self.stream, self.whole = sys.stderr, whole
+        self.whole = whole
         self.terminal = bool(getattr(self.stream, "isatty", bool)())
         self.drawn = False  # whether the line at the cursor is progress, to be drawn over
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; on a terminal, progress stays on its line."""
         progress = self.terminal and bool(getattr(record, "progress", False))
-        try:
-            self.stream.write(_CLEAR_LINE * self.drawn + self.format(record) + "\n" * (not progress))
-            self.stream.flush()
-        except Exception:  # as every handler of logging does
-            self.handleError(record)
+        self.terminator = "" if progress else "\n"
+        super().emit(record)
         self.drawn = progress
 
     def format(self, record: logging.LogRecord) -> str:
@@ -51,4 +47,4 @@ class Handler(logging.Handler):
             for special, plain in _PLAIN.items():
                 text = text.replace(special, plain)
             text = text.encode(encoding, "backslashreplace").decode(encoding)
-        return text
+        return _CLEAR_LINE * self.drawn + text
