@@ -1,11 +1,11 @@
-"""What the commands of this package have in common: `--database`, one line for what went wrong, the exit status."""
+"""What commands have in common: their names, `--database`, one line for what went wrong, the exit status."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import peewee
 
@@ -15,9 +15,9 @@ from db.url import DEFAULT_URL, UnusableURL, connect, describe, without_password
 class Command(argparse.ArgumentParser):
     """The options of a command; `run` does what it is for."""
 
-    def __init__(self, description: str) -> None:
+    def __init__(self, description: str, **more: Any) -> None:
         spec = getattr(sys.modules["__main__"], "__spec__", None)  # which knows the package's name in an application
-        super().__init__(prog=spec and f"python -m {spec.name}", description=description.partition("\n")[0])
+        super().__init__(prog=spec and f"python -m {spec.name}", description=description.partition("\n")[0], **more)
         self.add_argument("--database", metavar="URL", help=f"default $DATABASE_URL, else {DEFAULT_URL}")
 
     def error(self, message: str) -> NoReturn:

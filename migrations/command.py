@@ -11,7 +11,8 @@ import os
 import sys
 from typing import NoReturn
 
-from db.url import DEFAULT_URL, UnusableURL, connect, without_userinfo
+from db.command import Command
+from db.url import UnusableURL, connect, without_userinfo
 from migrations import __version__
 from migrations.phase import Phase
 from migrations.report import MigrationError, Refused, Report
@@ -26,7 +27,7 @@ class UsageError(Exception):
     pass
 
 
-class _Parser(argparse.ArgumentParser):
+class _Command(Command):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{without_userinfo(message)}; see --help")
 
@@ -56,16 +57,13 @@ def main(phase: Phase, argv: list[str] | None = None) -> int:
 
 def _parse(phase: Phase, argv: list[str]) -> argparse.Namespace:
     builds = ", ".join(phase.names)
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    parser = _Parser(
-        prog=f"python -m {spec.name}" if spec else os.path.basename(sys.argv[0]),
-        description=f"{phase.title}: create or mend {builds}, whatever state the database is in, and prove it.",
+    parser = _Command(
+        f"{phase.title}: create or mend {builds}, whatever state the database is in, and prove it.",
         epilog=_EPILOG,
         formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=100),  # or it imports shutil
         allow_abbrev=False,
     )
     add, mode = parser.add_argument, parser.add_mutually_exclusive_group()
-    add("--database", metavar="URL", help=f"default $DATABASE_URL, else {DEFAULT_URL}")
     look = mode.add_argument
     look("--check", action="store_true", help="change nothing; exit 1 where a run would change something or fail")
     look("--dry-run", action="store_true", help="change nothing; print the SQL that a run would execute")
