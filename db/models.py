@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from peewee import Database, Field
 
-    from db.writers import Columns
+    from db.values import Columns
 
 
 class Uploadable(Model):

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import peewee
 
 from db.fields import UniqueKey
-from db.values import BadValue, Column
-from db.writers import Columns, write
+from db.values import BadValue, Column, Columns, write
 
 if TYPE_CHECKING:
     from db.models import Uploadable
