@@ -180,11 +180,10 @@ class WeeklyActuals(Uploadable):
 
     @classmethod
     def _fill_in(cls, columns: Columns) -> None:
+        given = zip(columns["variance_pct"], columns["actual_units_sold"], columns["forecast_units_sold"])
         columns["variance_pct"] = [
             (actual - forecast) / forecast if variance is None and forecast else variance
-            for variance, actual, forecast in zip(
-                columns["variance_pct"], columns["actual_units_sold"], columns["forecast_units_sold"]
-            )
+            for variance, actual, forecast in given
         ]
 
     def __repr__(self) -> str:
