@@ -52,9 +52,7 @@ def connect(url: str | None = None) -> peewee.Database:
         raise UnusableURL("the database URL has no scheme; write for example " + DEFAULT_URL)
     scheme = scheme.lower()
     family, _, driver = scheme.replace("mariadb", "mysql").partition("+")
-    if driver in _SQLALCHEMYS.get(family, ()):
-        driver = ""
-    peewees = f"{family}+{driver}" if driver else family
+    peewees = family if driver in ("", *_SQLALCHEMYS.get(family, ())) else f"{family}+{driver}"
     try:
         database = (_sqlite if peewees in ("sqlite", "sqlite+pool") else _server)(scheme, peewees, location)
         _try_options(database)
@@ -95,14 +93,13 @@ def _server(scheme: str, peewees: str, location: str) -> peewee.Database:
         shown = repr(scheme) if scheme.replace("+", "").isalnum() else "***"  # it may be user:password@host
         known = ", ".join(("sqlite", *_SERVERS, "mariadb"))
         raise UnusableURL(f"unknown scheme {shown} in the database URL; known are {known}")
-    extra = "mysql" if family == "mysql" else "postgresql"
-    driver = peewee.mysql if extra == "mysql" else peewee.psycopg or peewee.psycopg2
+    driver = peewee.mysql if family == "mysql" else peewee.psycopg or peewee.psycopg2
     if driver is None:
-        wanted = "PyMySQL" if extra == "mysql" else "psycopg[binary]"
+        wanted = "PyMySQL" if family == "mysql" else "psycopg[binary]"
         raise MissingDriver(f"no driver for {family}:// is installed; run: pip install '{wanted}'")
     given = _parsed(scheme, location)
     options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT}
-    if extra == "postgresql":
+    if family != "mysql":
         options["prefer_psycopg3"] = scheme != "postgresql+psycopg2"  # which cannot be interrupted
     elif not hasattr(peewee.MySQLDatabase, "use_concat_function"):  # an older Peewee: its mode is not strict,
         options |= {"sql_mode": "PIPES_AS_CONCAT,STRICT_TRANS_TABLES", "charset": "utf8mb4"}  # its UTF-8 cut short
