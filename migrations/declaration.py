@@ -25,6 +25,7 @@ _TYPES = {
 }  # fmt: skip
 _ENDLESS = {"TEXT", "BLOB", "JSON"}  # MariaDB has no key of them, and PostgreSQL no equality of JSON
 _ACTIONS = {"NO ACTION", "RESTRICT", "CASCADE", "SET NULL"}  # SET DEFAULT is none of InnoDB's
+_FIELD = ("collation", "sequence", "unindexed")
 _META = ("schema", "table_settings", "strict_tables", "without_rowid", "temporary", "options", "extension_module")
 _NAME = re.compile(r"[a-z_][a-z0-9_$]{0,62}")  # engines disagree about case; PostgreSQL cuts after 63
 _CHECK = re.compile(r'CONSTRAINT\s+(["`]?)(\w+)\1\s+CHECK\s*\((.*)\)\s*', re.IGNORECASE | re.DOTALL)
@@ -43,8 +44,7 @@ def declared(
     constraints = meta.constraints or ()
     columns = {}
     for field in meta.sorted_fields:
-        context = database.get_sql_context()
-        type_ = parse_type(context.sql(field.ddl_datatype(context)).query()[0])
+        type_ = parse_type(_sql(field.ddl_datatype(database.get_sql_context()), database))
         default = next((_sql(each, database).partition(" ")[2] for each in field.constraints or ()), None)
         columns[field.column_name] = Column(field.column_name, type_, field.null, default, bool(field.auto_increment))
     primary_key = tuple(field.column_name for field in meta.get_primary_keys())
@@ -156,9 +156,7 @@ def _of_field(field: peewee.Field) -> dict[str, bool]:
     defaults = [_sql(each) for each in constraints if not isinstance(each, UtcNow)]
     return {
         f"a {type(field).__name__} is not a type of every engine": kind not in _TYPES,
-        "collation is not understood": bool(getattr(field, "collation", None)),
-        "sequence is not understood": bool(getattr(field, "sequence", None)),
-        "unindexed is not understood": bool(getattr(field, "unindexed", None)),
+        **{f"{what} is not understood": bool(getattr(field, what, None)) for what in _FIELD},
         "it needs a length": kind in ("VARCHAR", "CHAR") and not size,
         f"a decimal of {size} is not a type of every engine": kind == "DECIMAL" and not 0 <= size[1] <= size[0] <= 65,
         f"{' '.join(defaults)!r} is no DEFAULT of a literal or UtcNow()": not all(map(_DEFAULT.fullmatch, defaults)),
