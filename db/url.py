@@ -103,9 +103,8 @@ def _server(scheme: str, peewees: str, location: str) -> peewee.Database:
         options["prefer_psycopg3"] = scheme != "postgresql+psycopg2"  # which cannot be interrupted
     elif not hasattr(peewee.MySQLDatabase, "use_concat_function"):  # an older Peewee: its mode is not strict,
         options |= {"sql_mode": "PIPES_AS_CONCAT,STRICT_TRANS_TABLES", "charset": "utf8mb4"}  # its UTF-8 cut short
-    if driver.__name__ == "pymysql":
-        lasting = {"read_timeout": given.get("read_timeout")}
-        database_class = type(database_class.__name__, (_BoundedHandshake, database_class), lasting)
+    if driver.__name__ == "pymysql" and "read_timeout" not in given:
+        database_class = type(database_class.__name__, (_BoundedHandshake, database_class), {})
         options["read_timeout"] = CONNECT_TIMEOUT
     return database_class(**{**options, **given})
 
@@ -136,7 +135,7 @@ def _try_options(database: peewee.Database) -> None:
     if isinstance(database, peewee.SqliteDatabase):
         if given:
             peewee.sqlite3.connect(":memory:", **given).close()
-    elif isinstance(database, _BoundedHandshake):
+    elif isinstance(database, peewee.MySQLDatabase) and peewee.mysql.__name__ == "pymysql":
         plain = {} if any(name.startswith("ssl") for name in given) else {"ssl_disabled": True}  # or it reads them all
         peewee.mysql.connect(**given, **plain, defer_connect=True)
     elif isinstance(database, peewee.PostgresqlDatabase) and peewee.psycopg:
@@ -148,14 +147,12 @@ def _try_options(database: peewee.Database) -> None:
 
 class _BoundedHandshake:
     """PyMySQL waits for ever for a server that accepts and never greets, unless it has a read_timeout;
-    but that would cut off any long query, so it is what the URL says once connected.
+    but that would cut off any long query, so it has none once connected, where the URL gives none.
     """
-
-    read_timeout: float | None
 
     def _connect(self) -> Any:
         connection: Any = super()._connect()  # type: ignore[misc]
-        connection._read_timeout = self.read_timeout
+        connection._read_timeout = None
         return connection
 
 
