@@ -54,8 +54,7 @@ class UniqueKey(Node):
 
     def __sql__(self, ctx: Context) -> Context:
         columns = EnclosedNodeList([Entity(column) for column in self.columns])
-        ctx.literal("CONSTRAINT ").sql(Entity(self.name)).literal(" UNIQUE ").sql(columns)
-        return ctx
+        return ctx.literal("CONSTRAINT ").sql(Entity(self.name)).literal(" UNIQUE ").sql(columns)
 
 
 class LastingAutoField(AutoField):
