@@ -59,10 +59,9 @@ def declared(
 
 
 def _foreign_key(field: peewee.ForeignKeyField) -> ForeignKey:
-    name = field.get_constraint_name() if field.constraint_name else None
-    target = (field.rel_field.column_name,)
+    parent, target = field.rel_model._meta.table_name, (field.rel_field.column_name,)
     actions = (field.on_delete or "NO ACTION").upper(), (field.on_update or "NO ACTION").upper()
-    return ForeignKey((field.column_name,), field.rel_model._meta.table_name, target, *actions, name)
+    return ForeignKey((field.column_name,), parent, target, *actions, field.constraint_name or None)
 
 
 def _is_plain(index: peewee.Node) -> bool:
