@@ -44,7 +44,7 @@ def obstacles(
                 if isinstance(operation, do.AlterColumn) and "type" in operation.what:
                     what += ", and values that do not convert without loss"
                 for condition in look.conditions(operation):
-                    yield from rows_against(what, condition, look.table, look.declared, engine)
+                    yield from rows_against(what, condition, look.table, engine)
 
 
 def _place(operation: Operation) -> tuple[str, str, str]:
@@ -147,14 +147,13 @@ class _Look:
             yield f"({names}) IN (SELECT {names} {rows} GROUP BY {names} HAVING count(*) > 1)"
 
 
-def rows_against(
-    what: str, condition: str, table: Table, declared: Table, engine: Engine, quick: str | None = None
-) -> Iterator[str]:
+def rows_against(what: str, condition: str, table: Table, engine: Engine, quick: str | None = None) -> Iterator[str]:
     """Yield one line that shows the rows of a table that fulfil a condition, if there are any.
 
     :param condition: SQL about the row `w`.
     :param quick: another condition for the same rows, which is quicker and less fit to be read.
     """
+    declared = engine.declared(engine.models[table.name.lower()])
     unique = [column for key in declared.unique_keys() for column in key]
     keys = [name for name in dict.fromkeys(unique) if name in table.columns]
     names = ", ".join(f"w.{engine.quote(name)}" for name in keys) or "1"

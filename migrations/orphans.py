@@ -23,19 +23,17 @@ def orphans(schema: Schema, engine: Engine, thorough: bool) -> tuple[tuple[Diffe
     unexamined: list[str] = []
     with engine.all_rows():
         for name in (name for name in engine.builds if name in schema):
-            table, declared = schema[name], engine.declared(engine.models[name])
-            for key in declared.foreign_keys:
+            table = schema[name]
+            for key in engine.declared(engine.models[name]).foreign_keys:
                 if table.columns.keys() >= {*key.columns} and key.table in schema:
                     where = f"{table.name}.{', '.join(key.columns)}"
-                    orphaned = _orphaned(engine, table, declared, key, where, thorough)
+                    orphaned = _orphaned(engine, table, key, where, thorough)
                     found += orphaned or []
                     unexamined += [where] * (orphaned is None)
     return tuple(found), tuple(unexamined)
 
 
-def _orphaned(
-    engine: Engine, table: Table, declared: Table, key: ForeignKey, where: str, thorough: bool
-) -> list[Difference] | None:
+def _orphaned(engine: Engine, table: Table, key: ForeignKey, where: str, thorough: bool) -> list[Difference] | None:
     """Return a warning if there are rows whose foreign key refers to nothing; None where that was not looked at."""
     column, quick = f"w.{engine.quote(key.columns[0])}", None
     indexes = [table.primary_key, *(index.columns for index in table.indexes if index.full)]
@@ -53,5 +51,5 @@ def _orphaned(
     elif not thorough and engine.count(table.name, SMALL + 1) > SMALL:
         return None
     what = f"{where}: rows whose parent in {key.table} does not exist"
-    texts = rows_against(what, engine.no_parent([column], key, table), table, declared, engine, quick)
+    texts = rows_against(what, engine.no_parent([column], key, table), table, engine, quick)
     return [Difference("warning", where, f"a row of {key.table}", "no such row", text) for text in texts]
