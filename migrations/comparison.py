@@ -93,7 +93,7 @@ def _built(expected: Table, table: Table | None, engine: Engine) -> Iterator[Dif
 def _column(table: str, expected: Column, actual: Column | None, engine: Engine) -> Iterator[Difference]:
     where = f"{table}.{expected.name}"
     if actual is None:
-        yield _error(where, expected.type.family, "no such column", do.AddColumn(table, expected, expected.automatic))
+        yield _error(where, expected.type.family, "no such column", do.AddColumn(table, expected))
         return
 
     def wrong(what: str, wanted: object, found: str) -> Difference:

@@ -76,9 +76,7 @@ class _Look:
 
     def missing(self, operation: do.AddColumn) -> Iterator[str]:
         column, table, quote = operation.column, self.table.name, self.engine.quote
-        if column.null or operation.key or column.default is not None:
-            return
-        if rows := self.engine.count(table):
+        if not column.optional and (rows := self.engine.count(table)):
             yield (
                 f"{table}.{column.name} is missing, must not be NULL, and {rows:,} row{'s' * (rows > 1)} would have "
                 f"no value; add it with its values first: ALTER TABLE {quote(table)} ADD COLUMN {quote(column.name)} "

@@ -22,8 +22,7 @@ class DropForeignKey(NamedTuple):  # which holds a column that is about to chang
 
 class AddColumn(NamedTuple):
     table: str
-    column: Column
-    key: bool = False  # whether it becomes the primary key that counts by itself
+    column: Column  # as declared; one that counts by itself becomes the primary key
 
 
 class AlterColumn(NamedTuple):

@@ -101,7 +101,7 @@ class MySQLStatements(Statements):
         yield Change(f"create table {table.name}", sql)
 
     def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
-        table, column, key = operation
+        table, column = operation
         what, add = f"add column {column.name}", f"ADD COLUMN {self._column(table, column)}"
         computed = {each.name.lower() for each in self.schema[table].columns.values() if each.generated}
         parts = {part for index in self.schema[table].indexes for part in index.columns}
@@ -109,7 +109,7 @@ class MySQLStatements(Statements):
         copies = self.engine.default_meaning(column.default or "") == UTC_NOW or any(
             part in computed or part.endswith((" FULLTEXT", " SPATIAL")) for part in parts
         )
-        if key:
+        if column.automatic:
             yield self._keyed(what, table, (column.name,), add)
         else:
             yield self._altered(what, table, [add] if copies else [add, _ONLINE], copies)

@@ -53,12 +53,12 @@ class PostgreSQLStatements(Statements):
         yield from super().create_table(operation)
 
     def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
-        table, column, key = operation
+        table, column = operation
         parts = [f"ADD COLUMN {self.definition(table, column)}"]
-        if key:
+        if column.automatic:
             yield from self._kept_unique(table, self.schema[table].primary_key)
             parts = self._drop(*self._key(table)) + parts
-        slow = key and self.beside_rows(table)  # each row is written anew, with its number
+        slow = column.automatic and self.beside_rows(table)  # each row is written anew, with its number
         yield self._alter(f"add column {column.name}", table, *parts, slow=slow)
 
     def alter_column(self, operation: do.AlterColumn) -> Iterator[Change]:

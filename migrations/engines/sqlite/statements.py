@@ -77,7 +77,7 @@ class SQLiteStatements(Statements):
         if isinstance(operation, do.AddColumn):
             default = operation.column.default
             given = operation.column.null if default is None else self.engine.default_meaning(default) != UTC_NOW
-            return operation.key or not given
+            return operation.column.automatic or not given
         if isinstance(operation, do.AlterColumn) and "type" in operation.what:
             actual = operation.actual
             return actual.generated or affinity(actual.type.text) != affinity(operation.column.type.text)

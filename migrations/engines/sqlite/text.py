@@ -139,7 +139,7 @@ class Definition:
     def _take(self, operation: Operation) -> None:
         if isinstance(operation, do.AddColumn):
             self.columns.append(self.statements.definition(operation.table, operation.column))
-            if operation.key:
+            if operation.column.automatic:
                 self.key, self.counting = (operation.column.name,), operation.column.name
         elif isinstance(operation, do.AlterColumn):
             self.altered[operation.column.name] = operation
