@@ -38,6 +38,9 @@ _FOREIGN_KEYS = """
 SELECT id, lower("from"), lower("table"), on_delete, on_update,
        lower(coalesce("to", (SELECT name FROM pragma_table_info(f."table", 'main') WHERE pk = f.seq + 1), ''))
 FROM pragma_foreign_key_list(?, 'main') f ORDER BY id, seq"""
+# The tables m that refer to one, each by its foreign keys f.
+REFERRING = """main.sqlite_master m, pragma_foreign_key_list(m.name, 'main') f
+WHERE m.type = 'table' AND f."table" = ?1 COLLATE NOCASE"""
 _MEANING: dict[tuple[object, ...], Schema] = {}
 
 
@@ -152,8 +155,7 @@ class Catalogue(Engine):
     def dependents(self, name: str) -> list[str]:
         """SQLite would drop it under a view or a foreign key of another table, and leave them broken."""
         found = self.query(
-            "SELECT DISTINCT m.type, m.name, tbl_name FROM main.sqlite_master m, pragma_foreign_key_list(m.name) f "
-            "WHERE m.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE AND m.tbl_name <> ?1 COLLATE NOCASE "
+            f"SELECT DISTINCT m.type, m.name, tbl_name FROM {REFERRING} AND m.tbl_name <> ?1 COLLATE NOCASE "
             "UNION SELECT type, name, tbl_name FROM main.sqlite_master WHERE type IN ('view', 'trigger') "
             "AND tbl_name <> ?1 COLLATE NOCASE AND ' ' || lower(sql) || ' ' GLOB ?2",
             (name, f"*[^a-z0-9_]{name}[^a-z0-9_]*"),

@@ -6,16 +6,15 @@ import peewee
 
 from migrations.engines.samples import Samples as Base
 from migrations.engines.samples import Values, moment, number, token
-from migrations.engines.sqlite.catalogue import affinity
+from migrations.engines.sqlite.catalogue import REFERRING, affinity
 from migrations.engines.sqlite.engine import REGISTERED, SQLite
 from migrations.schema import Column, Table
 
 # Of the file, or of the connection.
 _NEWS = ("locked", "interrupted", "full", "disk", "readonly", "malformed", "unable to open", *REGISTERED)
 _FEW = 800  # rows that may be read one by one
-_SEARCHED = """
-SELECT DISTINCT m.name FROM main.sqlite_master m JOIN pragma_foreign_key_list(m.name, 'main') f
-WHERE m.type = 'table' AND f.seq = 0 AND f."table" = ? COLLATE NOCASE
+_SEARCHED = f"""
+SELECT DISTINCT m.name FROM {REFERRING} AND f.seq = 0
   AND NOT EXISTS (SELECT 1 FROM pragma_table_info(m.name, 'main') c WHERE c.pk = 1 AND lower(c.name) = lower(f."from"))
   AND NOT EXISTS (SELECT 1 FROM pragma_index_list(m.name, 'main') i JOIN pragma_index_info(i.name, 'main') x
                   WHERE NOT i.partial AND x.seqno = 0 AND lower(x.name) = lower(f."from"))"""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import peewee
 
 from migrations import operations as do
-from migrations.engines.sqlite.catalogue import affinity
+from migrations.engines.sqlite.catalogue import REFERRING, affinity
 from migrations.engines.sqlite.text import Definition, uncommented
 from migrations.engines.statements import Statements
 from migrations.operations import Operation
@@ -144,10 +144,7 @@ class SQLiteStatements(Statements):
         key = tuple(column.partition(" ")[0] for column in table.primary_key)
         if not definition.key or key in ((), definition.key):
             return
-        for (other,) in self.engine.query(
-            "SELECT m.name FROM main.sqlite_master m, pragma_foreign_key_list(m.name) f "
-            "WHERE m.type = 'table' AND f.\"table\" = ? COLLATE NOCASE AND f.\"to\" IS NULL", (table.name,)
-        ):  # fmt: skip
+        for (other,) in self.engine.query(f'SELECT m.name FROM {REFERRING} AND f."to" IS NULL', (table.name,)):
             raise Refused(
                 f"the primary key of {table.name} has to become {', '.join(definition.key)}, and the table {other} "
                 "refers to the one that it has; name the column in that reference first"
