@@ -18,8 +18,13 @@ class Values(Rows):
     def unconvertible(self, value: str, source: Type, target: Type) -> str:
         kind, integer, real = f"typeof({value})", f"CAST({value} AS INTEGER)", f"CAST({value} AS REAL)"
         whole = f"{kind} = 'text' AND CAST({integer} AS TEXT) = {value}"
+        # A text that is a number whose digits, from the first that counts, a float keeps.
+        mantissa = f"substr({value}, 1, instr(lower({value}) || 'e', 'e') - 1)"
+        digits = f"length(ltrim(replace({mantissa}, '.', ''), '-+0'))"
+        keeps = f"WHEN {real} = 0 THEN 0 WHEN abs({real}) < 1 << 53 THEN 17 WHEN abs({real}) < 9e999 THEN 15 ELSE 0"
+        decimal = f"{kind} = 'text' AND {value} = {real} AND {digits} <= CASE {keeps} END"
         fits = _FITS.get(target.family, "{kind} = 'text'").format(
-            v=value, kind=kind, integer=integer, real=real, whole=whole, exact=_EXACT, decimal=_decimal(value, real)
+            v=value, kind=kind, integer=integer, real=real, whole=whole, exact=_EXACT, decimal=decimal
         )
         unusual = _UNUSUAL.get(target.family, "1").format(v=value, integer=integer, real=real)
         return f"{value} IS NOT NULL AND {unusual} AND coalesce(NOT ({fits}), 1)"
@@ -43,15 +48,6 @@ class Values(Rows):
         # A parent is looked for once a value, and not once a row; LIMIT keeps SQLite from undoing that.
         distinct = f"SELECT DISTINCT {values[0]} AS v FROM {self.quote(table.name)} w LIMIT -1"
         return f"{values[0]} IN (SELECT v FROM ({distinct}) WHERE {super().no_parent(['+v'], key, table)})"
-
-
-def _decimal(value: str, real: str) -> str:
-    """Return a condition that holds for a text that is a number whose digits, from the first that counts, a
-    float keeps."""
-    mantissa = f"substr({value}, 1, instr(lower({value}) || 'e', 'e') - 1)"
-    digits = f"length(ltrim(replace({mantissa}, '.', ''), '-+0'))"
-    kept = f"CASE WHEN {real} = 0 THEN 0 WHEN abs({real}) < 1 << 53 THEN 17 WHEN abs({real}) < 9e999 THEN 15 ELSE 0 END"
-    return f"typeof({value}) = 'text' AND {value} = {real} AND {digits} <= {kept}"
 
 
 # By family, a condition that holds for few values {v}: all others fit, which is known at once. Up to 17 characters
