@@ -29,13 +29,11 @@ def obstacles(
     for each in operations:
         if (place := _place(each)) not in mended:
             planned.append(("{}.{}: the {} has to be made anew for that".format(*place), each))
-    told: dict[str, list[tuple[str, Operation]]] = {}
-    for message, operation in planned:
-        if operation.table in schema:
-            told.setdefault(operation.table, []).append((message, operation))
-    if told:  # which may take a while
+    names = dict.fromkeys(operation.table for _, operation in planned if operation.table in schema)
+    if names:  # which may take a while
         logger.info("looking for rows that stand against the change")
-    for name, changes in told.items():
+    for name in names:
+        changes = [(message, operation) for message, operation in planned if operation.table == name]
         look = _Look(engine, schema, engine.declared(engine.models[name]), [operation for _, operation in changes])
         with engine.all_rows():
             for what, operation in [*changes, *look.keys_at_stake()]:
