@@ -90,11 +90,6 @@ class Catalogue(Engine):
         sql = f"{_STORED} FROM main.sqlite_master WHERE {is_table}"
         return {name: self._table(*row) for name in names for row in self.query(sql, (name,))}
 
-    def text_of(self, table: Table) -> str:
-        """Return the `CREATE TABLE` that SQLite keeps of a table."""
-        sql = "SELECT sql FROM main.sqlite_master WHERE type = 'table' AND name = ?"
-        return str(self.query(sql, (table.name,))[0][0])
-
     # -- a table
 
     def _table(self, kind: str, name: str, sql: str) -> Table:

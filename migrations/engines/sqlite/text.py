@@ -118,7 +118,9 @@ class Definition:
 
     def __init__(self, statements: SQLiteStatements, table: Table, operations: Sequence[Operation]) -> None:
         self.statements, self.declared = statements, statements.declared(operations[0].table)
-        self.clauses, self.options = read(statements.engine.text_of(table), table.name)
+        kept = "SELECT sql FROM main.sqlite_master WHERE type = 'table' AND name = ?"
+        ((text,),) = statements.engine.query(kept, (table.name,))
+        self.clauses, self.options = read(text, table.name)
         if [each.column for each in self.clauses if each.column and not each.kind] != [*table.columns]:
             raise Refused(f"the definition of {table.name} cannot be read; mend it by hand")  # no row would fit
         self.key: tuple[str, ...] = ()  # of a new primary key, if there is to be one
