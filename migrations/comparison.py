@@ -149,10 +149,9 @@ def _index(index: Index, expected: Table, table: Table) -> Iterator[Difference]:
 def _check(check: Check, table: Table) -> Iterator[Difference]:
     where, words = f"{table.name}.{check.name}", f"CHECK ({check.sql})"
     actual = next((each for each in table.checks if each.name.lower() == check.name.lower()), None)
-    if actual is None:
-        yield _error(where, words, "no such CHECK", do.AddCheck(table.name, check))
-    elif not actual.valid:
-        yield _error(where, words, f"CHECK ({actual.sql}), not validated", do.AddCheck(table.name, actual))
+    if actual is None or not actual.valid:
+        found = f"CHECK ({actual.sql}), not validated" if actual else "no such CHECK"
+        yield _error(where, words, found, do.AddCheck(table.name, actual or check))
 
 
 def _foreign_key(expected: ForeignKey, table: Table) -> Iterator[Difference]:

@@ -81,12 +81,11 @@ class _Trial:
         keys, parents = self.declared.foreign_keys, None
         try:
             parents = self.rows.parents(self.table, keys)
-            self.first |= self.rows.make(self.table, parents)
+            self.first = self.rows.make(self.table, parents)
             nowhere, _ = self.rows.tried(partial(self.rows.parents, self.table, keys))
             others = self.rows.parents(self.table, keys)
             second, _ = self.rows.tried(partial(self.rows.make, self.table, others))
-            self.nowhere |= nowhere or {}
-            self.second |= second or {}
+            self.nowhere, self.second = nowhere or {}, second or {}
         except Unmade as error:
             logger.warning("  the smoke test cannot make a row of %s", error)
         return True if self.first else None if parents is None else False
