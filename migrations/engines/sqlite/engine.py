@@ -21,15 +21,15 @@ from migrations.report import Change, DatabaseUnavailable
 
 _PAUSE = 0.003  # seconds
 _STEPS = 1_000_000  # of SQLite's machine between two looks at whether somebody pressed Ctrl-C
-REGISTERED = ("such function", "unknown function", "such collation")  # what a connection lacks, and another has
-_ADVICE: dict[str, str] = {
+_REGISTERED = ("such function", "unknown function", "such collation")  # what a connection lacks, and another has
+ADVICE: dict[str, str] = {
     "unable to open": "; check that the path is a file in a folder that can be read and written",
     "file is not a database": "; check the path: this file is something else",
     "readonly": "; give the file and its folder write permission",
     "full": "; free some space and run again: nothing was changed",
     "disk I/O": "; check the disk and run again: nothing was changed",
     "malformed": "; restore the file from a backup",
-    **dict.fromkeys(REGISTERED, "; it is the application's own: run there, by ensure(database)"),
+    **dict.fromkeys(_REGISTERED, "; it is the application's own: run there, by ensure(database)"),
 }
 
 
@@ -184,4 +184,4 @@ class SQLite(Values, Catalogue):
         return isinstance(error, peewee.OperationalError) and "locked" in str(error)
 
     def advice(self, error: Exception, text: str) -> str:
-        return next((advice for part, advice in _ADVICE.items() if part in text), "")
+        return next((advice for part, advice in ADVICE.items() if part in text), "")

@@ -7,11 +7,10 @@ import peewee
 from migrations.engines.samples import Samples as Base
 from migrations.engines.samples import Values, moment, number, token
 from migrations.engines.sqlite.catalogue import REFERRING, affinity
-from migrations.engines.sqlite.engine import REGISTERED, SQLite
+from migrations.engines.sqlite.engine import ADVICE, SQLite
 from migrations.schema import Column, Table
 
-# Of the file, or of the connection.
-_NEWS = ("locked", "interrupted", "full", "disk", "readonly", "malformed", "unable to open", *REGISTERED)
+_NEWS = ("locked", "interrupted", *ADVICE)  # of the file, or of the connection
 _FEW = 800  # rows that may be read one by one
 _SEARCHED = f"""
 SELECT DISTINCT m.name FROM {REFERRING} AND f.seq = 0
