@@ -86,8 +86,7 @@ class Catalogue(Engine):
         return schema
 
     def tables(self, names: Iterable[str]) -> Schema:
-        is_table = "type IN ('table', 'view') AND name = ? COLLATE NOCASE"
-        sql = f"{_STORED} FROM main.sqlite_master WHERE {is_table}"
+        sql = f"{_STORED} FROM main.sqlite_master WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE"
         return {name: self._table(*row) for name in names for row in self.query(sql, (name,))}
 
     # -- a table
