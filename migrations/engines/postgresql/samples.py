@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import string
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 from migrations.engines.base import Engine
 from migrations.engines.postgresql.engine import code_of
@@ -35,8 +34,6 @@ SELECT DISTINCT k.conrelid::regclass::text FROM pg_constraint k
 WHERE k.contype = 'f' AND k.confrelid = to_regclass(quote_ident(%s)) AND pg_relation_size(k.conrelid) > 65536
   AND NOT EXISTS (SELECT FROM pg_index x WHERE x.indrelid = k.conrelid AND x.indisvalid AND x.indpred IS NULL
                   AND x.indkey[0] = ANY (k.conkey))"""
-# In a short table, too; the price of what has no index would wake the compiler of expressions.
-_BY_INDEX = "SELECT set_config(name, 'off', true) FROM pg_settings WHERE name IN ('enable_seqscan', 'jit')"
 # Which of some values a type and conditions take, without a line in the server's log for each that is an error.
 _FIT = """
 DO $smoke_test$
@@ -67,12 +64,6 @@ class Samples(Base):
         super().__init__(engine)
         self._types: dict[str, dict[str, tuple[str, list[str], list[str]]]] = {}
         self._fit: dict[tuple[object, ...], list[int]] = {}  # which values a kind of column takes, by their places
-
-    @contextmanager
-    def trial(self) -> Iterator[bool]:
-        with super().trial() as enforced:
-            self.query(_BY_INDEX)
-            yield enforced
 
     def bound(self, table: Table) -> set[str]:
         return {name for names, _ in _rules(table) for name in names}
