@@ -66,13 +66,15 @@ class PostgreSQLStatements(Statements):
         table, column, actual, wrong = operation
         what, slow, parts = f"correct {column.name}", False, list[str]()
         if actual.generated:  # by itself: a type has no USING before
+            if self.engine.texts(questions.GENERATED, table, column.name) == ["v"]:
+                where = f"{table}.{column.name}"
+                raise Refused(f"{where} is a virtual generated column, which cannot become a plain one; drop it first")
             yield self._alter_column(f"make {column.name} a plain column", table, column.name, "DROP EXPRESSION")
         default = column.default if "default" in wrong else None
         retyped = "type" in wrong and not actual.type.holds(column.type)
-        if "type" in wrong:
-            self._demand_convertible(operation)
         if retyped:
             target, grows = values.sql_of(column.type), values.only_grows(actual.type, column.type)
+            self._demand_unused(table, column.name, grows)
             if actual.default and not actual.automatic:
                 parts.append("DROP DEFAULT")
                 default = column.default or f"({actual.default})::{target}"
@@ -92,18 +94,13 @@ class PostgreSQLStatements(Statements):
         if "null" in wrong and not column.null:
             yield from self._not_null(table, column.name)
 
-    def _demand_convertible(self, operation: do.AlterColumn) -> None:
-        """Refuse what PostgreSQL would refuse: a type upon which something else rests."""
-        table, column, actual, _ = operation
-        where = f"{table}.{column.name}"
-        if actual.generated and self.engine.texts(questions.GENERATED, table, column.name) == ["v"]:
-            raise Refused(f"{where} is a virtual generated column, which cannot become a plain one; drop it first")
-        grows = values.only_grows(actual.type, column.type)
-        users = self.engine.texts(questions.USERS, table, [*self.engine.builds], column.name)
+    def _demand_unused(self, table: str, name: str, grows: bool) -> None:
+        """Refuse what PostgreSQL would refuse: another type of a column upon which something else rests."""
+        users = self.engine.texts(questions.USERS, table, [*self.engine.builds], name)
         users = [user for user in users if not (grows and user.startswith("constraint "))]
-        if users and not actual.type.holds(column.type):
+        if users:
             raise Refused(
-                f"{where} has to be converted, and the {' and the '.join(users)} uses it; "
+                f"{table}.{name} has to be converted, and the {' and the '.join(users)} uses it; "
                 f"drop the {users[0].split()[0]}, run again, and make it anew"
             )
 
