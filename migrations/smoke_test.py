@@ -30,7 +30,7 @@ def smoke_test(engine: Engine) -> Steps:
     if hidden := rows.hidden():
         logger.warning("  row-level security hides rows of %s from this user", " and ".join(hidden))
         return dict.fromkeys(STEPS)
-    with rows.trial() as enforced:
+    with engine.trial() as enforced:
         trials = [_Trial(rows, engine.declared(engine.models[name])) for name in engine.builds if name in rows.tables]
         outcomes = [outcome for trial in trials for outcome in trial.outcomes(enforced)]
     # One that failed comes before one that was not tried, and that before those that held.

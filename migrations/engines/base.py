@@ -224,7 +224,10 @@ class Engine(Rows):
 
     @contextmanager
     def trial(self) -> Iterator[bool]:
-        """A transaction that is always undone; it yields whether foreign keys are enforced."""
+        """A transaction that is always undone; it yields whether foreign keys are enforced.
+
+        CHECKs are ignored in it, where the database can.
+        """
         with contextlib.suppress(_Undo), self.transaction():
             yield self.enforces_keys()
             raise _Undo
@@ -232,10 +235,6 @@ class Engine(Rows):
     def enforces_keys(self) -> bool:
         """Whether the connection enforces foreign keys."""
         return True
-
-    def without_checks(self) -> AbstractContextManager[None]:
-        """Return a context in which CHECKs are ignored, where the database can."""
-        return contextlib.nullcontext()
 
     def checked_at_commit(self, table: str) -> bool:
         """Whether the row inserted last may violate a foreign key that is enforced later."""

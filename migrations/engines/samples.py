@@ -9,8 +9,7 @@ from __future__ import annotations
 import datetime
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -112,12 +111,6 @@ class Samples:
     def searched(self, table: str) -> list[str]:
         """Return the names of the long tables that are read row by row where a row of this one is deleted."""
         return []
-
-    @contextmanager
-    def trial(self) -> Iterator[bool]:
-        """A transaction that is always undone; it yields whether foreign keys are enforced."""
-        with self.engine.without_checks(), self.engine.trial() as enforced:
-            yield enforced
 
     # -- statements, without parameters
 
@@ -247,7 +240,7 @@ class Samples:
 
     def traces(self) -> bool:
         """Whether any row that was made is there, by what is indexed."""
-        with self.trial():
+        with self.engine.trial():
             return bool(self._made and self.query(" UNION ALL ".join(dict.fromkeys(self._made))))
 
 

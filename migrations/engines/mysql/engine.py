@@ -8,7 +8,7 @@ the mutex: who comes second gets "already exists", and looks again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 
 import peewee
 
@@ -179,9 +179,7 @@ class MySQL(Session):
     @contextmanager
     def trial(self) -> Iterator[bool]:
         wait = max(1, int(self.patience.left))
-        wanted = {"lock_wait_timeout": wait, "innodb_lock_wait_timeout": wait, "foreign_key_checks": 1}
+        wanted = {"lock_wait_timeout": wait, "innodb_lock_wait_timeout": wait}
+        wanted |= {"foreign_key_checks": 1, "check_constraint_checks": 0}
         with self.session(wanted), super().trial() as enforced:
             yield enforced
-
-    def without_checks(self) -> AbstractContextManager[None]:
-        return self.session({"check_constraint_checks": 0})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import groupby
 from urllib.parse import unquote, urlsplit
 
@@ -159,11 +159,8 @@ class SQLite(Values, Catalogue):
 
     @contextmanager
     def trial(self) -> Iterator[bool]:
-        with self.pragmas(foreign_keys=1), super().trial() as enforced:
+        with self.pragmas(ignore_check_constraints=1, foreign_keys=1), super().trial() as enforced:
             yield enforced
-
-    def without_checks(self) -> AbstractContextManager[None]:
-        return self.pragmas(ignore_check_constraints=1)
 
     def checked_at_commit(self, table: str) -> bool:
         there, name = self.read()[table.lower()], self.quote(table)
