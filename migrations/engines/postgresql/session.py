@@ -162,8 +162,7 @@ class Session(Engine):
     def beside(self) -> Iterator[peewee.Database]:
         """Another connection to the same database."""
         # Peewee takes psycopg2 unless told otherwise, and does not say what it was told.
-        prefer = {"prefer_psycopg3": True} if self._driver == "psycopg" else {}
-        other = self.another(**prefer)
+        other = self.another(prefer_psycopg3=self._driver == "psycopg")
         try:
             with other.connection_context():
                 yield other
