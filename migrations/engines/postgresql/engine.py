@@ -70,13 +70,12 @@ class PostgreSQL(Session):
         names = tuple(self.models)
         if self.in_transaction():
             return self.tables(names)
-        met = describe(self.database), names
-        found = catalogue.fingerprint(self.query, names) if met in _MET else None
-        before, schema = _MET.get(met, (None, {}))
-        if found is None or found != before:
-            schema = self.tables(names)
-            _MET[met] = found, schema
-        return dict(schema)
+        place = describe(self.database), names
+        met = _MET.get(place)
+        found = catalogue.fingerprint(self.query, names) if met else None
+        if not met or met[0] != found:
+            met = _MET[place] = found, self.tables(names)
+        return dict(met[1])
 
     def tables(self, names: Iterable[str]) -> Schema:
         with self.limited() if self.in_transaction() else nullcontext():
