@@ -15,7 +15,6 @@ import peewee
 
 from db.url import describe, without_password
 from migrations.declaration import Model, declared, in_order
-from migrations.engines.patience import Busy, Patience
 from migrations.engines.rows import Rows
 from migrations.operations import Operation
 from migrations.report import Change, DatabaseUnavailable, LockTimeout, MigrationError, Refused
@@ -32,12 +31,17 @@ _EVERY = 10.0  # seconds between two words about a long change
 _DECLARED: dict[tuple[str, Model], Table] = {}
 
 
+class Busy(Exception):
+    def __str__(self) -> str:
+        return "another run is at work"
+
+
 class Engine(Rows):
     """A database at work for a phase: it reads, plans, applies, and asks about rows.
 
     One engine serves one call on one connection. `models` are the phase's by the names of their tables,
     `builds` the names of those that it makes, each after those that it refers to. `applied` grows by each
-    change that was made.
+    change that was made. `patience` is what is left of the `lock_timeout`: seconds for waiting; work costs none.
     """
 
     # What each engine has a way of its own for.
@@ -63,7 +67,7 @@ class Engine(Rows):
     ) -> None:
         self.database, self.models = database, models
         self.builds: Sequence[str] = [model._meta.table_name for model in in_order(models[name] for name in builds)]
-        self.patience = Patience(lock_timeout)
+        self.lock_timeout = self.patience = lock_timeout
         self.applied: list[Change] = []
         self._told: list[Change] = []
         self._has_told = False  # who is waited for
@@ -142,12 +146,15 @@ class Engine(Rows):
             del self.applied[before:]
             raise
 
-    def patiently(self, attempt: Callable[[], Result], again: Callable[[Exception], bool] | None = None) -> Result:
+    def patiently(
+        self, attempt: Callable[[], Result], again: Callable[[Exception], bool] | None = None, pause: float = 0.0
+    ) -> Result:
         """Return what an attempt returns, made again while it fails for a lock and patience lasts.
 
         Between two attempts nothing is held.
 
         :param again: whether an error is worth another attempt; default `was_aborted`.
+        :param pause: seconds between two attempts; default a random time, so that those who wait do not meet again.
         """
         while True:
             started = time.monotonic()
@@ -156,18 +163,26 @@ class Engine(Rows):
             except (Busy, peewee.DatabaseError) as error:
                 if not (isinstance(error, Busy) or (again or self.was_aborted)(error)):
                     raise
-                self.patience.left = max(0.0, self.patience.left - (time.monotonic() - started))
-                if not self.patience.left:
+                self._lose_patience(started)
+                if not self.patience:
                     raise
-                self.patience.pause()
-                self.tell_who_is_waited_for()
+            self._wait(pause)
 
-    def tell_who_is_waited_for(self) -> None:
-        """Say once, after a second, that it takes patience, and who holds the lock."""
-        waited = self.patience.seconds - self.patience.left
-        if waited >= 1 and not self._has_told:
+    def _wait(self, seconds: float) -> None:
+        """Sleep a moment; say once, after a second, that it takes patience, and who holds the lock."""
+        started = time.monotonic()
+        if not seconds:
+            import random  # where nobody waits, its import would be a good part of the run
+
+            seconds = random.uniform(0.05, 0.25)
+        time.sleep(min(seconds, self.patience))
+        self._lose_patience(started)
+        if self.lock_timeout - self.patience >= 1 and not self._has_told:
             self._has_told = True
-            logger.info("  waiting for a lock, up to %g s: %s", self.patience.seconds, self.holders())
+            logger.info("  waiting for a lock, up to %g s: %s", self.lock_timeout, self.holders())
+
+    def _lose_patience(self, since: float) -> None:
+        self.patience = max(0.0, self.patience - (time.monotonic() - since))
 
     def carry_out(self, changes: Iterable[Change]) -> None:
         """Make the changes, saying each before it starts, how a long one goes on, and how long it took."""
@@ -247,7 +262,7 @@ class Engine(Rows):
         text = " ".join(without_password(self.database, str(error)).split())
         where = describe(self.database)
         if isinstance(error, Busy) or self.is_lock_timeout(error):
-            waited = f"{self.patience.seconds - self.patience.left:.1f} s of {self.patience.seconds:g}"
+            waited = f"{self.lock_timeout - self.patience:.1f} s of {self.lock_timeout:g}"
             what = f"{' or '.join(self.builds)}, or a table referred to ({text}; {self.holders()})"
             advice = "try again, or raise --lock-timeout"
             return LockTimeout(f"{where} is locked: waited {waited} for {what}; {advice}")

@@ -12,11 +12,10 @@ from contextlib import ExitStack, contextmanager
 
 import peewee
 
-from migrations.engines.base import Result
+from migrations.engines.base import Busy, Result
 from migrations.engines.mysql import catalogue, values
 from migrations.engines.mysql.session import BUSY, LOCK, MODE, Session, code
 from migrations.engines.mysql.statements import MySQLStatements
-from migrations.engines.patience import Busy
 from migrations.operations import Operation
 from migrations.report import Change, Refused
 from migrations.schema import UTC_NOW, Column, ForeignKey, Schema, Table, literal
@@ -159,7 +158,7 @@ class MySQL(Session):
                     afterwards.callback(self.query, f"SELECT RELEASE_LOCK({LOCK})")
                 return work()
 
-        self.patience.left = max(self.patience.left, _INSTANT)
+        self.patience = max(self.patience, _INSTANT)
         with self.session(_SESSION):
             return self.patiently(attempt, lambda error: code(error) in _RACED | BUSY or _SAME_KEY in str(error))
 
@@ -178,7 +177,7 @@ class MySQL(Session):
 
     @contextmanager
     def trial(self) -> Iterator[bool]:
-        wait = max(1, int(self.patience.left))
+        wait = max(1, int(self.patience))
         wanted = {"lock_wait_timeout": wait, "innodb_lock_wait_timeout": wait}
         wanted |= {"foreign_key_checks": 1, "check_constraint_checks": 0}
         with self.session(wanted), super().trial() as enforced:

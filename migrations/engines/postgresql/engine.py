@@ -11,8 +11,7 @@ from itertools import groupby
 import peewee
 
 from db.url import describe
-from migrations.engines.base import Result
-from migrations.engines.patience import Busy
+from migrations.engines.base import Busy, Result
 from migrations.engines.postgresql import catalogue, questions, values
 from migrations.engines.postgresql.session import LOCK, TRY, Session
 from migrations.engines.postgresql.statements import CONCURRENTLY, PostgreSQLStatements

@@ -12,8 +12,7 @@ from typing import Any
 
 import peewee
 
-from migrations.engines.base import Engine
-from migrations.engines.patience import Busy
+from migrations.engines.base import Busy, Engine
 from migrations.engines.rows import Row
 from migrations.report import Refused
 
@@ -99,7 +98,7 @@ class Session(Engine):
 
     def ours(self, brief: bool = False, **others: str) -> dict[str, str]:
         """Return our settings; a lock is waited for as long as patience lasts, or a `brief` while."""
-        wait = max(min(self.patience.left, self.brief if brief else _MONTH), 0.001)  # 0 would be for ever
+        wait = max(min(self.patience, self.brief if brief else _MONTH), 0.001)  # 0 would be for ever
         return {**_SETTINGS, "lock_timeout": f"{wait * 1000:.0f}ms", **others}
 
     @contextmanager

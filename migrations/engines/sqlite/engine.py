@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import groupby
@@ -62,7 +61,7 @@ class SQLite(Values, Catalogue):
         # Waiting is ours: SQLite's own starts anew with each statement, sleeps 100 ms and starves beside a writer.
         # In the caller's transaction it is SQLite's: only that tells a deadlock, which no waiting ends.
         self.within, self.enforced = self.in_transaction(), bool(self.database.pragma("foreign_keys"))
-        with self.pragmas(busy_timeout=int(self.patience.left * 1000) * self.within):
+        with self.pragmas(busy_timeout=int(self.patience * 1000) * self.within):
             yield
 
     @contextmanager
@@ -95,29 +94,20 @@ class SQLite(Values, Catalogue):
                 yield
             return
         try:
-            self.unlocked(lambda: self.database.execute_sql("BEGIN IMMEDIATE"))
+            self.query("BEGIN IMMEDIATE")
             yield
-            self.unlocked(lambda: self.database.execute_sql("COMMIT"))  # which waits for readers
+            self.query("COMMIT")  # which waits for readers
         except BaseException:
             with suppress(peewee.OperationalError):  # on a full disk, SQLite has done so itself; atomic() would fail
                 self.database.execute_sql("ROLLBACK")
             raise
 
-    def unlocked(self, attempt: Callable[[], Result]) -> Result:
-        """Return what an attempt to take a lock returns, made again every few milliseconds while patience lasts."""
-        while True:
-            try:
-                return attempt()
-            except peewee.OperationalError as error:
-                if not self.is_lock_timeout(error) or self.patience.left <= 0 or self.within:
-                    raise
-            with self.patience.spent():
-                time.sleep(_PAUSE)
-            self.tell_who_is_waited_for()
-
     def query(self, sql: str, params: Sequence[object] | None = None) -> list[Row]:
+        """Return the rows, asked for again every few milliseconds while there is a lock and patience lasts."""
         ask = super().query
-        return self.unlocked(lambda: ask(sql, params))
+        return self.patiently(
+            lambda: ask(sql, params), lambda error: self.is_lock_timeout(error) and not self.within, pause=_PAUSE
+        )
 
     # -- changing
 
