@@ -138,10 +138,9 @@ def _index(index: Index, expected: Table, table: Table) -> Iterator[Difference]:
     # An index under the name of another of ours is about to give way to that one.
     free = [each for each in table.indexes if each.full and each.name.lower() not in others]
     does_the_job = [each for each in free if each.columns == index.columns and (each.unique or not index.unique)]
-    if named and (named not in does_the_job or named.unique != index.unique):
-        yield _error(where, index, named, do.AddIndex(expected.name, index, named))
-    elif not [each for each in does_the_job if index.unique or not each.constraint]:
-        yield _error(where, index, "no such index", do.AddIndex(expected.name, index))
+    wrong = named and (named not in does_the_job or named.unique != index.unique)
+    if wrong or not [each for each in does_the_job if index.unique or not each.constraint]:
+        yield _error(where, index, named or "no such index", do.AddIndex(expected.name, index, named))
     elif not named and (other := does_the_job[0].name):  # SQLite keeps no name of a constraint
         yield Difference("warning", where, str(index), other, f"{other} does the work of {index.name}")
 
