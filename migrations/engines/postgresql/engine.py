@@ -178,14 +178,11 @@ class PostgreSQL(Session):
 
     @contextmanager
     def trial(self) -> Iterator[bool]:
-        with super().trial() as enforced:
+        with super().trial():
             self.database.execute_sql("SET CONSTRAINTS ALL IMMEDIATE")
             # By an index in a short table, too; the price of what has none would wake the compiler of expressions.
             self.configure(self.database, self.ours(enable_seqscan="off", jit="off"))
-            yield enforced
-
-    def enforces_keys(self) -> bool:
-        return self.texts("SELECT current_setting('session_replication_role')") != ["replica"]
+            yield self.texts("SELECT current_setting('session_replication_role')") != ["replica"]
 
     # -- errors
 

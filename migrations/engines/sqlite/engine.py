@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from itertools import groupby
 from urllib.parse import unquote, urlsplit
 
@@ -104,10 +105,8 @@ class SQLite(Values, Catalogue):
 
     def query(self, sql: str, params: Sequence[object] | None = None) -> list[Row]:
         """Return the rows, asked for again every few milliseconds while there is a lock and patience lasts."""
-        ask = super().query
-        return self.patiently(
-            lambda: ask(sql, params), lambda error: self.is_lock_timeout(error) and not self.within, pause=_PAUSE
-        )
+        ask = partial(super().query, sql, params)
+        return self.patiently(ask, lambda error: self.is_lock_timeout(error) and not self.within, _PAUSE)
 
     # -- changing
 
@@ -149,18 +148,15 @@ class SQLite(Values, Catalogue):
 
     @contextmanager
     def trial(self) -> Iterator[bool]:
-        with self.pragmas(ignore_check_constraints=1, foreign_keys=1), super().trial() as enforced:
-            yield enforced
+        with self.pragmas(ignore_check_constraints=1, foreign_keys=1), super().trial():
+            # Deferred, they hold at COMMIT only; to end that would forget what the caller has pending.
+            yield bool(self.database.pragma("foreign_keys") and not self.database.pragma("defer_foreign_keys"))
 
     def checked_at_commit(self, table: str) -> bool:
         there, name = self.read()[table.lower()], self.quote(table)
         values = {key: [f"+w.{self.quote(column)}" for column in key.columns] for key in there.foreign_keys}
         orphan = " OR ".join(f"({self.no_parent(values[key], key, there)})" for key in values) or "0"
         return bool(self.query(f"SELECT 1 FROM {name} w WHERE w.rowid = last_insert_rowid() AND ({orphan})"))
-
-    def enforces_keys(self) -> bool:
-        # Deferred, they hold at COMMIT only; to end that would forget what the caller has pending.
-        return bool(self.database.pragma("foreign_keys") and not self.database.pragma("defer_foreign_keys"))
 
     # -- errors
 
