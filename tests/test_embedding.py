@@ -440,6 +440,16 @@ def test_a_temporary_table_of_the_name_is_not_taken_for_ours(path, database):
     assert has_table(path)
 
 
+def test_a_temporary_table_of_a_childs_name_hides_no_child(path, database):
+    phase_4_5.ensure(database)
+    execute(path, "CREATE TABLE child (parent REFERENCES weekly_actuals (id))")
+    with database.connection_context():
+        database.execute_sql("CREATE TEMPORARY TABLE child (parent)")
+        with pytest.raises(phase_4_5.MigrationError, match="the table child depends on weekly_actuals"):
+            phase_4_5.rollback(database)
+    assert has_table(path)
+
+
 # -- errors
 
 

@@ -248,6 +248,11 @@ def test_the_step_that_does_not_hold_fails(migrated, step):
     assert failed(migrated)[0] == step
 
 
+def test_a_missing_table_that_is_called_after_a_disk_is_no_news_of_one(migrated):
+    execute(migrated, "CREATE TRIGGER t AFTER INSERT ON weekly_actuals BEGIN INSERT INTO disk_usage VALUES (1); END")
+    assert failed(migrated)[0] == "insert"
+
+
 def answering(raised):
     """A trigger that answers for the unique key."""
     same = "workflow_id = NEW.workflow_id AND week_number = NEW.week_number AND store_id = NEW.store_id"
