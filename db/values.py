@@ -4,8 +4,8 @@
     write(database, WeeklyActuals, (), columns)
 
 A batch is made one column at a time. Values that have the column's Python type pass as they are; others go through
-the field, equal ones once, as do the texts that servers are given. Each engine gets a batch in the way that is fastest
-there: SQLite prepared statements, PostgreSQL COPY, MariaDB and MySQL statements of many rows.
+the field, and a text is made of them where one is needed, of equal ones once. Each engine gets a batch in the way that
+is fastest there: SQLite prepared statements, PostgreSQL COPY, MariaDB and MySQL statements of many rows.
 """
 
 from __future__ import annotations

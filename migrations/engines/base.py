@@ -41,7 +41,8 @@ class Engine(Rows):
 
     One engine serves one call on one connection. `models` are the phase's by the names of their tables,
     `builds` the names of those that it makes, each after those that it refers to. `applied` grows by each
-    change that was made. `patience` is what is left of the `lock_timeout`: seconds for waiting; work costs none.
+    change that was made. `patience` is what is left of the `lock_timeout`, in seconds: waiting costs it, and an
+    attempt that fails for a lock.
     """
 
     # What each engine has a way of its own for.
@@ -151,7 +152,7 @@ class Engine(Rows):
     ) -> Result:
         """Return what an attempt returns, made again while it fails for a lock and patience lasts.
 
-        Between two attempts nothing is held.
+        Between two attempts nothing is held but the transaction that they are made in, if there is one.
 
         :param again: whether an error is worth another attempt; default `was_aborted`.
         :param pause: seconds between two attempts; default a random time, so that those who wait do not meet again.
