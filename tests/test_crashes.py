@@ -125,7 +125,8 @@ def rerun(path):
     return phase_4_5.run(db.connect(f"sqlite:///{path}"))
 
 
-SETTINGS = ("foreign_keys", "busy_timeout", "legacy_alter_table", "ignore_check_constraints", "writable_schema")
+SETTINGS = ("foreign_keys", "busy_timeout", "legacy_alter_table", "ignore_check_constraints", "writable_schema",
+            "cache_size")  # fmt: skip
 
 
 class Fault(Exception):

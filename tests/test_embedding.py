@@ -383,7 +383,7 @@ def test_models_that_are_bound_nowhere_stay_so(database):
 # -- settings
 
 PRAGMAS = ("foreign_keys", "busy_timeout", "legacy_alter_table", "ignore_check_constraints", "recursive_triggers",
-           "defer_foreign_keys", "writable_schema", "synchronous", "query_only")  # fmt: skip
+           "defer_foreign_keys", "writable_schema", "synchronous", "query_only", "cache_size")  # fmt: skip
 
 
 @EVERY_CALL
