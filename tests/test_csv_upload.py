@@ -187,6 +187,13 @@ def test_before_the_migration_it_names_the_command(upload, path):
     refused(upload(f"{HEADER}\n{line()}\n"), "no such table: weekly_actuals; run: python -m migrations.phase_4_5")
 
 
+def test_a_file_goes_into_a_database_named_by_a_uri(upload, path):
+    uri = f"sqlite:///file:{path}?mode=rw&uri=true"
+    done = upload(f"{HEADER}\n{line()}\n", "--database", uri)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert fetch(path, COUNT) == [(1,)]
+
+
 def test_no_database_is_made_by_a_typing_error(upload, tmp_path):
     done = upload(f"{HEADER}\n{line()}\n", "--database", f"sqlite:///{tmp_path}/fashon.db")
     refused(done, "fashon.db", "no such database")
