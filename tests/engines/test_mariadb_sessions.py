@@ -14,6 +14,8 @@ from engines.servers import COMPLETE, HALF, NO_DATE_INDEX, NOTHING, another, com
 from states import MENDED, State, row
 
 import db
+from db.init_db import init_db
+from db.models import StoreCluster
 from migrations import phase_4_5
 from migrations.engines import engine_for
 
@@ -394,3 +396,16 @@ def test_a_temporary_table_that_hides_one_is_refused(complete, look):
         database.execute_sql("CREATE TEMPORARY TABLE stores (store_id VARCHAR(50))")
         with pytest.raises(phase_4_5.Refused, match="temporary table stores"):
             getattr(phase_4_5, look)(database)
+
+
+# -- uploads
+
+
+def test_an_upload_stores_text_that_the_connection_cannot_encode(world):
+    made = world("mysql")
+    init_db(db.connect(made.url))
+    database = db.connect(url_of(made, query="charset=latin1"))
+    row = {"cluster_id": "jp", "cluster_name": "日本", "fashion_tier": "VALUE"}
+    with database.connection_context():
+        assert StoreCluster.bulk_insert([row], database=database) == 1
+    assert made.query("SELECT cluster_name FROM store_clusters") == [("日本",)]
