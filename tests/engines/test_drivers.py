@@ -13,6 +13,7 @@ from states import ROWS
 
 import db
 from db.models import WeeklyActuals
+from db.uploads import UploadRefused
 from migrations import phase_4_5
 
 
@@ -99,6 +100,23 @@ def test_another_driver_uploads_and_updates(servers, database, engine):
     assert WeeklyActuals.bulk_insert(rows[:1], on_conflict="update", database=database) == 1
     found = {row["week_number"]: row["variance_pct"] for row in world.rows().values()}
     assert found == {1: pytest.approx(-0.25), 2: pytest.approx(0.1)}
+
+
+@every_driver
+def test_another_driver_names_the_command_to_run_first(servers, database, engine):
+    servers(engine).make(NOTHING)
+    row = {
+        "workflow": "wf_1",
+        "week_number": 1,
+        "week_start_date": datetime.date(2025, 1, 6),
+        "week_end_date": datetime.date(2025, 1, 12),
+        "store": "S001",
+        "category": "dresses",
+        "actual_units_sold": 110,
+    }
+    hint = "weekly_actuals.*; run: python -m migrations.phase_4_5$"
+    with pytest.raises(UploadRefused, match=hint):
+        WeeklyActuals.bulk_insert([row], database=database)
 
 
 @every_driver
