@@ -390,3 +390,18 @@ def test_no_such_column_says_what_makes_it(database):
 
     with pytest.raises(UploadRefused, match="colour.*; run: python -m db.init_db$"):
         Sign.bulk_insert([{"text": "a", "colour": "red"}], database=database)
+
+
+# MariaDB's ON DUPLICATE KEY UPDATE names no key, so it does not miss one.
+@pytest.mark.parametrize("made", ["sqlite", "postgresql"], indirect=True)
+def test_no_unique_key_for_an_update_says_what_makes_it(database):
+    class Sign(Uploadable):
+        text = peewee.CharField()
+
+        class Meta:
+            table_name = "sign"
+            constraints = [UniqueKey("unique_text", "text")]
+
+    hint = "ON CONFLICT.*; run: python -m db.init_db$"
+    with pytest.raises(UploadRefused, match=hint):
+        Sign.bulk_insert([{"text": "a"}], on_conflict="update", database=database)
