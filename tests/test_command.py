@@ -1,6 +1,7 @@
 """The command line: exit statuses, JSON, logs, terminals."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -131,6 +132,49 @@ def test_version_and_help_exit_with_0(cli):
                                     "--no-statistics", "--lock-timeout", "--json", "--version"])  # fmt: skip
 def test_help_names_every_option(cli, option):
     assert option in cli("--help").stdout
+
+
+# -- an older Peewee
+
+
+@pytest.fixture
+def older_peewee(tmp_path):
+    """The environment of a process that finds Peewee 3.17."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    (folder / "peewee.py").write_text('__version__ = "3.17.0"\n')
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
+
+
+def run_python(environment, *arguments):
+    command = [sys.executable, *map(str, arguments)]
+    options = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 60}
+    return subprocess.run(command, env=environment, **options)
+
+
+NEEDED = "Peewee 4.0 or newer is needed, and 3.17.0 is installed"
+TOO_OLD = f"{NEEDED}; run: pip install -U peewee\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--check"]])
+def test_the_module_reports_an_older_peewee_in_one_line(older_peewee, arguments):
+    done = run_python(older_peewee, "-m", "migrations.phase_4_5", *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {TOO_OLD}"
+
+
+def test_the_script_reports_an_older_peewee_in_one_line(older_peewee, tmp_path):
+    script = tmp_path / "phase-4-5"
+    script.write_text("from migrations.phase_4_5 import phase\nphase.main()\n")
+    done = run_python(older_peewee, script)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {TOO_OLD}"
+
+
+def test_an_import_with_an_older_peewee_is_an_import_error(older_peewee):
+    done = run_python(older_peewee, "-c", "import migrations")
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"\nImportError: {TOO_OLD}")
 
 
 # -- JSON
