@@ -49,6 +49,22 @@ def test_what_is_created_needs_no_migration(make, new):
     assert (report.status, report.differences) == ("up_to_date", ())
 
 
+@pytest.mark.parametrize("table", [name for name in ALL if name != "weekly_actuals"])
+def test_what_is_created_has_the_applications_columns(make, new, path, table):
+    make()
+    columns = f"SELECT name FROM pragma_table_info('{table}') ORDER BY name"
+    assert fetch(new, columns) == fetch(path, columns)
+
+
+def test_the_database_sets_the_time_of_creation(make, new):
+    make()
+    execute(new, "INSERT INTO store_clusters VALUES ('K1', 'One', 'VALUE', NULL, NULL)")
+    insert = "INSERT INTO store_clusters (cluster_id, cluster_name, fashion_tier) "
+    execute(new, f"{insert} VALUES ('K2', 'Two', 'VALUE')")
+    times = "SELECT created_at >= datetime('now', '-5 minutes') FROM store_clusters"
+    assert fetch(new, f"{times} ORDER BY cluster_id") == [(None,), (1,)]
+
+
 def test_a_half_filled_database_is_completed(make, new):
     make(base_only=True)
     execute(new, "DROP TABLE historical_sales; DROP TABLE store_clusters")

@@ -22,7 +22,7 @@ import pytest
 
 import db
 from db.init_db import init_db
-from db.models import MODELS, Store, WeeklyActuals, Workflow
+from db.models import MODELS, Store, StoreCluster, WeeklyActuals, Workflow
 from db.uploads import UploadRefused, progress
 
 ROOT = Path(__file__).parents[1]
@@ -172,6 +172,14 @@ def test_an_upload_has_one_time_of_its_own_in_utc(upload, read):
     upload((row(f"S{n:03}") for n in range(1, 51)), batch_size=10)
     (times,) = read(NEW.format("min(uploaded_at), max(uploaded_at), datetime('now')"))
     assert before <= times[0] == times[1] <= times[2]
+
+
+def test_the_time_of_creation_is_now_in_utc(database, read):
+    row = {"cluster_id": "new", "cluster_name": "New", "fashion_tier": "VALUE"}
+    before = read("SELECT datetime('now')")
+    StoreCluster.bulk_insert([row], database=database)
+    created = read("SELECT created_at FROM store_clusters WHERE cluster_id = 'new'")
+    assert before <= created <= read("SELECT datetime('now')")
 
 
 def test_a_given_time_is_kept(upload, read):
