@@ -86,6 +86,20 @@ def test_every_parent_has_weekly_actuals_as_the_other_end(row):
         assert list(parent.weekly_actuals) == [row]
 
 
+def test_stores_and_categories_have_their_historical_sales(database):
+    with database.bind_ctx(MODELS), database.connection_context():
+        sales = list(HistoricalSales.select().where(HistoricalSales.store == "S001"))
+        assert len(sales) == 617
+        assert list(Store.get_by_id("S001").historical_sales) == sales
+        assert Category.get_by_id("C1").historical_sales.count() == 1234
+
+
+def test_a_store_cluster_has_its_stores(database):
+    with database.bind_ctx(MODELS), database.connection_context():
+        stores = StoreCluster.get_by_id("K1").stores
+        assert sorted(store.store_id for store in stores) == ["S001", "S002"]
+
+
 def test_a_row_reads_back_as_it_was_written(row):
     found = WeeklyActuals.get()
     assert (found.week_start_date, found.actual_units_sold) == (datetime.date(2025, 2, 17), 90)
