@@ -279,6 +279,11 @@ def test_tuples_need_fields(upload):
         upload([tuple(row().values())])
 
 
+def test_an_empty_tuple_needs_fields_too(upload):
+    with pytest.raises(UploadRefused, match="row 1: expected a dict, or fields="):
+        upload([()])
+
+
 def test_a_tuple_of_another_length_is_named(upload):
     with pytest.raises(UploadRefused, match="row 2: expected 7 values, as columns are named"):
         upload([tuple(row().values())[:7], ("wf",)], fields=FIELDS)
