@@ -195,6 +195,11 @@ def test_the_command_says_where_there_was_nothing_to_do(command):
     assert "every table is there" in command().stdout
 
 
+def test_help_says_what_the_command_does(command):
+    text = " ".join(command("--help").stdout.split())
+    assert "Create the application's tables where they are missing; fill empty" in text
+
+
 def test_the_environment_names_the_database(cli, new):
     assert cli(module="db.init_db", env={"DATABASE_URL": f"sqlite:///{new}"}).returncode == 0
     assert tables(new) == ALL
