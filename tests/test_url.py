@@ -179,7 +179,6 @@ def test_an_unusable_url_says_how_to_write_it(url, says):
     [
         ("sqlite:///file.db?no_such_option=1", "(no_such_option): "),
         ("sqlite+aiosqlite:///file.db?no_such_option=1", "(no_such_option): "),
-        ("sqlite:///app.db?pragmas=x", "(pragmas): "),
         (
             "postgresql://app:secret@host/shop?no_such_option=secret",
             "(no_such_option): ",
@@ -205,6 +204,16 @@ def test_an_unusable_option_is_named(url, says):
     assert text.startswith(beginning)
     assert "secret" not in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["autoconnect", "pragmas", "rank_functions", "regexp_function", "thread_safe"],
+)
+def test_arguments_of_peewees_class_are_no_options_of_a_url(name):
+    says = rf"cannot be used \({name}\): it is for Peewee in Python$"
+    with pytest.raises(db.UnusableURL, match=says):
+        db.connect(f"sqlite:///app.db?{name}=1")
 
 
 def test_an_unknown_option_is_a_wrong_call(cli):
