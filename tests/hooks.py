@@ -11,6 +11,18 @@ class Event(NamedTuple):
     exception: Exception | None = None
 
 
+def failed_statements(database):
+    """Return a list to which each statement that fails is added."""
+    failed = []
+
+    def note(event):
+        if event.exception:
+            failed.append(event.sql)
+
+    database.query_hooks.append(note)
+    return failed
+
+
 def provide():
     """Give databases their hooks where Peewee has none."""
     if hasattr(peewee, "QueryEvent"):

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from application import APPLICATION_TABLES, ROOT, SPECIFICATION_SHAPE, dump, execute, fetch
+from hooks import failed_statements
 
 import db
 from migrations import phase_4_5
@@ -83,6 +84,15 @@ def test_a_file_that_is_no_database(complain, tmp_path, mode):
     line = complain("--database", f"sqlite:///{tmp_path}/sales.csv", *mode)
     assert "sales.csv: file is not a database; check the path" in line
     assert (tmp_path / "sales.csv").read_text() == "store,week,units\n" * 100
+
+
+def test_a_file_that_is_no_database_is_read_once(tmp_path):
+    (tmp_path / "sales.csv").write_text("week,units\n" * 200)
+    database = db.connect(f"sqlite:///{tmp_path / 'sales.csv'}")
+    failed = failed_statements(database)
+    with pytest.raises(phase_4_5.MigrationError, match="file is not a database"):
+        phase_4_5.check(database, lock_timeout=1)
+    assert len(failed) == 1
 
 
 def test_an_empty_file_stays_empty(complain, tmp_path):

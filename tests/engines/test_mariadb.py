@@ -25,6 +25,7 @@ from engines.servers import (
     one_line,
     url_of,
 )
+from hooks import failed_statements
 from states import MENDED, ROWS, State
 
 import db
@@ -266,6 +267,25 @@ def test_a_right_to_alter_that_is_missing_is_told_likewise(half, user):
     granted(half, command(url))
     assert command(url).answer == "migrated"
     half.assert_specified()
+
+
+def test_a_change_that_is_not_permitted_is_attempted_once(half, user):
+    database = db.connect(user(half, PARENTS))
+    failed = failed_statements(database)
+    with pytest.raises(phase_4_5.MigrationError, match="ALTER command denied"):
+        phase_4_5.run(database, lock_timeout=1)
+    assert len(failed) == 1
+
+
+def test_rows_that_may_not_be_read_are_asked_for_once(complete, user):
+    parents = ("categories", "historical_sales", "stores", "workflows")
+    grants = ["INSERT ON {}.weekly_actuals"]
+    grants += [f"SELECT ON {{}}.{name}" for name in parents]
+    database = db.connect(user(complete, *grants))
+    failed = failed_statements(database)
+    with pytest.raises(phase_4_5.MigrationError, match="SELECT command denied"):
+        phase_4_5.check(database, lock_timeout=1)
+    assert len(failed) == 1
 
 
 def test_a_rollback_without_the_right_to_it_is_told_likewise(complete, user):

@@ -28,6 +28,7 @@ from engines.servers import (
     start,
     url_of,
 )
+from hooks import failed_statements
 from states import MENDED, ROWS, State
 
 import db
@@ -244,6 +245,14 @@ def test_who_does_not_own_the_table_is_told_the_statement_that_helps(half, role,
             granted(half, outcome)
     assert outcome.code == 0
     half.assert_specified()
+
+
+def test_a_change_that_is_not_permitted_is_attempted_once(half, role):
+    database = db.connect(role(half, PARENTS, USE, "SELECT ON weekly_actuals"))
+    failed = failed_statements(database)
+    with pytest.raises(phase_4_5.MigrationError, match="must be owner"):
+        phase_4_5.run(database, lock_timeout=1)
+    assert len(failed) == 1
 
 
 def test_a_rollback_without_the_right_to_it_is_told_likewise(complete, role):
