@@ -467,6 +467,16 @@ def test_what_cannot_be_done_in_a_transaction_is_refused_and_the_transaction_liv
     assert half.query("SELECT count(*) FROM stores WHERE store_id = 'busy'") == [(1,)]
 
 
+def test_changes_of_an_empty_table_are_rolled_back_with_the_caller(world):
+    made = world("postgresql").make(HALF)
+    before = made.dump()
+    database = db.connect(made.url)
+    with database.connection_context(), database.atomic() as transaction:
+        assert phase_4_5.ensure(database) is True
+        transaction.rollback()
+    assert made.dump() == before
+
+
 def test_a_busy_parent_fails_the_run_in_a_transaction_that_lives_on(fresh, hold):
     holder = hold(fresh, STORE)
     database = db.connect(fresh.url)

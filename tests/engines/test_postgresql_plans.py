@@ -176,6 +176,11 @@ def test_every_statement_has_its_limits(world, state):
             assert limited, line
 
 
+def test_changes_of_an_empty_table_share_one_transaction(world):
+    script = script_of(world("postgresql").make(HALF))
+    assert (script.count("BEGIN;"), script.count("COMMIT;")) == (1, 1)
+
+
 @pytest.mark.parametrize("state", SCRIPTS, ids=name_of)
 def test_a_script_that_is_piped_into_psql_does_what_a_run_does(world, alone, state):
     if not shutil.which("psql"):
