@@ -304,6 +304,27 @@ def test_a_second_column_that_counts_is_refused_by_name(complete):
     assert complete.dump() == before
 
 
+def test_a_plain_key_replaces_an_auto_increment_key(empty):
+    class Thing(peewee.Model):
+        code = peewee.CharField(20, primary_key=True)
+
+    phase, database = Phase("Things", upon={}, builds=[Thing]), db.connect(empty.url)
+    empty.execute(
+        "CREATE TABLE thing (id INT AUTO_INCREMENT PRIMARY KEY, "
+        "code VARCHAR(20) NOT NULL)",
+        "INSERT INTO thing (code) VALUES ('first')",
+    )
+    assert phase.run(database).status == "migrated"
+    assert phase.run(database).status == "up_to_date"
+    assert "PRIMARY KEY (`code`)" in shown(empty, "thing")
+    assert "UNIQUE KEY `id` (`id`)" in shown(empty, "thing")
+    empty.execute("INSERT INTO thing (code) VALUES ('second')")
+    assert empty.query("SELECT id, code FROM thing ORDER BY id") == [
+        (1, "first"),
+        (2, "second"),
+    ]
+
+
 # -- generated columns
 
 

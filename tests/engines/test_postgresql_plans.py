@@ -121,6 +121,17 @@ def test_a_users_own_key_gives_way_and_stays_unique_without_a_look_under_a_lock(
 
 
 @pytest.mark.parametrize("rows", [False, True])
+def test_a_replaced_primary_key_becomes_a_unique_constraint(world, rows):
+    made = filled(world, OTHER_KEY) if rows else world("postgresql").make(OTHER_KEY)
+    phase_4_5.run(db.connect(made.url))
+    constraints = made.query(
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE conrelid = 'weekly_actuals'::regclass AND contype = 'u'"
+    )
+    assert ("UNIQUE (workflow_id, week_number)",) in constraints
+
+
+@pytest.mark.parametrize("rows", [False, True])
 @pytest.mark.parametrize("left", [
     (PROVEN[0].format(" NOT VALID"),), (PROVEN[0].format(""),), (PROVEN[1],), (PROVEN[0].format(""), PROVEN[1]),
     (PROVEN[1], "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'weekly_actuals_pkey_new'::regclass"),
