@@ -1,12 +1,15 @@
 """What a mend leaves as it was: values, ids, and what a user has added to a column."""
 
+import peewee
 import pytest
+from engines.servers import NOTHING
 from engines.worlds import World
 from states import ENGINES, INDEXES, MENDED, ROWS, TABLE, WORDS, State, row
 
 import db
 from db.init_db import init_db
 from migrations import phase_4_5
+from migrations.phase import Phase
 
 COMPLETE = State("complete", MENDED, items={})
 NO_KEYS = {"workflow": None, "store": None, "category": None, "unique": None}
@@ -138,6 +141,73 @@ def test_a_decimal_that_a_float_can_hold_is_converted(changed, engine):
     before = made.rows()
     assert phase_4_5.run(database).status == "migrated"
     assert made.rows() == before
+
+
+def of_text(world, engine, field, values):
+    """Return a world with values in a text column, and a phase with a field."""
+
+    class Thing(peewee.Model):
+        id = peewee.IntegerField(primary_key=True)
+        value = field()
+
+    made = world(engine).make(NOTHING)
+    made.execute(
+        "CREATE TABLE thing (id INTEGER PRIMARY KEY, value VARCHAR(30) NOT NULL)"
+    )
+    for number, value in enumerate(values):
+        made.execute(f"INSERT INTO thing VALUES ({number}, '{value}')")
+    return made, Phase("Things", upon={}, builds=[Thing])
+
+
+INTEGERS = [
+    pytest.param(peewee.SmallIntegerField, 2**15, id="SMALLINT"),
+    pytest.param(peewee.IntegerField, 2**31, id="INTEGER"),
+    pytest.param(peewee.BigIntegerField, 2**63, id="BIGINT"),
+]
+
+
+@pytest.mark.parametrize(("field", "limit"), INTEGERS)
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"])
+def test_the_limits_of_an_integer_type_are_converted(world, engine, field, limit):
+    made, phase = of_text(world, engine, field, [-limit, limit - 1])
+    assert phase.run(db.connect(made.url)).status == "migrated"
+    values = made.query("SELECT value FROM thing ORDER BY id")
+    assert values == [(-limit,), (limit - 1,)]
+
+
+@pytest.mark.parametrize("side", ["below", "above"])
+@pytest.mark.parametrize(("field", "limit"), INTEGERS)
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"])
+def test_a_number_beyond_an_integer_type_is_refused(world, engine, field, limit, side):
+    value = -limit - 1 if side == "below" else limit
+    made, phase = of_text(world, engine, field, [value])
+    with pytest.raises(phase_4_5.Refused, match=r"thing\.value.*1 row"):
+        phase.run(db.connect(made.url))
+    assert made.query("SELECT value FROM thing") == [(str(value),)]
+
+
+class Measure(peewee.Model):
+    """Columns with more digits than those of the table that is there."""
+
+    id = peewee.IntegerField(primary_key=True)
+    taken_at = peewee.DateTimeField()
+    until = peewee.TimeField()
+    amount = peewee.DecimalField(12, 2)
+
+
+def test_values_without_a_plain_form_stay_where_a_type_grows(world):
+    made = world("postgresql").make(NOTHING)
+    made.execute(
+        "CREATE TABLE measure (id INTEGER PRIMARY KEY, taken_at TIMESTAMP(0) NOT NULL, "
+        "until TIME(0) NOT NULL, amount NUMERIC(8, 2) NOT NULL)",
+        "INSERT INTO measure VALUES (1, 'infinity', '24:00:00', 'NaN'), "
+        "(2, '-infinity', '00:00:00', 1.5)",
+    )
+    query = "SELECT taken_at::text, until::text, amount::text FROM measure ORDER BY id"
+    before = made.query(query)
+    phase = Phase("Measures", upon={}, builds=[Measure])
+    assert phase.run(db.connect(made.url)).status == "migrated"
+    assert made.query(query) == before
 
 
 def test_a_collation_stays_where_a_string_grows(changed):
