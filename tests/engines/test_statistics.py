@@ -1,6 +1,7 @@
 """Row counts: exact, or on a server with very large tables the catalogue's estimate, marked as one."""
 
 import logging
+import uuid
 
 import pytest
 from states import MENDED, State
@@ -44,3 +45,48 @@ def test_a_thorough_count_is_counted_whatever_the_catalogue_says(analyzed, engin
 
 def test_a_file_is_always_counted(analyzed):
     assert phase_4_5.run(analyzed("sqlite"), smoke_test=False).row_counts["stores"] == 3
+
+
+ELSEWHERE = {
+    "postgresql": (
+        "CREATE SCHEMA {name}",
+        "CREATE TABLE {name}.stores AS SELECT n FROM generate_series(1, 500) n",
+        "ANALYZE {name}.stores",
+    ),
+    "mysql": (
+        "CREATE DATABASE {name}",
+        "CREATE TABLE {name}.stores (n INT PRIMARY KEY)",
+        "INSERT INTO {name}.stores SELECT seq FROM seq_1_to_500",
+        "ANALYZE TABLE {name}.stores",
+    ),
+}
+DROP = {"postgresql": "DROP SCHEMA {name} CASCADE", "mysql": "DROP DATABASE {name}"}
+
+
+@pytest.fixture
+def namesake(world, monkeypatch):
+    """Return a function that gives a database of four stores.
+
+    Another schema, or another database of the server, has a table stores of 500 rows.
+    """
+    monkeypatch.setattr(work, "COUNTED_UP_TO", 2)
+    made = []
+
+    def make(engine):
+        own = world(engine).make(COMPLETE, True)
+        own.execute(ANALYZE[engine])
+        name = f"elsewhere_{uuid.uuid4().hex}"
+        made.append((own, DROP[engine].format(name=name)))
+        own.execute(*(statement.format(name=name) for statement in ELSEWHERE[engine]))
+        return db.connect(own.url)
+
+    yield make
+    for own, drop in made:
+        own.execute(drop)
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"])
+def test_an_estimate_is_of_the_table_in_its_own_schema(namesake, engine):
+    report = phase_4_5.run(namesake(engine), smoke_test=False)
+    assert "stores" in report.estimated
+    assert report.row_counts["stores"] == 4
