@@ -206,6 +206,21 @@ def test_a_script_that_is_piped_into_psql_does_what_a_run_does(world, alone, sta
     assert by_script.catalogue() == by_run.catalogue()
 
 
+class Label(peewee.Model):
+    text = peewee.CharField(20, constraints=[peewee.SQL(r"DEFAULT 'a\b'")])
+
+
+def test_a_script_keeps_a_backslash_in_any_string_mode(alone):
+    """With standard_conforming_strings off, a backslash begins an escape sequence."""
+    made = alone.make(NOTHING)
+    phase, database = Phase("Labels", upon={}, builds=[Label]), db.connect(made.url)
+    first, *script = phase.check(database).script
+    assert first == r"\set ON_ERROR_STOP on"
+    made.execute("SET standard_conforming_strings = off", *script)
+    assert phase.check(database).status == "up_to_date"
+    assert made.query("INSERT INTO label DEFAULT VALUES RETURNING text") == [(r"a\b",)]
+
+
 def test_a_script_stops_at_the_first_failure(alone):
     made = filled(lambda engine: alone, NULLABLE)
     script = "\n".join(script_of(made))
