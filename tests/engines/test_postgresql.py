@@ -222,6 +222,13 @@ def test_another_run_at_work_is_waited_for_and_named(no_date_index):
         assert str(peer.info.backend_pid) in line
 
 
+def test_an_advisory_lock_of_the_application_is_not_named(no_date_index, hold):
+    peer = hold(no_date_index, "SELECT pg_advisory_xact_lock(450000045)")
+    hold(no_date_index, "SELECT pg_advisory_xact_lock(7)")
+    line = one_line(command(no_date_index.url, "--lock-timeout", "0.5"))
+    assert re.findall(r"held by process (\d+)", line) == [str(peer.info.backend_pid)]
+
+
 # -- rights
 
 
