@@ -215,6 +215,17 @@ def test_a_default_that_another_type_does_not_take_is_refused_by_name(shelves):
     assert world.dump() == before
 
 
+def test_a_default_that_is_no_date_is_refused_by_the_server(empty):
+    class Season(peewee.Model):
+        start = peewee.DateField(constraints=[SQL("DEFAULT '2024-02-30'")])
+
+    phase = Phase("Seasons", upon={}, builds=[Season])
+    message = "Invalid default value for 'start'"
+    with pytest.raises(phase_4_5.MigrationError, match=message):
+        phase.run(db.connect(empty.url))
+    assert empty.query("SHOW TABLES") == []
+
+
 # -- what InnoDB asks of keys
 
 
