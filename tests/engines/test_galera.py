@@ -110,6 +110,23 @@ def test_rollbacks_on_all_nodes_at_once_all_succeed(made):
     assert made.columns() == []
 
 
+def test_a_table_that_another_node_drops_first_is_no_error(complete):
+    database, dropped = db.connect(complete.url), []
+    with complete.on(1) as peer:
+
+        class Overtaken(type(database)):
+            def execute_sql(self, sql, *arguments, **options):
+                if sql.startswith("DROP TABLE") and not dropped:
+                    peer.execute("DROP TABLE weekly_actuals")
+                    dropped.append(sql)
+                return super().execute_sql(sql, *arguments, **options)
+
+        database.__class__ = Overtaken
+        phase_4_5.rollback(database, force=True)
+    assert len(dropped) == 1
+    assert complete.columns() == []
+
+
 @pytest.mark.parametrize("seconds", [0.3, 0.8])
 def test_a_node_that_is_killed_takes_down_only_its_own_runs(made, cluster, seconds):
     processes = [(node, start(made.urls[node], "--lock-timeout", "30")) for node in galera.NODES * 2]

@@ -153,6 +153,23 @@ def test_a_peer_that_makes_each_change_first_is_no_error(world, state):
     made.assert_specified()
 
 
+def test_a_table_that_another_run_drops_first_is_no_error(complete):
+    database = db.connect(complete.url)
+    dropped = []
+
+    class Overtaken(type(database)):
+        def execute_sql(self, sql, *arguments, **options):
+            if sql.startswith("DROP TABLE") and not dropped:
+                complete.execute("DROP TABLE weekly_actuals")
+                dropped.append(sql)
+            return super().execute_sql(sql, *arguments, **options)
+
+    database.__class__ = Overtaken
+    phase_4_5.rollback(database, force=True, lock_timeout=5)
+    assert len(dropped) == 1
+    assert complete.columns() == []
+
+
 # -- others who hold locks
 
 ROW = (
