@@ -1,11 +1,13 @@
 """A Galera cluster: workers on all nodes, where a lock holds on one node only and DDL aborts transactions."""
 
 import contextlib
+import itertools
 import threading
 import time
 import uuid
 
 import drivers
+import peewee
 import pytest
 from engines import galera
 from engines.servers import COMPLETE, HALF, NOTHING, STORE, another, command, finish, start, statuses, together
@@ -171,6 +173,37 @@ def test_a_smoke_test_that_a_peers_change_aborts_is_tried_again(complete):
             )
             assert (report.status, all(report.smoke_test.values()), settings) == ("up_to_date", True, wanted)
     assert at > 30
+
+
+def test_settings_are_restored_after_the_caller_is_aborted(complete):
+    """A change aborts it after each rollback to a savepoint; a SET may come next."""
+    show, told = "SHOW SESSION VARIABLES LIKE '%%check%%'", []
+    with complete.on(1) as peer:
+        for at in itertools.count(1):
+            rollbacks = []
+
+            def abort(event, at=at, rollbacks=rollbacks):
+                if event.exception and event.sql.startswith("SET SESSION"):
+                    told.append(event.sql)
+                if event.sql.startswith("ROLLBACK TO SAVEPOINT"):
+                    rollbacks.append(event.sql)
+                    if len(rollbacks) == at:
+                        peer.execute(f"ALTER TABLE stores COMMENT = 'changed at {at}'")
+                        complete.query("SELECT count(*) FROM stores")  # it has arrived
+
+            database = db.connect(complete.url)
+            with database.connection_context():
+                before = database.execute_sql(show).fetchall()
+                failures = phase_4_5.MigrationError, peewee.DatabaseError
+                with contextlib.suppress(*failures), database.atomic():
+                    database.execute_sql(STORE.format(f"new_{at}"))
+                    database.query_hooks.append(abort)
+                    phase_4_5.run(database)
+                database.query_hooks.clear()
+                assert database.execute_sql(show).fetchall() == before
+            if len(rollbacks) < at:
+                break
+    assert told
 
 
 @pytest.mark.parametrize("arguments", [(), ("--check",)])

@@ -86,6 +86,41 @@ def test_a_session_that_may_only_read_is_told_so_and_the_table_not_accused(world
     assert made.dump() == before
 
 
+ABORTED = "SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213, MESSAGE_TEXT = 'aborted'"
+
+
+def variables_of(database):
+    """Return the session variables that a smoke test sets."""
+    return database.execute_sql(
+        "SHOW SESSION VARIABLES WHERE Variable_name LIKE '%%check%%' "
+        "OR Variable_name LIKE '%%lock_wait_timeout'"
+    ).fetchall()
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 3])
+def test_settings_are_restored_where_a_set_is_answered_by_an_abort(complete, at):
+    """On a cluster, a change on another node aborts a transaction.
+
+    The answer to the next statement is that error, whatever the statement is.
+    """
+    database, assignments = db.connect(complete.url), []
+
+    class Told(type(database)):
+        def execute_sql(self, sql, params=None):
+            if sql.startswith("SET SESSION"):
+                assignments.append(sql)
+                if len(assignments) == at + 1:
+                    sql = ABORTED
+            return super().execute_sql(sql, params)
+
+    database.__class__ = Told
+    with database.connection_context():
+        before = variables_of(database)
+        assert all(phase_4_5.run(database).smoke_test.values())
+        assert variables_of(database) == before
+    assert len(assignments) > at
+
+
 # -- limits
 
 
