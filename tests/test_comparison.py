@@ -2,11 +2,13 @@
 
 import sqlite3
 
+import peewee
 import pytest
-from application import OTHER_ORM_SHAPE, SPECIFICATION_SHAPE, execute
+from application import OTHER_ORM_SHAPE, SPECIFICATION_SHAPE, execute, fetch
 
 import db
 from migrations import phase_4_5
+from migrations.phase import Phase
 
 SHAPES = {"specification": SPECIFICATION_SHAPE, "other ORM": OTHER_ORM_SHAPE}
 
@@ -175,6 +177,199 @@ def test_a_further_unique_key_that_drops_rows_in_silence_is_a_warning(compared):
     assert "ON CONFLICT IGNORE" in difference.message
 
 
+UNIQUE_KEY = "UNIQUE (workflow_id, week_number, store_id)"
+STORE_KEY = "REFERENCES stores (store_id) ON DELETE CASCADE"
+AUTO_INCREMENT_KEY = "an auto-increment PRIMARY KEY (id)"
+ERRORS = {
+    "no table": (
+        "", "", "DROP TABLE weekly_actuals",
+        "", "a table", "nothing",
+    ),
+    "a view": (
+        "", "",
+        "DROP TABLE weekly_actuals; CREATE VIEW weekly_actuals AS SELECT 1 AS id",
+        "", "a table", "a view",
+    ),
+    "an unrelated table": (
+        "", "", "DROP TABLE weekly_actuals; CREATE TABLE weekly_actuals (title TEXT)",
+        "", "the columns of weekly_actuals", "a table of another purpose",
+    ),
+    "no column": (
+        "    variance_pct FLOAT,\n", "", "",
+        ".variance_pct", "float", "no such column",
+    ),
+    "another type": (
+        "week_number INTEGER", "week_number VARCHAR(9)", "",
+        ".week_number", "integer", "VARCHAR(9)",
+    ),
+    "no type": (
+        "variance_pct FLOAT", "variance_pct", "",
+        ".variance_pct", "float", "no type",
+    ),
+    "a generated column": (
+        "variance_pct FLOAT", "variance_pct FLOAT AS (week_number * 0.5)", "",
+        ".variance_pct", "float", "a generated column",
+    ),
+    "NULL allowed": (
+        "week_number INTEGER NOT NULL", "week_number INTEGER", "",
+        ".week_number", "NOT NULL", "NULL allowed",
+    ),
+    "NOT NULL": (
+        "forecast_units_sold INTEGER", "forecast_units_sold INTEGER NOT NULL", "",
+        ".forecast_units_sold", "NULL allowed", "NOT NULL",
+    ),
+    "no default": (
+        " DEFAULT CURRENT_TIMESTAMP", "", "",
+        ".uploaded_at", "a default of now in UTC", "no default, NULL allowed",
+    ),
+    "another default": (
+        "CURRENT_TIMESTAMP", "'2025-01-01'", "",
+        ".uploaded_at", "a default of now in UTC", "DEFAULT '2025-01-01'",
+    ),
+    "no primary key": (
+        "id INTEGER PRIMARY KEY AUTOINCREMENT", "id INTEGER", "",
+        ".id", AUTO_INCREMENT_KEY, "no primary key",
+    ),
+    "another primary key": (
+        "id INTEGER PRIMARY KEY AUTOINCREMENT", "id INTEGER, code TEXT PRIMARY KEY", "",
+        ".id", AUTO_INCREMENT_KEY, "PRIMARY KEY (code)",
+    ),
+    "a key without auto-increment": (
+        "id INTEGER PRIMARY KEY AUTOINCREMENT", "id INT PRIMARY KEY", "",
+        ".id", AUTO_INCREMENT_KEY,
+        "PRIMARY KEY (id), INT that does not count by itself",
+    ),
+    "no unique key": (
+        ",\n    CONSTRAINT unique_workflow_week_store " + UNIQUE_KEY, "", "",
+        ".unique_workflow_week_store", UNIQUE_KEY, "no such index",
+    ),
+    "another unique key": (
+        UNIQUE_KEY, "UNIQUE (workflow_id, store_id)", "",
+        ".unique_workflow_week_store", UNIQUE_KEY, "UNIQUE (workflow_id, store_id)",
+    ),
+    "no index": (
+        "", "", "DROP INDEX idx_weekly_actuals_date",
+        ".idx_weekly_actuals_date", "(week_start_date)", "no such index",
+    ),
+    "a partial index": (
+        "weekly_actuals(store_id);", "weekly_actuals(store_id) WHERE id > 1;", "",
+        ".idx_weekly_actuals_store", "(store_id)", "partial (store_id)",
+    ),
+    "a descending index": (
+        "weekly_actuals(store_id);", "weekly_actuals(store_id DESC);", "",
+        ".idx_weekly_actuals_store", "(store_id)", "(store_id DESC)",
+    ),
+    "no foreign key": (
+        "    FOREIGN KEY (store_id) REFERENCES stores(store_id) ON DELETE CASCADE,\n",
+        "", "",
+        ".store_id", STORE_KEY, "no foreign key",
+    ),
+    "a foreign key without an action": (
+        "REFERENCES stores(store_id) ON DELETE CASCADE", "REFERENCES stores(store_id)",
+        "",
+        ".store_id", STORE_KEY, "REFERENCES stores (store_id) ON DELETE NO ACTION",
+    ),
+    "a foreign key to another table": (
+        "REFERENCES stores(store_id) ON DELETE CASCADE",
+        "REFERENCES categories(category_id) ON DELETE SET NULL ON UPDATE CASCADE",
+        "",
+        ".store_id", STORE_KEY,
+        "REFERENCES categories (category_id) ON DELETE SET NULL ON UPDATE CASCADE",
+    ),
+}  # fmt: skip
+WARNINGS = {
+    "an equivalent index": (
+        "idx_weekly_actuals_date ON", "ix_date ON", "",
+        ".idx_weekly_actuals_date", "(week_start_date)", "ix_date",
+        "ix_date does the work of idx_weekly_actuals_date",
+    ),
+    "a column to be filled": (
+        "variance_pct FLOAT", "variance_pct FLOAT, note TEXT NOT NULL", "",
+        ".note", "NULL allowed or a default", "NOT NULL without a default",
+        "every upload must give a value for the additional column weekly_actuals.note",
+    ),
+    "another unique index": (
+        "", "", "CREATE UNIQUE INDEX one ON weekly_actuals (store_id, week_number)",
+        ".one", "no further unique key", "UNIQUE (store_id, week_number)",
+        "one refuses uploads that the specification allows",
+    ),
+}  # fmt: skip
+BASE_ERRORS = {
+    "no table": (
+        "DROP TABLE stores",
+        "stores", "a table", "nothing",
+    ),
+    "a view": (
+        "DROP TABLE stores; CREATE VIEW stores AS SELECT 'S001' AS store_id",
+        "stores", "a table", "a view",
+    ),
+    "no column": (
+        "ALTER TABLE stores DROP COLUMN median_income",
+        "stores.median_income", "integer", "no such column",
+    ),
+    "another type": (
+        "DROP TABLE workflows; CREATE TABLE workflows (workflow_id INT PRIMARY KEY)",
+        "workflows.workflow_id", "string", "INT",
+    ),
+    "no key": (
+        "DROP TABLE workflows; CREATE TABLE workflows (workflow_id VARCHAR NOT NULL)",
+        "workflows.workflow_id", "a primary or unique key", "no key",
+    ),
+}  # fmt: skip
+
+
+def whole(severity, where, expected, actual, message=None):
+    """Return a difference as the JSON document has it."""
+    return {
+        "severity": severity,
+        "object": where,
+        "expected": expected,
+        "actual": actual,
+        "message": message or f"{where}: expected {expected}, found {actual}",
+    }
+
+
+def found(call, *arguments):
+    """Return the differences that a call reports, whether it succeeds or fails."""
+    try:
+        report = call(*arguments)
+    except phase_4_5.MigrationError as error:
+        report = error.report
+    return report.to_dict()["differences"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "script", "where", "expected", "actual"), ERRORS.values(), ids=ERRORS
+)
+def test_an_error_is_reported_in_full(
+    compared, old, new, script, where, expected, actual
+):
+    differences = found(compared, old, new, SPECIFICATION_SHAPE, script)
+    assert differences == [whole("error", f"weekly_actuals{where}", expected, actual)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "script", "where", "expected", "actual", "message"),
+    WARNINGS.values(),
+    ids=WARNINGS,
+)
+def test_a_warning_is_reported_in_full(
+    compared, old, new, script, where, expected, actual, message
+):
+    warning = whole("warning", f"weekly_actuals{where}", expected, actual, message)
+    assert found(compared, old, new, SPECIFICATION_SHAPE, script) == [warning]
+
+
+@pytest.mark.parametrize(
+    ("script", "where", "expected", "actual"), BASE_ERRORS.values(), ids=BASE_ERRORS
+)
+def test_an_error_of_a_base_table_is_reported_in_full(
+    compared, script, where, expected, actual
+):
+    differences = found(compared, "", "", SPECIFICATION_SHAPE, script)
+    assert differences == [whole("error", where, expected, actual)]
+
+
 def test_a_difference_says_what_is_expected_and_what_is_there(compared):
     (difference,) = compared("week_number INTEGER", "week_number VARCHAR(9)").to_dict()["differences"]
     assert difference == {
@@ -192,6 +387,76 @@ def test_all_differences_are_found_at_once(compared):
     assert [each.object for each in report.differences] == [
         "weekly_actuals.week_number", "weekly_actuals.week_number", "weekly_actuals.idx_weekly_actuals_date",
     ]  # fmt: skip
+
+
+# -- a table with a key of two columns
+
+
+class Pair(peewee.Model):
+    first = peewee.IntegerField()
+    second = peewee.IntegerField()
+
+    class Meta:
+        table_name = "pairs"
+        primary_key = peewee.CompositeKey("second", "first")
+        constraints = [peewee.SQL("CONSTRAINT positive CHECK (first > 0)")]
+
+
+PAIRS = Phase("Pairs", upon={}, builds=[Pair])
+PAIRS_TABLE = """
+CREATE TABLE pairs (first INTEGER NOT NULL, second INTEGER NOT NULL, {},
+                    CONSTRAINT positive CHECK (first > 0))
+"""
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Return a function that makes the table with a primary key, and its database."""
+
+    def make(key, table=PAIRS_TABLE):
+        execute(tmp_path / "pairs.db", table.format(key))
+        return db.connect(f"sqlite:///{tmp_path}/pairs.db")
+
+    return make
+
+
+def test_a_key_in_another_order_than_its_columns_is_complete(pairs):
+    report = PAIRS.check(pairs("PRIMARY KEY (second, first)"))
+    assert (report.status, report.differences) == ("up_to_date", ())
+
+
+@pytest.mark.parametrize(
+    ("key", "actual"),
+    [
+        ("PRIMARY KEY (first, second)", "PRIMARY KEY (first, second)"),
+        (
+            "PRIMARY KEY (second, first) ON CONFLICT REPLACE",
+            "PRIMARY KEY (second ON CONFLICT REPLACE, first ON CONFLICT REPLACE)",
+        ),
+    ],
+    ids=["another order", "a conflict clause"],
+)
+def test_a_key_of_two_columns_that_differs_is_reported_in_full(pairs, key, actual):
+    expected = "PRIMARY KEY (second, first)"
+    (difference,) = found(PAIRS.check, pairs(key))
+    assert difference == whole("error", "pairs.second, first", expected, actual)
+
+
+def test_a_missing_check_is_reported_in_full(pairs):
+    table = PAIRS_TABLE.replace("CONSTRAINT positive", "CONSTRAINT other")
+    database = pairs("PRIMARY KEY (second, first)", table)
+    (difference,) = found(PAIRS.check, database)
+    expected = "CHECK (first > 0)"
+    assert difference == whole("error", "pairs.positive", expected, "no such CHECK")
+
+
+def test_a_key_that_replaces_rows_refuses_them_after_a_run(tmp_path, pairs):
+    database = pairs("PRIMARY KEY (second, first) ON CONFLICT REPLACE")
+    assert PAIRS.run(database).status == "migrated"
+    execute(tmp_path / "pairs.db", "INSERT INTO pairs VALUES (1, 2)")
+    with pytest.raises(sqlite3.IntegrityError):
+        execute(tmp_path / "pairs.db", "INSERT INTO pairs VALUES (1, 2)")
+    assert fetch(tmp_path / "pairs.db", "SELECT first, second FROM pairs") == [(1, 2)]
 
 
 # -- the tables that weekly_actuals builds upon
