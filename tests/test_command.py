@@ -287,6 +287,12 @@ def test_the_sections_are_in_order(cli):
     assert sections == ["── Validate", "── Migrate", "── Smoke test", "── Statistics"]
 
 
+def test_the_log_of_a_rollback_has_one_section(cli):
+    cli()
+    log = messages(cli("--rollback"))
+    assert [text for text in log if text.startswith("──")] == ["── Roll back"]
+
+
 def test_steps_that_hold_are_ticked(cli):
     ticked = [text for text in messages(cli()) if text.startswith("✓")]
     assert ticked[-7:-1] == ["✓ insert", "✓ select", "✓ unique", "✓ foreign_keys", "✓ cascade", "✓ cleanup"]
@@ -331,6 +337,53 @@ def test_a_mended_tables_sql_keeps_the_form_of_the_log(cli, path):
     assert [line for line in lines if not LINE.fullmatch(line)] == []
 
 
+# -- the level of each line
+
+BOTH = OTHER_ORM_SHAPE.replace("week_number INTEGER NOT NULL", "week_number INTEGER")
+BOTH = BOTH.replace("INDEX idx_weekly_actuals_date", "INDEX ix_date")
+WRONG = "weekly_actuals.week_number: expected NOT NULL, found NULL allowed"
+EQUIVALENT = "ix_date does the work of idx_weekly_actuals_date"
+
+
+def levels(done):
+    """Return the level of each message."""
+    lines = [line.split(" | ", 2) for line in done.stderr.splitlines()]
+    return {message: level.strip() for _, level, message in lines}
+
+
+def test_a_run_logs_what_it_repairs_as_information(cli, path):
+    execute(path, BOTH)
+    logged = levels(cli())
+    assert logged[f"✗ {WRONG}"] == "INFO"
+    assert logged[f"! {EQUIVALENT}"] == "WARNING"
+
+
+def test_a_check_logs_what_it_finds_as_warnings(cli, path):
+    execute(path, BOTH)
+    logged = levels(cli("--check"))
+    assert logged[f"✗ {WRONG}"] == "WARNING"
+    assert logged[f"! {EQUIVALENT}"] == "WARNING"
+
+
+def test_a_run_without_differences_logs_information_only(cli):
+    cli()
+    assert set(levels(cli()).values()) == {"INFO"}
+
+
+def test_a_step_of_the_smoke_test_has_a_level_by_its_outcome(cli, path):
+    cli()
+    closed = "BEGIN SELECT RAISE(ABORT, 'closed'); END"
+    execute(path, f"CREATE TRIGGER t BEFORE DELETE ON workflows {closed}")
+    logged = levels(cli())
+    assert logged["✓ insert"] == "INFO"
+    assert logged["✗ cascade"] == "ERROR"
+    execute(path, f"CREATE TRIGGER u BEFORE INSERT ON workflows {closed}")
+    logged = levels(cli())
+    assert logged["- insert: not tried"] == "WARNING"
+    reason = "  the smoke test cannot make a row of workflows: closed"
+    assert logged[reason] == "WARNING"
+
+
 # -- terminals
 
 ASCII = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
@@ -340,6 +393,7 @@ def test_a_terminal_without_utf8_gets_plain_signs(cli):
     done = cli(env=ASCII)
     assert done.returncode == 0
     assert "[ok] insert" in done.stderr
+    assert "| INFO     | -- Validate" in done.stderr
     assert done.stderr.isascii()
 
 
