@@ -272,3 +272,28 @@ def test_a_condition_that_names_hundreds_of_values_is_met(bare, engine):
     zones = f"zone INTEGER NOT NULL CHECK (zone IN ({', '.join(map(str, range(1000, 1300)))}))"
     made.execute(f"CREATE TABLE depots (code VARCHAR(12) NOT NULL PRIMARY KEY, place VARCHAR(80) NOT NULL, {zones})")
     assert steps(made) == HELD
+
+
+# -- rows that stay
+
+
+def database_that_commits_rollbacks(url):
+    """Return a database that commits where a transaction is rolled back."""
+    database = db.connect(url)
+    execute = database.execute_sql
+
+    def execute_sql(sql, *arguments, **options):
+        statement = "COMMIT" if sql == "ROLLBACK" else sql
+        return execute(statement, *arguments, **options)
+
+    database.execute_sql, database.rollback = execute_sql, database.commit
+    return database
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rows_of_the_smoke_test_that_stay_fail_the_cleanup(world, engine):
+    made = world(engine).make(COMPLETE)
+    with pytest.raises(phase_4_5.SmokeTestFailed, match="cleanup") as failure:
+        phase_4_5.run(database_that_commits_rollbacks(made.url))
+    assert failure.value.report.smoke_test == {**HELD, "cleanup": False}
+    assert made.query("SELECT count(*) FROM weekly_actuals") == [(1,)]
