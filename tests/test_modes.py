@@ -121,6 +121,15 @@ def test_the_script_of_a_dry_run_gives_what_a_run_gives(make, state):
     assert everything(by_hand) == everything(by_run)
 
 
+def test_the_script_of_a_rebuild_restores_the_pragmas(make):
+    world = make(TO_REBUILD, row(1))
+    world.execute("PRAGMA foreign_keys = ON", "PRAGMA legacy_alter_table = OFF")
+    world.connection.executescript(command(world, "--dry-run").stdout)
+    world.assert_specified()
+    assert world.query("PRAGMA foreign_keys") == [(1,)]
+    assert world.query("PRAGMA legacy_alter_table") == [(0,)]
+
+
 def _by_name(case):
     return case[0].name + " with rows" * case[1]
 
