@@ -184,6 +184,16 @@ def test_many_orphans_are_counted_and_five_are_shown(path, database):
     assert warning.message.count("workflow_id gone") == 5
 
 
+@pytest.mark.parametrize(("number", "more"), [(5, False), (6, True)])
+def test_an_ellipsis_stands_for_the_rows_after_five(path, database, number, more):
+    rows = "".join(row(week, "gone") for week in range(1, number + 1))
+    execute(path, SPECIFICATION_SHAPE + rows)
+    (warning,) = phase_4_5.check(database).differences
+    assert f"{number} rows (" in warning.message
+    assert warning.message.count("workflow_id gone") == 5
+    assert ("; ...); see: " in warning.message) is more
+
+
 def test_the_query_in_the_warning_finds_the_orphans(path, database):
     execute(path, SPECIFICATION_SHAPE + row(1) + row(1, "gone") + row(2, "gone"))
     (warning,) = phase_4_5.check(database).differences
