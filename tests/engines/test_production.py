@@ -5,8 +5,18 @@ import contextlib
 import peewee
 import pytest
 from engines.servers import COMPLETE, HALF, another, command, one_line
-from peewee import SQL, CharField, DateField, DateTimeField, DecimalField, IntegerField, Model, TimeField
-from states import MENDED, State
+from peewee import (
+    SQL,
+    CharField,
+    DateField,
+    DateTimeField,
+    DecimalField,
+    ForeignKeyField,
+    IntegerField,
+    Model,
+    TimeField,
+)
+from states import ENGINES, MENDED, State, row
 
 import db
 from db.fields import LastingAutoField
@@ -17,16 +27,29 @@ ORPHAN = (
     "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, week_end_date, store_id, category_id, "
     "actual_units_sold) VALUES ('wf_1', 77, '2025-01-06', '2025-01-12', 'NOPE', 'dresses', 1)"
 )
-OFF = {"postgresql": "SET session_replication_role = replica", "mysql": "SET foreign_key_checks = 0"}
-ON = {"postgresql": "SET session_replication_role = origin", "mysql": "SET foreign_key_checks = 1"}
+OFF = {
+    "sqlite": "PRAGMA foreign_keys = OFF",
+    "postgresql": "SET session_replication_role = replica",
+    "mysql": "SET foreign_key_checks = 0",
+}
+ON = {
+    "sqlite": "PRAGMA foreign_keys = ON",
+    "postgresql": "SET session_replication_role = origin",
+    "mysql": "SET foreign_key_checks = 1",
+}
 PADDED = State("a padded key", MENDED, items={"store_id": "store_id CHAR(50) NOT NULL"})
 on_servers = pytest.mark.parametrize("engine", ["postgresql", "mysql"])
 
 
 def refused(made, *says):
     """A look and a run refuse, and change nothing."""
+    refused_by(phase_4_5.phase, made, *says)
+
+
+def refused_by(phase, made, *says):
+    """A check and a run of a phase refuse, and change nothing."""
     before = made.dump()
-    for call in (phase_4_5.check, phase_4_5.run):
+    for call in (phase.check, phase.run):
         with pytest.raises(phase_4_5.Refused) as refusal:
             call(db.connect(made.url))
         assert [word for word in says if word not in str(refusal.value)] == []
@@ -65,6 +88,72 @@ def test_orphans_under_a_validated_key_are_found_by_a_thorough_look(world):
     (orphans,) = phase_4_5.run(db.connect(made.url), thorough=True).differences
     assert orphans.object == "weekly_actuals.store_id"
     assert "1 row" in orphans.message
+
+
+@pytest.mark.parametrize("store", ["A", "S0015", "Z"], ids=["low", "middle", "high"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_orphan_is_found_wherever_its_value_is_in_the_index(world, engine, store):
+    made = world(engine).make(COMPLETE, filled=True)
+    made.execute(OFF[engine])
+    made.insert(row(7, week=77, store=store))
+    made.execute(ON[engine])
+    report = phase_4_5.check(db.connect(made.url), thorough=True)
+    (orphan,) = report.differences
+    assert orphan.object == "weekly_actuals.store_id"
+    assert f"1 row (id 7, workflow_id wf_1, week_number 77, store_id {store})" in (
+        orphan.message
+    )
+
+
+class Owner(Model):
+    code = CharField(9, primary_key=True)
+
+    class Meta:
+        table_name = "owners"
+
+
+class Thing(Model):
+    id = LastingAutoField()
+    owner = ForeignKeyField(Owner, null=True)
+
+    class Meta:
+        table_name = "things"
+
+
+OWNERS = Phase("Owners", upon={}, builds=[Owner, Thing])
+
+
+@pytest.fixture
+def without_owners(world, engine):
+    """Return a function that makes things with an owner, and no table of owners."""
+
+    def make(owner):
+        made = world(engine)
+        made.clear()
+        OWNERS.ensure(db.connect(made.url))
+        made.execute(
+            "DROP TABLE things",
+            "DROP TABLE owners",
+            "CREATE TABLE things (id INTEGER PRIMARY KEY, owner_id VARCHAR(9))",
+            f"INSERT INTO things VALUES (1, {owner})",
+        )
+        return made
+
+    return make
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_value_without_a_table_of_parents_is_refused(without_owners):
+    made = without_owners("'x'")
+    refused_by(OWNERS, made, "things.owner_id", "1 row (id 1)")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_null_without_a_table_of_parents_is_migrated(without_owners):
+    made = without_owners("NULL")
+    assert OWNERS.run(db.connect(made.url)).status == "migrated"
+    assert made.query("SELECT id, owner_id FROM things") == [(1, None)]
+    assert OWNERS.check(db.connect(made.url)).status == "up_to_date"
 
 
 # -- what rests on a table of ours
