@@ -1,6 +1,7 @@
 """What operators of real databases have done to a table: it is refused before anything happens, or goes on to hold."""
 
 import contextlib
+import locale
 
 import peewee
 import pytest
@@ -264,6 +265,31 @@ def test_a_function_of_the_applications_own_is_no_fault_of_the_table(world):
         connection.execute("CREATE INDEX mine ON weekly_actuals (double(week_number))")
     with pytest.raises(phase_4_5.DatabaseUnavailable, match="unknown function: double.*the application's own"):
         phase_4_5.run(db.connect(made.url))
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        (
+            "CREATE TRIGGER mine AFTER INSERT ON weekly_actuals "
+            "BEGIN SELECT double(NEW.week_number); END",
+            "no such function: double",
+        ),
+        (
+            "CREATE INDEX mine ON weekly_actuals (week_end_date COLLATE german)",
+            "no such collation sequence: german",
+        ),
+    ],
+    ids=["function", "collation"],
+)
+def test_what_the_application_registers_is_advised_about(world, statement, says):
+    made = world("sqlite").make(COMPLETE, filled=True)
+    with contextlib.closing(peewee.sqlite3.connect(made.path)) as connection:
+        connection.create_collation("german", locale.strcoll)
+        connection.executescript(statement)
+    with pytest.raises(phase_4_5.DatabaseUnavailable) as failure:
+        phase_4_5.run(db.connect(made.url))
+    assert f"{says}; it is the application's own: run there" in str(failure.value)
 
 
 # -- defaults as a server writes them
