@@ -1,15 +1,16 @@
-"""Fields, defaults and constraints that Peewee lacks, the same on SQLite, PostgreSQL, MariaDB and MySQL.
+"""Fields and constraints that Peewee lacks, for SQLite, PostgreSQL, MariaDB and MySQL.
 
     class Upload(Model):
-        id = LastingAutoField()
+        id = AutoIncrementField()
         file_name = CharField(100)
         content = JSONField(null=True)
-        at = DateTimeField(default=utc_now, constraints=[UtcNow()])
+        created_at = DateTimeField(default=utc_now, constraints=[DefaultUtcNow()])
 
         class Meta:
-            constraints = [UniqueKey("unique_file_name", "file_name")]
+            constraints = [UniqueConstraint("unique_file_name", "file_name")]
 
-The DDL is written for the database at hand; a model that uses them stays bound to none.
+Each writes the DDL of the database that the table is created on. A model that uses them
+need not be bound to a database.
 """
 
 from __future__ import annotations
@@ -18,83 +19,114 @@ import datetime
 import json
 
 import peewee
-from peewee import SQL, AutoField, Context, EnclosedNodeList, Entity, Field, Node, NodeList, PostgresqlDatabase
 
+# CURRENT_TIMESTAMP is in UTC on SQLite (https://sqlite.org/lang_createtable.html), but
+# in the time zone of the session on the servers.
 _UTC_NOW = {
-    "sqlite": "CURRENT_TIMESTAMP",  # UTC: https://sqlite.org/lang_createtable.html
-    "postgresql": "(now() AT TIME ZONE 'utc')",  # CURRENT_TIMESTAMP would be the session's local time
-    "mysql": "(UTC_TIMESTAMP())",  # CURRENT_TIMESTAMP would be the session's local time
+    "sqlite": "CURRENT_TIMESTAMP",
+    "postgresql": "(now() AT TIME ZONE 'utc')",
+    "mysql": "(UTC_TIMESTAMP())",
 }
 
 
-def _backend(ctx: Context) -> str:
-    """DDL is written from a context that does not name the database; its settings give it away."""
-    if ctx.state.quote == "``":
-        return "mysql"
-    return "postgresql" if ctx.state.field_types["DATETIME"] == "TIMESTAMP" else "sqlite"
-
-
 def utc_now() -> datetime.datetime:
-    """Return the time now in UTC, naive and in whole seconds, as the database's default gives it."""
-    return datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None, microsecond=0)
+    """Return the current time in UTC, without a time zone and in whole seconds.
+
+    The values of `DefaultUtcNow` on SQLite have the same form.
+    """
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return now.replace(tzinfo=None, microsecond=0)
 
 
-class UtcNow(Node):
-    """`DEFAULT` of a column, for a field's `constraints`: now, in UTC, whatever the time zone of the server."""
+class DefaultUtcNow(peewee.Node):
+    """`DEFAULT` the current time in UTC, whatever the time zone of the server.
 
-    def __sql__(self, ctx: Context) -> Context:
+    For the `constraints` of a `DateTimeField`.
+    """
+
+    def __sql__(self, ctx: peewee.Context) -> peewee.Context:
         return ctx.literal("DEFAULT " + _UTC_NOW[_backend(ctx)])
 
 
-class UniqueKey(Node):
-    """A named UNIQUE constraint, for `Meta.constraints`; `columns` are names of columns, not of fields."""
+class UniqueConstraint(peewee.Node):
+    """A named UNIQUE constraint, for `Meta.constraints`.
+
+    :param name: the name of the constraint.
+    :param columns: names of columns, not of fields.
+    """
 
     def __init__(self, name: str, *columns: str) -> None:
-        self.name, self.columns = name, columns
+        self.name = name
+        self.columns = columns
 
-    def __sql__(self, ctx: Context) -> Context:
-        columns = EnclosedNodeList([Entity(column) for column in self.columns])
-        return ctx.literal("CONSTRAINT ").sql(Entity(self.name)).literal(" UNIQUE ").sql(columns)
+    def __sql__(self, ctx: peewee.Context) -> peewee.Context:
+        ctx.literal("CONSTRAINT ").sql(peewee.Entity(self.name)).literal(" UNIQUE ")
+        return ctx.sql(
+            peewee.EnclosedNodeList([peewee.Entity(column) for column in self.columns])
+        )
 
 
-class LastingAutoField(AutoField):
-    """An auto-increment key whose values are never given out twice, on SQLite too."""
+class AutoIncrementField(peewee.AutoField):
+    """An auto-increment primary key that never reuses a value, on SQLite too."""
 
-    def ddl(self, ctx: Context) -> NodeList:
+    def ddl(self, ctx: peewee.Context) -> peewee.NodeList:
         ddl = super().ddl(ctx)
-        return NodeList((ddl, SQL("AUTOINCREMENT"))) if _backend(ctx) == "sqlite" else ddl
+        if _backend(ctx) == "sqlite":
+            return peewee.NodeList((ddl, peewee.SQL("AUTOINCREMENT")))
+        return ddl
 
 
 class FloatField(peewee.FloatField):
-    """FLOAT as each server understands the word: 8 bytes on SQLite and PostgreSQL, where Peewee's own field
-    is a REAL of 4, and 4 on MariaDB.
+    """A column of type FLOAT: 8 bytes on SQLite and PostgreSQL, 4 bytes on MariaDB.
+
+    Peewee's own `FloatField` is a REAL, which has 4 bytes on PostgreSQL.
     """
 
-    def ddl_datatype(self, ctx: Context) -> SQL:
-        return SQL("FLOAT")
+    def ddl_datatype(self, ctx: peewee.Context) -> peewee.SQL:
+        return peewee.SQL("FLOAT")
 
 
-class JSONField(Field):
-    """Any value that JSON has, stored as its text: a column of type JSON on every database.
+class JSONField(peewee.Field):
+    """Any JSON value, in a column of type JSON on every database.
 
-    Peewee's own field cannot be bound on an SQLite below 3.38 and writes a CAST that MariaDB does not know.
-    This one has no operators of its own. A float that JSON lacks (NaN, Infinity) is a ValueError.
+    Peewee's own `JSONField` cannot be bound on an SQLite below 3.38, and writes a CAST
+    that MariaDB does not have. This one has no operators for the parts of a value.
+
+    :raises ValueError: when a float is stored that JSON does not have (NaN, Infinity).
     """
 
     field_type = "JSON"
 
-    def ddl_datatype(self, ctx: Context) -> SQL:
-        return SQL("JSON")  # Peewee would make it JSONB on PostgreSQL
+    def ddl_datatype(self, ctx: peewee.Context) -> peewee.SQL:
+        return peewee.SQL("JSON")  # by its field_type it would be JSONB on PostgreSQL
 
     def db_value(self, value: object) -> str | None:
-        return None if value is None else json.dumps(value, allow_nan=False)
+        if value is None:
+            return None
+        return json.dumps(value, allow_nan=False)
 
     def python_value(self, value: object) -> object:
-        database = self.model._meta.database
-        decoded = isinstance(database.obj if isinstance(database, peewee.Proxy) else database, PostgresqlDatabase)
-        if decoded or not isinstance(value, (str, bytes, bytearray)):  # PostgreSQL's driver reads JSON by itself
+        if not isinstance(value, (str, bytes, bytearray)):
             return value
+        database = self.model._meta.database
+        if isinstance(database, peewee.Proxy):
+            database = database.obj
+        if isinstance(database, peewee.PostgresqlDatabase):
+            return value  # its driver has decoded the JSON, and the value is a string
         try:
             return json.loads(value)
-        except ValueError:  # a string that PostgreSQL's driver has decoded, and the model is not bound
+        except ValueError:
+            # The model is not bound, and PostgreSQL's driver has decoded a JSON string.
             return value
+
+
+def _backend(ctx: peewee.Context) -> str:
+    """Return the name of the database that a context writes DDL for.
+
+    A context does not hold its database, but it has the database's settings.
+    """
+    if ctx.state.quote == "``":
+        return "mysql"
+    if ctx.state.field_types["DATETIME"] == "TIMESTAMP":
+        return "postgresql"
+    return "sqlite"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from peewee import SQL, CharField, DateField, DateTimeField, ForeignKeyField, IntegerField, Model, TextField
 
-from db.fields import FloatField, JSONField, LastingAutoField, UniqueKey, UtcNow, utc_now
+from db.fields import AutoIncrementField, DefaultUtcNow, FloatField, JSONField, UniqueConstraint, utc_now
 
 TYPE_CHECKING = False  # as typing has it, whose import takes longer than a check of the schema
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class Uploadable(Model):
 
         :param rows: any iterable of dicts by field or column name, or of tuples in the order of `fields`.
             A column that a row leaves out, or gives as None, gets the model's default.
-        :param on_conflict: "update" replaces the rows that have the same unique key (the model's `UniqueKey`, else
-            its primary key), but for an id that counts by itself; None refuses all.
+        :param on_conflict: "update" replaces the rows that have the same unique key (the model's `UniqueConstraint`,
+            else its primary key), but for an id that counts by itself; None refuses all.
         :param database: default the one that the model is bound to.
         :param batch_size: rows held in memory at a time.
         :raises db.uploads.UploadRefused: a row is malformed, is there already, or points at nothing; or the
@@ -56,7 +56,7 @@ class Uploadable(Model):
 
 
 def _created_at() -> DateTimeField:
-    return DateTimeField(null=True, default=utc_now, constraints=[UtcNow()])
+    return DateTimeField(null=True, default=utc_now, constraints=[DefaultUtcNow()])
 
 
 def _one_of(name: str, column: str, *values: str) -> SQL:
@@ -162,7 +162,7 @@ class WeeklyActuals(Uploadable):
 
     _made_by = "python -m migrations.phase_4_5"
 
-    id = LastingAutoField()
+    id = AutoIncrementField()
     workflow = ForeignKeyField(Workflow, backref="weekly_actuals", on_delete="CASCADE", index=False)
     week_number = IntegerField()
     week_start_date = DateField()
@@ -172,11 +172,11 @@ class WeeklyActuals(Uploadable):
     actual_units_sold = IntegerField()
     forecast_units_sold = IntegerField(null=True)
     variance_pct = FloatField(null=True)
-    uploaded_at = DateTimeField(default=utc_now, constraints=[UtcNow()])
+    uploaded_at = DateTimeField(default=utc_now, constraints=[DefaultUtcNow()])
 
     class Meta:
         table_name = "weekly_actuals"
-        constraints = [UniqueKey("unique_workflow_week_store", "workflow_id", "week_number", "store_id")]
+        constraints = [UniqueConstraint("unique_workflow_week_store", "workflow_id", "week_number", "store_id")]
 
     @classmethod
     def _fill_in(cls, columns: Columns) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import peewee
 
-from db.fields import UniqueKey
+from db.fields import UniqueConstraint
 from db.values import BadValue, Column, Columns, write
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Upload:
             raise peewee.InterfaceError(f"{model.__name__} is bound to no database; bind it, or pass database=...")
         self.model, self.done = model, 0
         self.columns = {each.column_name: Column(each) for each in model._meta.sorted_fields if not each.auto_increment}
-        keys = [each.columns for each in model._meta.constraints or () if isinstance(each, UniqueKey)]
+        keys = [each.columns for each in model._meta.constraints or () if isinstance(each, UniqueConstraint)]
         keys.append(tuple(each.column_name for each in model._meta.get_primary_keys()))
         self.keys = [key for key in keys if key and self.columns.keys() >= {*key}]
         if on_conflict and not self.keys:

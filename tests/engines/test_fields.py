@@ -6,22 +6,29 @@ import peewee
 import pytest
 
 import db
-from db.fields import FloatField, JSONField, LastingAutoField, UniqueKey, UtcNow, utc_now
+from db.fields import (
+    AutoIncrementField,
+    DefaultUtcNow,
+    FloatField,
+    JSONField,
+    UniqueConstraint,
+    utc_now,
+)
 
 
 class Note(peewee.Model):
     """Words of SQL for names, so that what is not quoted fails."""
 
-    number = LastingAutoField()
+    number = AutoIncrementField()
     order = peewee.CharField(20, default="a")
     group = peewee.IntegerField(default=1)
-    at = peewee.DateTimeField(default=utc_now, constraints=[UtcNow()])
+    at = peewee.DateTimeField(default=utc_now, constraints=[DefaultUtcNow()])
     share = FloatField(null=True)
     content = JSONField(null=True)
 
     class Meta:
         table_name = "references"
-        constraints = [UniqueKey("unique", "order", "group")]
+        constraints = [UniqueConstraint("unique", "order", "group")]
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql", "mysql"])
@@ -44,82 +51,110 @@ def database(made):
         yield made
 
 
-def insert(database, sql):
-    quote = "`{}`" if isinstance(database, peewee.MySQLDatabase) else '"{}"'
-    database.execute_sql(sql.format(**{name: quote.format(name) for name in ("references", "order", "group")}))
+JSON_VALUES = [
+    {"a": [1, None, {"é☃😀": "'\\"}]},
+    [1, 2],
+    [],
+    {},
+    "text",
+    "1",
+    "null",
+    1,
+    1.5,
+    True,
+    False,
+    "é",
+    None,
+]
 
 
-ANY = [{"a": [1, None, {"é☃😀": "'\\"}]}, [1, 2], [], {}, "text", "1", "null", 1, 1.5, True, False, "é", None]
-
-
-@pytest.mark.parametrize("value", ANY)
+@pytest.mark.parametrize("value", JSON_VALUES)
 def test_json_reads_back_however_it_was_written(database, value):
     created = Note.create(content=value)
-    Note.insert_many([{"content": value, "group": 2}, {"content": value, "group": 3}]).execute()
+    rows = [{"content": value, "group": 2}, {"content": value, "group": 3}]
+    Note.insert_many(rows).execute()
     Note.update(content=value).where(Note.group == 3).execute()
     created.save()
     found = [note.content for note in Note.select()]
     assert found == [value] * 3
     assert {type(each) for each in found} == {type(value)}
-    assert Note.select().where(Note.content.is_null()).count() == (3 if value is None else 0)
+    nulls = Note.select().where(Note.content.is_null()).count()
+    assert nulls == (3 if value is None else 0)
 
 
-@pytest.mark.parametrize("value", [value for value in ANY if not isinstance(value, str)])
-def test_json_reads_back_where_the_database_is_passed(database, value):
+@pytest.mark.parametrize(
+    "value", [value for value in JSON_VALUES if not isinstance(value, str)]
+)
+def test_json_of_an_unbound_model_reads_back(database, value):
     Note.create(content=value)
     Note.bind(None)
     assert [note.content for note in Note.select().execute(database)] == [value]
 
 
-def test_what_json_lacks_is_no_value(database):
-    for value in (float("nan"), float("inf"), {1, 2}, datetime.date(2025, 1, 1)):
-        with pytest.raises((ValueError, TypeError)):
-            Note.create(content=value)
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), {1, 2}, datetime.date(2025, 1, 1)]
+)
+def test_value_that_json_lacks_is_refused(database, value):
+    with pytest.raises((ValueError, TypeError)):
+        Note.create(content=value)
     assert Note.select().count() == 0
 
 
-def test_json_is_the_engines_own_type(database):
-    ((column,),) = ([each.data_type for each in database.get_columns("references") if each.name == "content"],)
-    assert column.lower() in ("json", "longtext")  # MariaDB's JSON is another word for it
+def test_json_column_has_the_type_json(database):
+    columns = database.get_columns("references")
+    (content,) = (column for column in columns if column.name == "content")
+    # MariaDB's JSON is an alias of LONGTEXT.
+    assert content.data_type.lower() in ("json", "longtext")
 
 
-def test_the_unique_key_refuses_by_its_name(database):
+def test_unique_constraint_refuses_a_duplicate(database):
     Note.create()
     with pytest.raises(peewee.IntegrityError):
         Note.create()
+
+
+def test_unique_constraint_has_its_name_and_columns(database):
     names = {
-        index.name: [column.strip('"') for column in index.columns]  # an older Peewee leaves PostgreSQL's quotes
+        # An older Peewee leaves PostgreSQL's quotes.
+        index.name: [column.strip('"') for column in index.columns]
         for index in database.get_indexes("references")
         if index.unique
     }
     assert ["order", "group"] in names.values()
-    if not isinstance(database, peewee.SqliteDatabase):  # which gives constraints' indexes names of its own
+    # SQLite gives the index of a constraint a name of its own.
+    if not isinstance(database, peewee.SqliteDatabase):
         assert names["unique"] == ["order", "group"]
 
 
-def test_the_unique_key_tells_its_name_and_columns():
-    (key,) = Note._meta.constraints
-    assert (key.name, key.columns) == ("unique", ("order", "group"))
+def test_unique_constraint_keeps_its_name_and_columns():
+    (unique,) = Note._meta.constraints
+    assert (unique.name, unique.columns) == ("unique", ("order", "group"))
 
 
-def test_now_is_utc_wherever_the_session_is(database):
+def test_default_utc_now_ignores_the_time_zone_of_the_session(database):
     if isinstance(database, peewee.PostgresqlDatabase):
         database.execute_sql("SET TIME ZONE 'Asia/Tokyo'")
     if isinstance(database, peewee.MySQLDatabase):
         database.execute_sql("SET time_zone = '+09:00'")
-    insert(database, "INSERT INTO {references} ({order}, {group}) VALUES ('a', 1)")
+    insert = 'INSERT INTO "references" ("order", "group") VALUES (\'a\', 1)'
+    database.execute_sql(insert.replace('"', database.quote[0]))
     assert abs(Note.get().at - utc_now()) < datetime.timedelta(minutes=5)
 
 
-def test_a_key_is_never_given_out_twice(database):
+def test_auto_increment_never_reuses_a_value(database):
     first = Note.create()
     first.delete_instance()
     assert Note.create().number > first.number
 
 
-def test_float_is_what_the_server_understands_by_it(database):
+def test_float_has_the_precision_of_the_server(database):
     Note.create(share=0.1)
-    width = 4 if isinstance(database, peewee.MySQLDatabase) else 8
-    assert Note.get().share == pytest.approx(0.1, rel=1e-6 if width == 4 else 1e-16)
-    if isinstance(database, peewee.PostgresqlDatabase):
-        assert database.execute_sql('SELECT pg_column_size(share) FROM "references"').fetchall() == [(8,)]
+    precision = 1e-6 if isinstance(database, peewee.MySQLDatabase) else 1e-16
+    assert Note.get().share == pytest.approx(0.1, rel=precision)
+
+
+@pytest.mark.parametrize("made", ["postgresql"], indirect=True)
+def test_float_has_8_bytes_on_postgresql(database):
+    Note.create(share=0.1)
+    size = database.execute_sql('SELECT pg_column_size(share) FROM "references"')
+    assert size.fetchall() == [(8,)]

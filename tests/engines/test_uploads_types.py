@@ -9,7 +9,7 @@ import peewee
 import pytest
 
 import db
-from db.fields import FloatField, JSONField, LastingAutoField, UniqueKey, UtcNow, utc_now
+from db.fields import AutoIncrementField, DefaultUtcNow, FloatField, JSONField, UniqueConstraint, utc_now
 from db.models import Uploadable
 from db.uploads import UploadRefused
 
@@ -34,7 +34,7 @@ class Depot(Uploadable):
 
 
 class Box(Uploadable):
-    number = LastingAutoField()
+    number = AutoIncrementField()
     depot = peewee.ForeignKeyField(Depot, null=True)
     parcel = peewee.ForeignKeyField(Parcel, null=True)
     small = peewee.SmallIntegerField(null=True)
@@ -54,7 +54,7 @@ class Box(Uploadable):
     uuid_bytes = peewee.BinaryUUIDField(null=True)
     blob = peewee.BlobField(null=True)
     json = JSONField(null=True)
-    at = peewee.DateTimeField(default=utc_now, constraints=[UtcNow()])
+    at = peewee.DateTimeField(default=utc_now, constraints=[DefaultUtcNow()])
     counted = peewee.IntegerField(constraints=[peewee.SQL("DEFAULT 5")])
 
 
@@ -69,7 +69,10 @@ class Place(Uploadable):
 
     class Meta:
         primary_key = peewee.CompositeKey("aisle", "shelf")
-        constraints = [UniqueKey("unique_label", "label"), peewee.SQL("CONSTRAINT check_aisle CHECK (aisle > 0)")]
+        constraints = [
+            UniqueConstraint("unique_label", "label"),
+            peewee.SQL("CONSTRAINT check_aisle CHECK (aisle > 0)"),
+        ]
 
 
 class Slot(Uploadable):
