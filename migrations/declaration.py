@@ -14,7 +14,7 @@ from itertools import filterfalse
 
 import peewee
 
-from db.fields import UniqueKey, UtcNow
+from db.fields import DefaultUtcNow, UniqueConstraint
 from migrations.report import UnfitModels
 from migrations.schema import Check, Column, ForeignKey, Index, Table, Type
 
@@ -52,7 +52,9 @@ def declared(
         Index(index._name, tuple(field.column_name for field in index._expressions), bool(index._unique))
         for index in filter(_is_plain, meta.fields_to_index())
     ]
-    unique = [Index(key.name, key.columns, True, constraint=True) for key in constraints if isinstance(key, UniqueKey)]
+    unique = [
+        Index(key.name, key.columns, True, constraint=True) for key in constraints if isinstance(key, UniqueConstraint)
+    ]
     keys = [_foreign_key(field) for field in meta.sorted_fields if isinstance(field, peewee.ForeignKeyField)]
     checks = [Check(found[2], found[3]) for each in constraints if (found := _CHECK.fullmatch(_sql(each)))]
     return Table(meta.table_name, "table", columns, primary_key, (*indexes, *unique), tuple(keys), tuple(checks))
@@ -127,8 +129,8 @@ def _unfit(model: Model, table: Table, known: set[str]) -> Iterator[str]:
         if not _NAME.fullmatch(name):
             yield f": the name {name!r} is not of at most 63 lower-case letters, digits and _"
     for each in meta.constraints or ():
-        if not isinstance(each, UniqueKey) and not _CHECK.fullmatch(_sql(each)):
-            yield f": the constraint {_sql(each)!r} is neither a UniqueKey nor a named CHECK"
+        if not isinstance(each, UniqueConstraint) and not _CHECK.fullmatch(_sql(each)):
+            yield f": the constraint {_sql(each)!r} is neither a UniqueConstraint nor a named CHECK"
     for index in filterfalse(_is_plain, meta.fields_to_index()):
         yield f": the index {getattr(index, '_name', _sql(index))} is not one of plain columns"
     if not meta.primary_key:
@@ -152,17 +154,19 @@ def _unfit(model: Model, table: Table, known: set[str]) -> Iterator[str]:
 def _of_field(field: peewee.Field) -> dict[str, bool]:
     """Return what may be wrong with a field, and whether it is."""
     kind, size, constraints = field.field_type, field.get_modifiers(), field.constraints or ()
-    defaults = [_sql(each) for each in constraints if not isinstance(each, UtcNow)]
+    defaults = [_sql(each) for each in constraints if not isinstance(each, DefaultUtcNow)]
     return {
         f"a {type(field).__name__} is not a type of every engine": kind not in _TYPES,
         **{f"{what} is not understood": bool(getattr(field, what, None)) for what in _FIELD},
         "it needs a length": kind in ("VARCHAR", "CHAR") and not size,
         f"a decimal of {size} is not a type of every engine": kind == "DECIMAL" and not 0 <= size[1] <= size[0] <= 65,
-        f"{' '.join(defaults)!r} is no DEFAULT of a literal or UtcNow()": not all(map(_DEFAULT.fullmatch, defaults)),
+        f"{' '.join(defaults)!r} is no DEFAULT of a literal or DefaultUtcNow()": not all(
+            map(_DEFAULT.fullmatch, defaults)
+        ),
         "TRUE and FALSE are the DEFAULT of a BooleanField": any(
             (kind == "BOOL") != bool(found["truth"]) for each in defaults if (found := _DEFAULT.fullmatch(each))
         ),
-        "UtcNow() is for a DateTimeField": len(defaults) < len(constraints) and kind != "DATETIME",
+        "DefaultUtcNow() is for a DateTimeField": len(defaults) < len(constraints) and kind != "DATETIME",
         "it has more than one DEFAULT": len(constraints) > 1,
     }
 

@@ -31,7 +31,7 @@ from peewee import (
     UUIDField,
 )
 
-from db.fields import JSONField, LastingAutoField, UniqueKey, UtcNow, utc_now
+from db.fields import AutoIncrementField, DefaultUtcNow, JSONField, UniqueConstraint, utc_now
 from migrations.phase import Phase
 
 
@@ -73,18 +73,18 @@ class Article(peewee.Model):
 class Order(peewee.Model):
     """What a depot is to send; its table and two of its columns are words of SQL."""
 
-    id = LastingAutoField()
+    id = AutoIncrementField()
     number = UUIDField(unique=True, default=uuid.uuid4)
     depot = ForeignKeyField(Depot, backref="orders", on_delete="RESTRICT", on_update="CASCADE")
     group = CharField(20, constraints=[SQL("DEFAULT 'it''s all'")])
     key = IntegerField()
     due = DateField(null=True)
     until = TimeField(null=True)
-    placed_at = DateTimeField(default=utc_now, constraints=[UtcNow()])
+    placed_at = DateTimeField(default=utc_now, constraints=[DefaultUtcNow()])
 
     class Meta:
         table_name = "order"
-        constraints = [UniqueKey("unique_order_of_depot", "depot_id", "key")]
+        constraints = [UniqueConstraint("unique_order_of_depot", "depot_id", "key")]
 
 
 class Line(peewee.Model):

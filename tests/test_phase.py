@@ -15,7 +15,7 @@ from oracle import in_words
 from peewee import SQL, Check, CompositeKey, fn
 
 import db
-from db.fields import JSONField, UniqueKey, UtcNow
+from db.fields import DefaultUtcNow, JSONField, UniqueConstraint
 from migrations.phase import Phase
 from migrations.report import MigrationError, UnfitModels
 
@@ -67,7 +67,7 @@ UNIQUE_PARENT = model("UniqueParent", meta={"table_name": "parents"}, number=pee
     (lambda: peewee.BooleanField(constraints=[SQL("DEFAULT 0")]), "TRUE and FALSE are the DEFAULT of a BooleanField"),
     (lambda: peewee.IntegerField(constraints=[SQL("DEFAULT TRUE")]), "TRUE and FALSE are the DEFAULT of a Boolean"),
     (lambda: peewee.IntegerField(constraints=[SQL("UNIQUE")]), "UNIQUE"),
-    (lambda: peewee.DateField(constraints=[UtcNow()]), "UtcNow"),
+    (lambda: peewee.DateField(constraints=[DefaultUtcNow()]), "DefaultUtcNow"),
     (lambda: peewee.IntegerField(index=True, index_type="GIN"), "thing_field is not one of plain columns"),
     (lambda: peewee.TextField(index=True), "thing_field cannot be of field.*TEXT"),
     (lambda: peewee.BlobField(unique=True), "thing_field cannot be of field.*BLOB"),
@@ -104,16 +104,18 @@ def assert_holds(text, says):
     (lambda: model(meta={"table_name": "Things"}), "'Things'.*lower-case"),
     (lambda: model(meta={"table_name": "t" * 64}), "'t{64}'.*at most 63"),
     (lambda: model("Thing" * 10, **{"word" * 5: peewee.CharField(9, index=True)}), "thing.*at most 63"),
-    (lambda: checked(Check("amount > 0")), r"CHECK \(amount > 0\)' is neither a UniqueKey nor a named CHECK"),
-    (lambda: checked(SQL("CHECK (amount > 0)")), "neither a UniqueKey nor a named CHECK"),
-    (lambda: checked(SQL("UNIQUE (amount)")), "neither a UniqueKey nor a named CHECK"),
-    (lambda: checked(SQL("FOREIGN KEY (amount) REFERENCES things (id)")), "neither a UniqueKey nor a named CHECK"),
+    (lambda: checked(Check("amount > 0")), r"CHECK \(amount > 0\)' is neither a UniqueConstraint nor a named CHECK"),
+    (lambda: checked(SQL("CHECK (amount > 0)")), "neither a UniqueConstraint nor a named CHECK"),
+    (lambda: checked(SQL("UNIQUE (amount)")), "neither a UniqueConstraint nor a named CHECK"),
+    (lambda: checked(SQL("FOREIGN KEY (amount) REFERENCES things (id)")),
+     "neither a UniqueConstraint nor a named CHECK"),
     (lambda: checked(SQL("CONSTRAINT Positive CHECK (amount > 0)")), "'Positive'.*lower-case"),
     (lambda: checked(SQL(f"CONSTRAINT {'c' * 64} CHECK (amount > 0)")), "'c{64}'.*at most 63"),
-    (lambda: checked(UniqueKey("Unique", "amount")), "'Unique'.*lower-case"),
-    (lambda: checked(UniqueKey("unique_things", "price")), "unique_things has no column price"),
-    (lambda: checked(UniqueKey("unique_things")), "unique_things has no columns"),
-    (lambda: checked(UniqueKey("unique_things", "text"), text=peewee.TextField()), "unique_things cannot be of text"),
+    (lambda: checked(UniqueConstraint("Unique", "amount")), "'Unique'.*lower-case"),
+    (lambda: checked(UniqueConstraint("unique_things", "price")), "unique_things has no column price"),
+    (lambda: checked(UniqueConstraint("unique_things")), "unique_things has no columns"),
+    (lambda: checked(UniqueConstraint("unique_things", "text"), text=peewee.TextField()),
+     "unique_things cannot be of text"),
     (lambda: checked(SQL("CONSTRAINT twice CHECK (amount > 0)"), SQL("CONSTRAINT twice CHECK (amount < 9)")),
      "the name twice is given twice"),
     (lambda: indexed(lambda thing: fn.lower(thing.word), name="lower_word"), "lower_word is not one of plain columns"),
@@ -214,7 +216,7 @@ def test_a_generator_of_models_will_do(tmp_path):
 @pytest.mark.parametrize("make", [
     lambda: checked(SQL("CONSTRAINT positive CHECK (amount > 0)")),
     lambda: checked(Check("amount > 0", name="positive")),
-    lambda: checked(UniqueKey("unique_things", "amount", "id")),
+    lambda: checked(UniqueConstraint("unique_things", "amount", "id")),
     lambda: model(field=peewee.IntegerField(constraints=[SQL("DEFAULT -1")])),
     lambda: model(field=peewee.DecimalField(5, 2, constraints=[SQL("DEFAULT 1.5")])),
     lambda: model(field=peewee.CharField(9, constraints=[SQL("default '100% o''clock'")])),

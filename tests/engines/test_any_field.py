@@ -10,7 +10,7 @@ from peewee import SQL
 from states import ENGINES
 
 import db
-from db.fields import FloatField, JSONField, LastingAutoField
+from db.fields import AutoIncrementField, FloatField, JSONField
 from migrations.phase import Phase
 
 THEIRS = getattr(peewee, "JSONField", JSONField)  # Peewee 4.0 has none of its own
@@ -40,7 +40,7 @@ class Kept(peewee.Model):
 class Counted(peewee.Model):
     """What a table is whose key counts, and lasts."""
 
-    id = LastingAutoField()
+    id = AutoIncrementField()
     kept = peewee.ForeignKeyField(Kept, null=True)
     word = peewee.CharField(20, constraints=[SQL("DEFAULT '100%; it''s'")])
     by_uuid = peewee.ForeignKeyField(Kept, field="uuid", null=True, on_delete="CASCADE")

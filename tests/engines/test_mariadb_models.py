@@ -8,7 +8,7 @@ from engines.servers import COMPLETE
 from peewee import SQL
 
 import db
-from db.fields import FloatField, JSONField, UniqueKey, UtcNow
+from db.fields import DefaultUtcNow, FloatField, JSONField, UniqueConstraint
 from migrations import phase_4_5
 from migrations.engines import engine_for
 from migrations.phase import Phase
@@ -42,7 +42,7 @@ class Shelf(peewee.Model):
     label = peewee.CharField(20, constraints=[SQL(r"DEFAULT 'it''s \ new'")])
     made = peewee.DateField(null=True)
     opens = peewee.TimeField(null=True)
-    stamp = peewee.DateTimeField(constraints=[UtcNow()])
+    stamp = peewee.DateTimeField(constraints=[DefaultUtcNow()])
     ratio = peewee.DoubleField(null=True)
     weight = FloatField(null=True)
     note = peewee.TextField(null=True)
@@ -54,7 +54,7 @@ class Shelf(peewee.Model):
     class Meta:
         constraints = [
             SQL("CONSTRAINT shelf_price CHECK (price >= 0)"),
-            UniqueKey("shelf_place", "region_id", "order"),
+            UniqueConstraint("shelf_place", "region_id", "order"),
         ]
         indexes = ((("made", "opens"), False),)
 

@@ -20,7 +20,7 @@ from peewee import (
 from states import ENGINES, MENDED, State, row
 
 import db
-from db.fields import LastingAutoField
+from db.fields import AutoIncrementField
 from migrations import phase_4_5
 from migrations.phase import Phase
 
@@ -309,7 +309,7 @@ def test_what_the_application_registers_is_advised_about(world, statement, says)
 ])  # fmt: skip
 def test_a_default_is_reached_however_it_is_written(world, engine, field):
     class Thing(Model):
-        id = LastingAutoField()
+        id = AutoIncrementField()
         value = field.clone()
 
     phase = Phase("Defaults", upon={}, builds=[Thing])
@@ -325,7 +325,7 @@ def test_a_default_is_reached_however_it_is_written(world, engine, field):
 @pytest.mark.parametrize("engine", ["postgresql", "mysql", "sqlite"])
 def test_a_default_that_is_another_text_is_mended(world, engine, declared, found):
     class Thing(Model):
-        id = LastingAutoField()
+        id = AutoIncrementField()
         value = CharField(9, constraints=[SQL(f"DEFAULT '{declared}'")])
 
     phase = Phase("Defaults", upon={}, builds=[Thing])
