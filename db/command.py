@@ -1,4 +1,4 @@
-"""What commands have in common: their names, `--database`, one line for what went wrong, the exit status."""
+"""What the commands share: `--database`, one-line errors, the exit status."""
 
 from __future__ import annotations
 
@@ -9,33 +9,70 @@ from typing import Any, NoReturn
 
 import peewee
 
-from db.url import DEFAULT_URL, UnusableURL, connect, describe, without_password, without_userinfo
+from db.url import (
+    DEFAULT_URL,
+    UnusableURL,
+    connect,
+    describe,
+    without_password,
+    without_userinfo,
+)
 
 
 class Command(argparse.ArgumentParser):
-    """The options of a command; `run` does what it is for."""
+    """The command line of a module that is run with `python -m`."""
 
-    def __init__(self, description: str, **more: Any) -> None:
-        spec = getattr(sys.modules["__main__"], "__spec__", None)  # which knows the package's name in an application
-        super().__init__(prog=spec and f"python -m {spec.name}", description=description.partition("\n")[0], **more)
-        self.add_argument("--database", metavar="URL", help=f"default $DATABASE_URL, else {DEFAULT_URL}")
+    def __init__(self, description: str, **options: Any) -> None:
+        """Take the first line of a description; options are those of ArgumentParser."""
+        super().__init__(
+            prog=_program_name(), description=description.partition("\n")[0], **options
+        )
+        self.add_argument(
+            "--database",
+            metavar="URL",
+            help=f"default $DATABASE_URL, else {DEFAULT_URL}",
+        )
 
     def error(self, message: str) -> NoReturn:
-        """Tell of a wrong call, but no password."""
+        """Exit with status 2 and the message, without a password that it may quote."""
         super().error(without_userinfo(message))
 
     def run(
-        self, argv: list[str] | None, act: Callable[[peewee.Database, argparse.Namespace], str], *fails: type[Exception]
+        self,
+        argv: list[str] | None,
+        action: Callable[[peewee.Database, argparse.Namespace], str],
+        errors: tuple[type[Exception], ...] = (),
     ) -> int:
-        """Act, print what came of it and return 0; exits with 1 if it could not be done, 2 if the call is wrong."""
+        """Call the action, print the text that it returns, and return 0.
+
+        Exits with status 2 if the options or the URL are unusable, and with 1 if the
+        action raises an error of Peewee, of the operating system, or one of `errors`.
+        """
         options = self.parse_args(argv)
         try:
             database = connect(options.database)
         except UnusableURL as error:
             self.exit(2, f"error: {error}\n")
         try:
-            print(f"{describe(database)}: {act(database, options)}")
-        except (peewee.PeeweeException, OSError, *fails) as error:
-            text = " ".join(without_password(database, str(error)).split())
-            self.exit(1, f"error: {describe(database)}: {text}\n")
+            print(f"{describe(database)}: {action(database, options)}")
+        except (peewee.PeeweeException, OSError, *errors) as error:
+            one_line = " ".join(str(error).split())
+            message = without_password(database, one_line)
+            self.exit(1, f"error: {describe(database)}: {message}\n")
         return 0
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a number and its noun, such as "1 row" or "1,200 rows"."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun}s"
+
+
+def _program_name() -> str | None:
+    """Return how the command is called, or None to let argparse find it."""
+    # With `python -m`, only the spec of the main module has its full name.
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is None:
+        return None
+    return f"python -m {spec.name}"

@@ -47,7 +47,7 @@ def init_db(database: peewee.Database, base_only: bool = False, sample_data: boo
 
 
 def _fill(database: peewee.Database, models: list[type[Uploadable]]) -> None:
-    from db.uploads import UploadRefused
+    from db.bulk_insert import UploadRefused
 
     for model, rows in _season():
         if model in models and not database.execute(model.select(peewee.SQL("1")).limit(1)).fetchone():
@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
     command = Command(__doc__ or "")
     command.add_argument("--base-only", action="store_true", help="stop before weekly_actuals")
     command.add_argument("--sample-data", action="store_true", help="fill every empty table with a small season")
-    return command.run(argv, _act, MigrationError)
+    return command.run(argv, _act, (MigrationError,))
 
 
 def _act(database: peewee.Database, options: argparse.Namespace) -> str:

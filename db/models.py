@@ -5,61 +5,97 @@
     with database.bind_ctx(MODELS):
         WeeklyActuals.select().where(WeeklyActuals.week_number == 1)
 
-`WeeklyActuals` is the only description of `weekly_actuals` that there is: the migration creates,
-checks and mends the table by what is declared here.
+These are the only description of the tables: the migration creates, checks and repairs
+`weekly_actuals` by what `WeeklyActuals` declares.
 """
 
 from __future__ import annotations
 
-from peewee import SQL, CharField, DateField, DateTimeField, ForeignKeyField, IntegerField, Model, TextField
+from peewee import (
+    SQL,
+    CharField,
+    DateField,
+    DateTimeField,
+    ForeignKeyField,
+    IntegerField,
+    Model,
+    TextField,
+)
 
-from db.fields import AutoIncrementField, DefaultUtcNow, FloatField, JSONField, UniqueConstraint, utc_now
+from db.fields import (
+    AutoIncrementField,
+    DefaultUtcNow,
+    FloatField,
+    JSONField,
+    UniqueConstraint,
+    utc_now,
+)
 
-TYPE_CHECKING = False  # as typing has it, whose import takes longer than a check of the schema
+# Type checkers take this name for the one of `typing`, which every worker would have to
+# import: without a driver, Peewee needs no `typing`.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from peewee import Database, Field
 
-    from db.values import Columns
+    from db.column_values import Columns
 
 
 class Uploadable(Model):
-    """A model whose table takes rows at the speed of the database."""
+    """A model whose table takes uploads at the speed of the database."""
 
-    _made_by = "python -m db.init_db"  # the command that makes the table
+    created_by = "python -m db.init_db --base-only"
+    """The command that creates the table, for messages that say it is missing."""
 
     @classmethod
     def bulk_insert(
-        cls, rows: Iterable[Mapping[Any, Any] | Sequence[Any]], fields: Sequence[str | Field] = (),
-        on_conflict: str | None = None, database: Database | None = None, batch_size: int = 10_000,
-    ) -> int:  # fmt: skip
-        """Insert rows, all or none, in one transaction (the caller's, if there is one); return their number.
+        cls,
+        rows: Iterable[Mapping[Any, Any] | Sequence[Any]],
+        fields: Sequence[str | Field] = (),
+        on_conflict: str | None = None,
+        database: Database | None = None,
+        batch_size: int = 10_000,
+    ) -> int:
+        """Insert rows, all or none, and return their number.
 
-        :param rows: any iterable of dicts by field or column name, or of tuples in the order of `fields`.
-            A column that a row leaves out, or gives as None, gets the model's default.
-        :param on_conflict: "update" replaces the rows that have the same unique key (the model's `UniqueConstraint`,
-            else its primary key), but for an id that counts by itself; None refuses all.
+        They are inserted in one transaction, the caller's if there is one.
+
+        :param rows: dicts by field or by the names of fields or columns, or tuples in
+            the order of `fields`. A column that a row leaves out, or that is None, gets
+            the model's default.
+        :param on_conflict: "update" replaces existing rows that have the same values in
+            the columns of the model's first `UniqueConstraint`, else of its primary
+            key; an auto-increment id is kept. None refuses the upload.
         :param database: default the one that the model is bound to.
-        :param batch_size: rows held in memory at a time.
-        :raises db.uploads.UploadRefused: a row is malformed, is there already, or points at nothing; or the
-            table is not there, and the text says what makes it.
+        :param batch_size: the number of rows held in memory at a time.
+        :raises db.uploads.UploadRefused: a row is malformed, exists already, or refers
+            to a row that does not exist; or the table does not exist, and the text says
+            which command creates it.
+        :raises ValueError: an unknown `on_conflict`, no unique key to update by, or a
+            `batch_size` below 1.
+        :raises peewee.InterfaceError: there is no database.
         """
-        from db.uploads import Upload  # workers that only migrate need none of it
+        # Imported here because workers that only migrate do not upload.
+        from db.bulk_insert import BulkInsert
 
-        return Upload(cls, fields, on_conflict, database).insert(rows, batch_size)
+        return BulkInsert(cls, fields, on_conflict, database).insert(rows, batch_size)
 
     @classmethod
-    def _fill_in(cls, columns: Columns) -> None:
-        """Complete a batch of an upload: values by the column's name, one for each row."""
+    def compute_columns(cls, columns: Columns) -> None:
+        """Complete a batch of an upload with values that depend on others.
+
+        :param columns: by the name of a column, a value for each row; changed in place.
+        """
 
 
 def _created_at() -> DateTimeField:
     return DateTimeField(null=True, default=utc_now, constraints=[DefaultUtcNow()])
 
 
-def _one_of(name: str, column: str, *values: str) -> SQL:
+def _check_one_of(name: str, column: str, *values: str) -> SQL:
+    """Return a CHECK that a column has one of some values."""
     quoted = ", ".join(f"'{value}'" for value in values)
     return SQL(f"CONSTRAINT {name} CHECK ({column} IN ({quoted}))")
 
@@ -76,7 +112,15 @@ class Category(Uploadable):
 
     class Meta:
         table_name = "categories"
-        constraints = [_one_of("check_archetype", "archetype", "FASHION_RETAIL", "STABLE_CATALOG", "CONTINUOUS")]
+        constraints = [
+            _check_one_of(
+                "check_archetype",
+                "archetype",
+                "FASHION_RETAIL",
+                "STABLE_CATALOG",
+                "CONTINUOUS",
+            )
+        ]
 
 
 class StoreCluster(Uploadable):
@@ -88,7 +132,11 @@ class StoreCluster(Uploadable):
 
     class Meta:
         table_name = "store_clusters"
-        constraints = [_one_of("check_fashion_tier", "fashion_tier", "PREMIUM", "MAINSTREAM", "VALUE")]
+        constraints = [
+            _check_one_of(
+                "check_fashion_tier", "fashion_tier", "PREMIUM", "MAINSTREAM", "VALUE"
+            )
+        ]
 
 
 class Store(Uploadable):
@@ -106,14 +154,23 @@ class Store(Uploadable):
     class Meta:
         table_name = "stores"
         constraints = [
-            _one_of("check_location_tier", "location_tier", "A", "B", "C"),
-            _one_of("check_store_format", "store_format", "MALL", "STANDALONE", "SHOPPING_CENTER", "OUTLET"),
-            _one_of("check_region", "region", "NORTHEAST", "SOUTHEAST", "MIDWEST", "WEST"),
+            _check_one_of("check_location_tier", "location_tier", "A", "B", "C"),
+            _check_one_of(
+                "check_store_format",
+                "store_format",
+                "MALL",
+                "STANDALONE",
+                "SHOPPING_CENTER",
+                "OUTLET",
+            ),
+            _check_one_of(
+                "check_region", "region", "NORTHEAST", "SOUTHEAST", "MIDWEST", "WEST"
+            ),
         ]
 
 
 class HistoricalSales(Uploadable):
-    """Units sold of a category in a store and a week, as the forecast was trained on."""
+    """Units sold of a category in a store and a week; the forecast is based on them."""
 
     sale_id = CharField(100, primary_key=True)
     week_start_date = DateField()
@@ -153,22 +210,36 @@ class Workflow(Uploadable):
     class Meta:
         table_name = "workflows"
         constraints = [
-            _one_of("check_workflow_status", "status", "pending", "running", "completed", "failed", "awaiting_approval")
+            _check_one_of(
+                "check_workflow_status",
+                "status",
+                "pending",
+                "running",
+                "completed",
+                "failed",
+                "awaiting_approval",
+            )
         ]
 
 
 class WeeklyActuals(Uploadable):
     """Actual sales of a store in a week of a workflow, for variance monitoring."""
 
-    _made_by = "python -m migrations.phase_4_5"
+    created_by = "python -m migrations.phase_4_5"
 
     id = AutoIncrementField()
-    workflow = ForeignKeyField(Workflow, backref="weekly_actuals", on_delete="CASCADE", index=False)
+    workflow = ForeignKeyField(
+        Workflow, backref="weekly_actuals", on_delete="CASCADE", index=False
+    )
     week_number = IntegerField()
     week_start_date = DateField()
     week_end_date = DateField()
-    store = ForeignKeyField(Store, backref="weekly_actuals", on_delete="CASCADE", index=False)
-    category = ForeignKeyField(Category, backref="weekly_actuals", on_delete="CASCADE", index=False)
+    store = ForeignKeyField(
+        Store, backref="weekly_actuals", on_delete="CASCADE", index=False
+    )
+    category = ForeignKeyField(
+        Category, backref="weekly_actuals", on_delete="CASCADE", index=False
+    )
     actual_units_sold = IntegerField()
     forecast_units_sold = IntegerField(null=True)
     variance_pct = FloatField(null=True)
@@ -176,14 +247,22 @@ class WeeklyActuals(Uploadable):
 
     class Meta:
         table_name = "weekly_actuals"
-        constraints = [UniqueConstraint("unique_workflow_week_store", "workflow_id", "week_number", "store_id")]
+        constraints = [
+            UniqueConstraint(
+                "unique_workflow_week_store", "workflow_id", "week_number", "store_id"
+            )
+        ]
 
     @classmethod
-    def _fill_in(cls, columns: Columns) -> None:
-        given = zip(columns["variance_pct"], columns["actual_units_sold"], columns["forecast_units_sold"])
+    def compute_columns(cls, columns: Columns) -> None:
+        """Compute `variance_pct` where it is not given and there is a forecast."""
         columns["variance_pct"] = [
-            (actual - forecast) / forecast if variance is None and forecast else variance
-            for variance, actual, forecast in given
+            _variance(actual, forecast) if variance is None else variance
+            for variance, actual, forecast in zip(
+                columns["variance_pct"],
+                columns["actual_units_sold"],
+                columns["forecast_units_sold"],
+            )
         ]
 
     def __repr__(self) -> str:
@@ -193,10 +272,27 @@ class WeeklyActuals(Uploadable):
         )
 
 
-HistoricalSales.add_index(HistoricalSales.store, HistoricalSales.category, name="idx_historical_sales_store_category")
-HistoricalSales.add_index(HistoricalSales.week_start_date, name="idx_historical_sales_date")
+def _variance(actual: int, forecast: int | None) -> float | None:
+    """Return the relative difference from a forecast that is neither missing nor 0."""
+    if not forecast:
+        return None
+    return (actual - forecast) / forecast
+
+
+HistoricalSales.add_index(
+    HistoricalSales.store,
+    HistoricalSales.category,
+    name="idx_historical_sales_store_category",
+)
+HistoricalSales.add_index(
+    HistoricalSales.week_start_date, name="idx_historical_sales_date"
+)
 Workflow.add_index(Workflow.workflow_id, name="ix_workflows_workflow_id")
-WeeklyActuals.add_index(WeeklyActuals.workflow, WeeklyActuals.week_number, name="idx_weekly_actuals_workflow")
+WeeklyActuals.add_index(
+    WeeklyActuals.workflow,
+    WeeklyActuals.week_number,
+    name="idx_weekly_actuals_workflow",
+)
 WeeklyActuals.add_index(WeeklyActuals.store, name="idx_weekly_actuals_store")
 WeeklyActuals.add_index(WeeklyActuals.week_start_date, name="idx_weekly_actuals_date")
 
