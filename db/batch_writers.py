@@ -159,8 +159,14 @@ class PostgreSQLWriter(BatchWriter):
 
         A statement of PostgreSQL cannot update the same row twice.
         """
+        kept: dict[object, str] = {}
         keys = zip(*[columns[name] for name in self.key])
-        return dict(zip(keys, rows)).values()
+        for key, row in zip(keys, rows):
+            if None in key:
+                kept[object()] = row  # NULL is not equal to NULL: nothing replaces it
+            else:
+                kept[key] = row
+        return kept.values()
 
 
 _COPY_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})

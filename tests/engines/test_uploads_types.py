@@ -420,6 +420,12 @@ def test_update_uses_the_unique_constraint_first(database):
     ]
 
 
+def test_update_keeps_all_rows_without_a_key(database):
+    rows = [{"aisle": n, "shelf": "a", "label": None} for n in (1, 2, 3)]
+    assert Place.bulk_insert(rows, on_conflict="update") == 3
+    assert Place.select().count() == 3
+
+
 def test_duplicates_of_both_keys_are_named(database):
     Place.bulk_insert([{"aisle": 1, "shelf": "a", "label": "x"}])
     with pytest.raises(
