@@ -1,4 +1,4 @@
-"""`python -m db.init_db`: all tables, where they are missing; sample data, where there is none."""
+"""`python -m db.init_db` creates missing tables and inserts sample data."""
 
 import json
 import sqlite3
@@ -10,8 +10,18 @@ import db
 from db.init_db import init_db
 from migrations import phase_4_5
 
-ALL = ["categories", "historical_sales", "store_clusters", "stores", "weekly_actuals", "workflows"]
-TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+ALL = [
+    "categories",
+    "historical_sales",
+    "store_clusters",
+    "stores",
+    "weekly_actuals",
+    "workflows",
+]
+TABLES = (
+    "SELECT name FROM sqlite_master "
+    "WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+)
 
 
 @pytest.fixture
@@ -29,21 +39,23 @@ def tables(file):
 
 
 def counts(file):
-    return {name: fetch(file, f"SELECT count(*) FROM {name}")[0][0] for name in tables(file)}
+    return {
+        name: fetch(file, f"SELECT count(*) FROM {name}")[0][0] for name in tables(file)
+    }
 
 
-def test_all_tables_are_created_on_a_file_that_does_not_exist(make, new):
+def test_all_tables_are_created_in_a_new_file(make, new):
     assert sorted(make()) == ALL
     assert tables(new) == ALL
 
 
-def test_all_tables_are_created_on_an_empty_file(make, new):
+def test_all_tables_are_created_in_an_empty_file(make, new):
     new.touch()
     make()
     assert tables(new) == ALL
 
 
-def test_what_is_created_needs_no_migration(make, new):
+def test_created_tables_need_no_migration(make, new):
     make()
     report = phase_4_5.check(db.connect(f"sqlite:///{new}"))
     assert (report.status, report.differences) == ("up_to_date", ())
@@ -65,7 +77,7 @@ def test_the_database_sets_the_time_of_creation(make, new):
     assert fetch(new, f"{times} ORDER BY cluster_id") == [(None,), (1,)]
 
 
-def test_a_half_filled_database_is_completed(make, new):
+def test_only_missing_tables_are_created(make, new):
     make(base_only=True)
     execute(new, "DROP TABLE historical_sales; DROP TABLE store_clusters")
     assert sorted(make()) == ["historical_sales", "store_clusters", "weekly_actuals"]
@@ -73,49 +85,65 @@ def test_a_half_filled_database_is_completed(make, new):
 
 
 @pytest.mark.parametrize("missing", [name for name in ALL if name != "weekly_actuals"])
-def test_any_missing_table_is_made_beside_the_applications_own(path, missing):
+def test_missing_table_is_created_for_the_application(path, missing):
     execute(path, f"DROP TABLE {missing}")
     database = db.connect(f"sqlite:///{path}")
     assert sorted(init_db(database)) == sorted([missing, "weekly_actuals"])
     assert phase_4_5.run(database, smoke_test=False).status == "up_to_date"
 
 
-def test_base_only_stops_before_weekly_actuals(make, new):
+def test_base_only_leaves_out_weekly_actuals(make, new):
     make(base_only=True)
     assert "weekly_actuals" not in tables(new)
     assert phase_4_5.check(db.connect(f"sqlite:///{new}")).status == "pending"
 
 
-def test_the_applications_tables_are_left_as_they_are(path):
-    before = fetch(path, "SELECT name, sql FROM sqlite_master ORDER BY rowid")
+def test_existing_tables_are_left_unchanged(path):
+    definitions = "SELECT name, sql FROM sqlite_master ORDER BY rowid"
+    before = fetch(path, definitions)
     assert init_db(db.connect(f"sqlite:///{path}")) == ["weekly_actuals"]
-    assert fetch(path, "SELECT name, sql FROM sqlite_master ORDER BY rowid")[: len(before)] == before
+    assert fetch(path, definitions)[: len(before)] == before
 
 
-def test_a_second_time_nothing_happens_byte_for_byte(make, new):
+def test_second_run_changes_nothing(make, new):
     make(sample_data=True)
     before = dump(new)
     assert make(sample_data=True) == []
     assert dump(new) == before
 
 
-def test_the_indexes_and_checks_of_the_application_are_made(make, new):
+def test_indexes_and_checks_are_created(make, new):
     make(base_only=True)
-    names = [name for (name,) in fetch(new, "SELECT name FROM sqlite_master WHERE type = 'index' AND sql <> ''")]
-    assert sorted(names) == ["idx_historical_sales_date", "idx_historical_sales_store_category",
-                             "ix_workflows_workflow_id"]  # fmt: skip
+    indexes = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql <> ''"
+    names = [name for (name,) in fetch(new, indexes)]
+    assert sorted(names) == [
+        "idx_historical_sales_date",
+        "idx_historical_sales_store_category",
+        "ix_workflows_workflow_id",
+    ]
     ((sql,),) = fetch(new, "SELECT group_concat(sql) FROM sqlite_master")
-    for check in ("check_archetype", "check_fashion_tier", "check_location_tier", "check_units_sold"):
+    for check in (
+        "check_archetype",
+        "check_fashion_tier",
+        "check_location_tier",
+        "check_units_sold",
+    ):
         assert check in sql
 
 
-def test_sample_data_is_a_small_season(make, new):
+def test_sample_data_is_inserted_into_all_tables(make, new):
     make(sample_data=True)
-    assert counts(new) == {"categories": 1, "historical_sales": 600, "store_clusters": 3, "stores": 50,
-                           "weekly_actuals": 100, "workflows": 2}  # fmt: skip
+    assert counts(new) == {
+        "categories": 1,
+        "historical_sales": 600,
+        "store_clusters": 3,
+        "stores": 50,
+        "weekly_actuals": 100,
+        "workflows": 2,
+    }
 
 
-def test_sample_data_violates_no_key(make, new):
+def test_sample_data_violates_no_foreign_key(make, new):
     make(sample_data=True)
     assert fetch(new, "PRAGMA foreign_key_check") == []
 
@@ -124,52 +152,57 @@ def test_sample_data_is_the_same_every_time(make, new, tmp_path):
     make(sample_data=True)
     other = tmp_path / "other.db"
     init_db(db.connect(f"sqlite:///{other}"), sample_data=True)
-    columns = "SELECT store_id, week_number, actual_units_sold, variance_pct FROM weekly_actuals ORDER BY id"
-    assert fetch(new, columns) == fetch(other, columns)
+    rows = (
+        "SELECT store_id, week_number, actual_units_sold, variance_pct "
+        "FROM weekly_actuals ORDER BY id"
+    )
+    assert fetch(new, rows) == fetch(other, rows)
 
 
-def test_the_variance_of_sample_data_is_what_it_says(make, new):
+def test_sample_data_has_the_right_variance(make, new):
     make(sample_data=True)
-    wrong = "abs(variance_pct - (actual_units_sold - forecast_units_sold) * 1.0 / forecast_units_sold) > 1e-9"
+    variance = "(actual_units_sold - forecast_units_sold) * 1.0 / forecast_units_sold"
+    wrong = f"abs(variance_pct - {variance}) > 1e-9"
     assert fetch(new, f"SELECT count(*) FROM weekly_actuals WHERE {wrong}") == [(0,)]
 
 
-def test_sample_data_fits_the_applications_checks(tmp_path):
+def test_sample_data_satisfies_the_checks_of_the_application(tmp_path):
     execute(tmp_path / "application.db", APPLICATION_TABLES)
     init_db(db.connect(f"sqlite:///{tmp_path}/application.db"), sample_data=True)
     assert counts(tmp_path / "application.db")["stores"] == 50
 
 
-def test_sample_data_does_not_touch_tables_with_rows(path):
-    before = {name: fetch(path, f"SELECT * FROM {name}") for name in ALL if name != "weekly_actuals"}
-    try:
-        init_db(db.connect(f"sqlite:///{path}"), sample_data=True)
-    finally:
-        assert {name: fetch(path, f"SELECT * FROM {name}") for name in before} == before
+def test_sample_data_leaves_tables_with_rows_unchanged(path):
+    names = [name for name in ALL if name != "weekly_actuals"]
+    before = {name: fetch(path, f"SELECT * FROM {name}") for name in names}
+    init_db(db.connect(f"sqlite:///{path}"), sample_data=True)
+    assert {name: fetch(path, f"SELECT * FROM {name}") for name in names} == before
 
 
-def test_sample_data_on_a_database_with_data_is_no_error(path):
+def test_sample_data_beside_other_rows_is_consistent(path):
     init_db(db.connect(f"sqlite:///{path}"), sample_data=True)
     assert fetch(path, "PRAGMA foreign_key_check") == []
 
 
-def test_base_only_with_sample_data_fills_the_base(make, new):
+def test_base_only_inserts_sample_data(make, new):
     make(base_only=True, sample_data=True)
     assert counts(new)["historical_sales"] == 600
 
 
-def test_a_failure_half_way_leaves_no_table(make, new):
+def test_failure_creates_no_table(make, new):
     execute(new, "CREATE TABLE idx_historical_sales_date (x)")
     with pytest.raises(Exception, match="idx_historical_sales_date"):
         make()
     assert tables(new) == ["idx_historical_sales_date"]
 
 
-def test_an_open_connection_stays_open(new):
+def test_open_connection_stays_open(new):
     database = db.connect("sqlite:///:memory:")
     with database.connection_context():
         init_db(database, sample_data=True)
-        assert database.execute_sql("SELECT count(*) FROM weekly_actuals").fetchone() == (100,)
+        assert database.execute_sql(
+            "SELECT count(*) FROM weekly_actuals"
+        ).fetchone() == (100,)
 
 
 # -- the command
@@ -177,22 +210,26 @@ def test_an_open_connection_stays_open(new):
 
 @pytest.fixture
 def command(cli, new):
-    return lambda *arguments, **options: cli(
-        *(arguments if "--database" in arguments else ("--database", f"sqlite:///{new}", *arguments)),
-        module="db.init_db", **options,
-    )  # fmt: skip
+    """Run the command on the new file, or on the `--database` of the test."""
+
+    def run(*arguments, **options):
+        if "--database" not in arguments:
+            arguments = ("--database", f"sqlite:///{new}", *arguments)
+        return cli(*arguments, module="db.init_db", **options)
+
+    return run
 
 
-def test_the_command_names_what_it_created(command, new):
+def test_command_names_the_created_tables(command, new):
     done = command()
     assert done.returncode == 0
     assert done.stdout.startswith(f"sqlite:///{new}: created ")
     assert all(name in done.stdout for name in ALL)
 
 
-def test_the_command_says_where_there_was_nothing_to_do(command):
+def test_command_without_work_says_that_all_tables_exist(command):
     command()
-    assert "every table is there" in command().stdout
+    assert command().stdout.endswith(": all tables exist\n")
 
 
 def test_help_says_what_the_command_does(command):
@@ -200,12 +237,15 @@ def test_help_says_what_the_command_does(command):
     assert "Create the application's tables where they are missing; fill empty" in text
 
 
-def test_the_environment_names_the_database(cli, new):
-    assert cli(module="db.init_db", env={"DATABASE_URL": f"sqlite:///{new}"}).returncode == 0
+def test_command_uses_the_database_of_the_environment(cli, new):
+    assert (
+        cli(module="db.init_db", env={"DATABASE_URL": f"sqlite:///{new}"}).returncode
+        == 0
+    )
     assert tables(new) == ALL
 
 
-def test_the_command_then_the_migration(command, cli, new):
+def test_migration_after_the_command_counts_its_rows(command, cli, new):
     command("--base-only", "--sample-data")
     done = cli("--json", "--database", f"sqlite:///{new}")
     assert json.loads(done.stdout)["row_counts"]["historical_sales"] == 600
@@ -214,17 +254,22 @@ def test_the_command_then_the_migration(command, cli, new):
 @pytest.mark.drivers
 @pytest.mark.parametrize(
     ("url", "status"),
-    [("oracle://app:s3cr3t@host/x", 2), ("sqlite:////no/such/folder/x.db", 1), ("sqlite:////tmp", 1),
-     ("postgresql://app:s3cr3t@127.0.0.1:1/x", 1), ("mysql://app:s3cr%333t@127.0.0.1:1/x", 1)],
-)  # fmt: skip
-def test_a_failure_is_one_line(command, url, status):
+    [
+        ("oracle://app:s3cr3t@host/x", 2),
+        ("sqlite:////no/such/folder/x.db", 1),
+        ("sqlite:////tmp", 1),
+        ("postgresql://app:s3cr3t@127.0.0.1:1/x", 1),
+        ("mysql://app:s3cr%333t@127.0.0.1:1/x", 1),
+    ],
+)
+def test_failure_is_a_one_line_error_without_password(command, url, status):
     done = command("--database", url)
     assert done.returncode == status
     assert len(done.stderr.splitlines()) == 1
     assert "s3cr" not in done.stderr
 
 
-def test_a_table_that_the_migration_refuses_is_one_line(command, new):
+def test_refused_table_is_a_one_line_error(command, new):
     execute(new, "CREATE VIEW weekly_actuals AS SELECT 1 AS id")
     done = command()
     assert done.returncode == 1
@@ -232,8 +277,8 @@ def test_a_table_that_the_migration_refuses_is_one_line(command, new):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.exhaustive  # a lock is waited for as long as ever
-def test_a_locked_database_is_one_line(command, new):
+@pytest.mark.exhaustive  # it waits for a lock until the timeout
+def test_locked_database_is_a_one_line_error(command, new):
     command("--base-only")
     holder = sqlite3.connect(new, isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
@@ -244,7 +289,7 @@ def test_a_locked_database_is_one_line(command, new):
     assert "Traceback" not in done.stderr
 
 
-def test_both_shapes_of_weekly_actuals_are_left_alone(path):
+def test_other_shape_of_weekly_actuals_is_left_unchanged(path):
     execute(path, OTHER_ORM_SHAPE)
     before = dump(path)
     assert init_db(db.connect(f"sqlite:///{path}")) == []
