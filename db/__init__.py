@@ -1,4 +1,4 @@
-"""What the application shares: `connect(url)`, the models and `python -m db.init_db`."""
+"""What the application shares: `connect(url)`, its models, `python -m db.init_db`."""
 
 from db.url import MissingDriver, UnusableURL, connect
 

@@ -1,4 +1,4 @@
-"""From a URL to a database and back, without ever telling a password."""
+"""From a URL to a database and back, without showing a password."""
 
 import subprocess
 import sys
@@ -32,7 +32,7 @@ SERVERS = [
 
 @pytest.mark.drivers
 @pytest.mark.parametrize(("url", "kind"), SERVERS)
-def test_every_scheme_gives_its_database(url, kind):
+def test_scheme_selects_the_database_class(url, kind):
     database = db.connect(url)
     assert isinstance(database, kind)
     assert database.database == "shop"
@@ -40,90 +40,112 @@ def test_every_scheme_gives_its_database(url, kind):
 
 @pytest.mark.drivers
 @pytest.mark.parametrize(("url", "kind"), SERVERS)
-def test_user_host_port_and_password_arrive(url, kind):
+def test_user_host_port_and_password_are_read(url, kind):
     params = db.connect(url).connect_params
     secret = params.get("password", params.get("passwd"))
-    assert (params["user"], params["host"], params["port"], secret) == ("app", "host", 5433, "pw")
+    assert (params["user"], params["host"], params["port"], secret) == (
+        "app",
+        "host",
+        5433,
+        "pw",
+    )
 
 
 @pytest.mark.drivers("postgresql")
-def test_a_scheme_in_capitals_works():
+def test_scheme_may_be_in_capitals():
     assert isinstance(db.connect("POSTGRESQL://host/shop"), peewee.PostgresqlDatabase)
 
 
 @pytest.mark.drivers("postgresql")
-def test_cockroachdb_is_peewees_own_class():
+def test_cockroachdb_has_the_class_of_peewee():
     assert type(db.connect("cockroachdb://host/shop")).__name__ == "CockroachDatabase"
 
 
-def test_a_relative_path_has_three_slashes():
+def test_relative_path_has_three_slashes():
     assert db.connect("sqlite:///some/file.db").database == "some/file.db"
 
 
-def test_an_absolute_path_has_four_slashes():
+def test_absolute_path_has_four_slashes():
     assert db.connect("sqlite:////some/file.db").database == "/some/file.db"
 
 
-@pytest.mark.parametrize("scheme", ["sqlite", "sqlite+pysqlite", "sqlite+aiosqlite", "SQLite+AIOSQLite"])
-def test_every_scheme_of_sqlite_names_the_same_file(scheme):
+@pytest.mark.parametrize(
+    "scheme", ["sqlite", "sqlite+pysqlite", "sqlite+aiosqlite", "SQLite+AIOSQLite"]
+)
+def test_all_schemes_of_sqlite_open_the_same_file(scheme):
     assert db.connect(f"{scheme}:///some/file.db").database == "some/file.db"
-    assert db.connect(f"{scheme}:////some/file.db?timeout=3").database == "/some/file.db"
+    assert (
+        db.connect(f"{scheme}:////some/file.db?timeout=3").database == "/some/file.db"
+    )
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+pysqlite://"])
-def test_in_memory_urls(url):
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+pysqlite://"]
+)
+def test_url_without_a_path_is_an_in_memory_database(url):
     assert db.connect(url).database == ":memory:"
 
 
-def test_a_percent_sign_in_a_file_name_is_itself():
+def test_percent_sign_in_a_file_name_is_not_decoded():
     assert db.connect("sqlite:////data/50%25.db").database == "/data/50%25.db"
 
 
-def test_the_environment_names_the_default(monkeypatch):
+def test_default_url_is_that_of_the_environment(monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "sqlite:///from_environment.db")
     assert db.connect().database == "from_environment.db"
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_without_environment_the_default_is_a_file(monkeypatch, value):
+def test_default_url_without_environment_is_a_file(monkeypatch, value):
     monkeypatch.delenv("DATABASE_URL", raising=False)
     if value is not None:
         monkeypatch.setenv("DATABASE_URL", value)
     assert db.connect().database == "fashion_forecast.db"
 
 
-def test_the_database_is_not_open_and_no_file_is_made(tmp_path):
+def test_database_is_not_opened_and_no_file_is_created(tmp_path):
     database = db.connect(f"sqlite:///{tmp_path}/new.db")
     assert database.is_closed()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_foreign_keys_are_enforced(database):
+def test_connection_enforces_foreign_keys(database):
     with database.connection_context():
         assert database.pragma("foreign_keys") == 1
 
 
-def test_a_busy_timeout_is_set(database):
+def test_connection_has_a_busy_timeout(database):
     with database.connection_context():
         assert database.pragma("busy_timeout") >= 1000
 
 
-def test_a_timeout_in_the_url_wins(path):
+def test_timeout_of_the_url_replaces_the_default(path):
     database = db.connect(f"sqlite:///{path}?timeout=3")
     with database.connection_context():
         assert database.pragma("busy_timeout") == 3000
 
 
-def test_a_uri_in_read_only_mode_cannot_write(path):
+def test_read_only_uri_cannot_write(path):
     database = db.connect(f"sqlite:///file:{path}?mode=ro&uri=true")
-    with database.connection_context(), pytest.raises(peewee.OperationalError, match="readonly"):
+    with (
+        database.connection_context(),
+        pytest.raises(peewee.OperationalError, match="readonly"),
+    ):
         database.execute_sql("CREATE TABLE t (x)")
 
 
 @pytest.mark.drivers("postgresql", "mysql")
-def test_options_of_a_server_arrive():
-    assert db.connect("postgresql://host/shop?sslmode=require").connect_params["sslmode"] == "require"
-    assert db.connect("mysql+pymysql://host/shop?charset=utf8mb4").connect_params["charset"] == "utf8mb4"
+def test_options_of_a_server_are_passed_on():
+    assert (
+        db.connect("postgresql://host/shop?sslmode=require").connect_params["sslmode"]
+        == "require"
+    )
+    assert (
+        db.connect("mysql+pymysql://host/shop?charset=utf8mb4").connect_params[
+            "charset"
+        ]
+        == "utf8mb4"
+    )
 
 
 # -- URLs that cannot be used
@@ -216,7 +238,7 @@ def test_arguments_of_peewees_class_are_no_options_of_a_url(name):
         db.connect(f"sqlite:///app.db?{name}=1")
 
 
-def test_an_unknown_option_is_a_wrong_call(cli):
+def test_unknown_option_in_the_url_is_a_usage_error(cli):
     done = cli("--check", "--database", "postgresql://127.0.0.1/shop?no_such_option=1")
     assert done.returncode == 2
     assert "no_such_option" in done.stderr
@@ -224,19 +246,33 @@ def test_an_unknown_option_is_a_wrong_call(cli):
 
 
 @pytest.mark.parametrize("scheme", ["postgresql+pool", "mysql+pool"])
-def test_options_of_a_pool_are_its_own(scheme):
-    database = db.connect(f"{scheme}://host/shop?max_connections=3&stale_timeout=4&timeout=5")
-    assert not {"max_connections", "stale_timeout", "timeout"} & database.connect_params.keys()
+def test_options_of_a_pool_are_not_passed_to_the_driver(scheme):
+    database = db.connect(
+        f"{scheme}://host/shop?max_connections=3&stale_timeout=4&timeout=5"
+    )
+    assert (
+        not {"max_connections", "stale_timeout", "timeout"}
+        & database.connect_params.keys()
+    )
 
 
-def test_an_older_peewee_is_told_in_one_line():
+def test_older_peewee_is_refused_in_one_line():
     script = "import peewee, db; peewee.__version__ = '3.19.0'; db.connect('sqlite:///shop.db')"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert "Peewee 4.0 or newer is needed, not 3.19.0; run: pip install -U peewee" in done.stderr.splitlines()[-1]
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (
+        "Peewee 4.0 or newer is needed, not 3.19.0; run: pip install -U peewee"
+        in done.stderr.splitlines()[-1]
+    )
 
 
-# One password, as it stands and percent-encoded, in all the places where a URL goes wrong.
-CARELESS = [
+# A password in all the places where a URL may be malformed.
+MALFORMED = [
     "postgresql://app:s3cr3t@host",
     "postgresql://app:s3cr3t@host:port/shop",
     "postgresql://app:1/s3cr3t@host/shop",
@@ -252,15 +288,15 @@ CARELESS = [
 
 
 @pytest.mark.drivers
-@pytest.mark.parametrize("url", CARELESS)
-def test_no_password_in_the_text_of_an_unusable_url(url):
+@pytest.mark.parametrize("url", MALFORMED)
+def test_error_of_an_unusable_url_has_no_password(url):
     with pytest.raises(db.UnusableURL) as caught:
         db.connect(url)
     assert "s3cr3t" not in str(caught.value) + repr(caught.value)
 
 
 @pytest.mark.drivers("postgresql")
-def test_the_error_has_no_chain_that_tells_the_password():
+def test_error_hides_its_cause_that_quotes_the_password():
     with pytest.raises(db.UnusableURL) as caught:
         db.connect("postgresql://app:s3cr3t@host:port/shop")
     assert caught.value.__cause__ is None
@@ -272,32 +308,37 @@ def test_the_error_has_no_chain_that_tells_the_password():
 
 @pytest.mark.drivers
 @pytest.mark.parametrize("scheme", ["postgresql", "mysql+pymysql"])
-@pytest.mark.parametrize(("written", "meant"), [("p%40s%2Fs%3A%25", "p@s/s:%"), ("a+b", "a+b"), ("%C3%A9", "é")])
-def test_a_percent_encoded_password_is_decoded(scheme, written, meant):
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("p%40s%2Fs%3A%25", "p@s/s:%"), ("a+b", "a+b"), ("%C3%A9", "é")],
+)
+def test_percent_encoded_password_is_decoded(scheme, written, meant):
     params = db.connect(f"{scheme}://app:{written}@host/shop").connect_params
     assert params.get("password", params.get("passwd")) == meant
 
 
 @pytest.mark.drivers("postgresql")
-def test_a_percent_encoded_user_and_name_are_decoded():
+def test_percent_encoded_user_and_name_are_decoded():
     database = db.connect("postgresql://a%40b:pw@host/my%20shop")
     assert (database.connect_params["user"], database.database) == ("a@b", "my shop")
 
 
 @pytest.mark.drivers
 @pytest.mark.parametrize(("url", "kind"), SERVERS)
-def test_describe_names_everything_but_the_password(url, kind):
+def test_describe_shows_all_except_the_password(url, kind):
     text = describe(db.connect(url))
     assert text.endswith("://app@host:5433/shop")
     assert "pw" not in text
 
 
 @pytest.mark.drivers("postgresql")
-def test_describe_leaves_options_out():
-    assert "hush" not in describe(db.connect("postgresql://app@host/shop?password=hush&sslpassword=hush"))
+def test_describe_leaves_out_options():
+    assert "hush" not in describe(
+        db.connect("postgresql://app@host/shop?password=hush&sslpassword=hush")
+    )
 
 
-def test_describe_of_a_connection_string_tells_nothing():
+def test_describe_hides_a_connection_string():
     for name in ("postgresql://app:hush@host/shop", "host=x password=hush dbname=shop"):
         assert "hush" not in describe(peewee.PostgresqlDatabase(name))
 
@@ -314,8 +355,10 @@ def test_describe_of_a_connection_string_tells_nothing():
         (peewee.PostgresqlDatabase, "host=x password='hu/sh' dbname=shop", {}),
     ],
 )
-def test_a_password_in_a_drivers_text_is_starred_out(connect, name, options):
-    text = without_password(connect(name, **options), 'connection to "hu/sh" failed, also hu%2Fsh')
+def test_password_in_the_text_of_a_driver_is_replaced(connect, name, options):
+    text = without_password(
+        connect(name, **options), 'connection to "hu/sh" failed, also hu%2Fsh'
+    )
     assert "hu/sh" not in text
     assert "hu%2Fsh" not in text
 
@@ -324,9 +367,10 @@ def test_a_password_in_a_drivers_text_is_starred_out(connect, name, options):
 
 BLOCKER = """
 import sys
+drivers = ("psycopg", "psycopg2", "pymysql", "MySQLdb", "mysql", "cymysql")
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("psycopg", "psycopg2", "pymysql", "MySQLdb", "mysql", "cymysql"):
+        if name.partition(".")[0] in drivers:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Blocker())
 from migrations.phase_4_5 import phase
@@ -341,10 +385,15 @@ def without_drivers(*arguments):
 
 @pytest.mark.parametrize(
     ("scheme", "package"),
-    [("postgresql", "psycopg[binary]"), ("postgresql+psycopg2", "psycopg[binary]"),
-     ("cockroachdb", "psycopg[binary]"), ("mysql", "PyMySQL"), ("mariadb", "PyMySQL")],
-)  # fmt: skip
-def test_a_missing_driver_names_the_package_to_install(scheme, package):
+    [
+        ("postgresql", "psycopg[binary]"),
+        ("postgresql+psycopg2", "psycopg[binary]"),
+        ("cockroachdb", "psycopg[binary]"),
+        ("mysql", "PyMySQL"),
+        ("mariadb", "PyMySQL"),
+    ],
+)
+def test_missing_driver_names_the_package_to_install(scheme, package):
     done = without_drivers("--database", f"{scheme}://app:s3cr3t@host/shop")
     assert done.returncode == 2
     assert f"pip install '{package}'" in done.stderr
@@ -356,7 +405,7 @@ def test_sqlite_needs_no_driver(path):
     assert without_drivers("--database", f"sqlite:///{path}").returncode == 0
 
 
-def test_the_models_need_no_driver(path):
+def test_models_need_no_driver(path):
     execute(path, "UPDATE stores SET store_name = 'Uno' WHERE store_id = 'S001'")
     script = (
         BLOCKER.partition("from migrations")[0]
@@ -368,11 +417,16 @@ with db.connect("sqlite:///{path}").bind_ctx(MODELS):
 """
     )
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)
-    assert fetch(path, "SELECT store_name FROM stores WHERE store_id = 'S001'") == [("Eins",)]
+    assert fetch(path, "SELECT store_name FROM stores WHERE store_id = 'S001'") == [
+        ("Eins",)
+    ]
 
 
-def test_a_pool_of_sqlite_connections_by_url(path):
+def test_url_of_an_sqlite_pool_is_a_pooled_database(path):
     database = db.connect(f"sqlite+pool:///{path}?max_connections=3")
     assert type(database).__name__ == "PooledSqliteDatabase"
-    assert fetch(path, "SELECT count(*) FROM stores") == database.execute_sql("SELECT count(*) FROM stores").fetchall()
+    assert (
+        fetch(path, "SELECT count(*) FROM stores")
+        == database.execute_sql("SELECT count(*) FROM stores").fetchall()
+    )
     database.close_all()
