@@ -97,11 +97,6 @@ def test_an_engine_knows_no_other(path):
 # -- small
 
 
-@in_(ALL)
-def test_a_file_is_of_at_most_300_lines(path):
-    assert len(path.read_text().splitlines()) <= 300
-
-
 def functions(path):
     """Yield the name and the lines of each function."""
     for node in ast.walk(ast.parse(path.read_text())):
