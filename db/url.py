@@ -268,7 +268,10 @@ def _check_psycopg_options(options: dict[str, Any]) -> None:
 
 
 def describe(database: peewee.Database) -> str:
-    """Return a URL of a database, to print, without its password and options."""
+    """Return a URL of a database, to print, without its password and options.
+
+    `connect` accepts it again, for the same database.
+    """
     name = str(database.database)
     if isinstance(database, peewee.SqliteDatabase):
         return f"sqlite:///{name}"
@@ -277,13 +280,29 @@ def describe(database: peewee.Database) -> str:
         scheme = "mysql"
     if "://" in name or "=" in name:  # a connection string of libpq
         return f"{scheme}://(connection string)"  # it may hold a password
-    options = database.connect_params
-    address = options.get("host", "")
+    return f"{scheme}://{_location(name, database.connect_params)}"
+
+
+def _location(name: str, options: dict[str, Any]) -> str:
+    """Return what is after the scheme in the URL of a server."""
+    from urllib.parse import quote
+
+    host = str(options.get("host") or "")
+    sockets = {"unix_socket": options.get("unix_socket")}  # MySQL's
+    if host.startswith("/"):  # PostgreSQL's, which cannot be before the name
+        sockets["host"] = host
+        host = ""
+    if ":" in host:
+        host = f"[{host}]"  # of IPv6
     if options.get("user"):
-        address = f"{options['user']}@{address}"
+        host = f"{quote(str(options['user']), safe='')}@{host}"
     if options.get("port"):
-        address = f"{address}:{options['port']}"
-    return f"{scheme}://{address}/{name}"
+        host = f"{host}:{options['port']}"
+    location = f"{host}/{quote(name, safe='')}"
+    given = [f"{key}={quote(str(path))}" for key, path in sockets.items() if path]
+    if given:
+        location += "?" + "&".join(given)
+    return location
 
 
 def without_userinfo(text: str) -> str:

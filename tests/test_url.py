@@ -331,6 +331,32 @@ def test_describe_shows_all_except_the_password(url, kind):
     assert "pw" not in text
 
 
+@pytest.mark.drivers
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://host/shop",
+        "postgresql://a%40b%2Fc@host/my%20shop%3F%23%2F%25",
+        "postgresql://app@[::1]:5433/shop",
+        "postgresql:///shop?host=/var/run/postgresql",
+        "postgresql://app@:5433/shop?host=/tmp/a%20b%26c",
+        "mysql://app@host/caf%C3%A9",
+        "mysql://app@/shop?unix_socket=/run/mysqld/mysqld.sock",
+        "sqlite:///some/file.db",
+        "sqlite:////some/50%.db",
+        "sqlite:///:memory:",
+        "sqlite:///file:some/file.db?mode=ro&uri=true",
+    ],
+)
+def test_described_url_opens_the_same_database(url):
+    database = db.connect(url)
+    described = describe(database)
+    assert described == url
+    again = db.connect(described)
+    assert again.database == database.database
+    assert again.connect_params == database.connect_params
+
+
 @pytest.mark.drivers("postgresql")
 def test_describe_leaves_out_options():
     assert "hush" not in describe(
