@@ -1,4 +1,4 @@
-"""The models: what they declare, and that any of Peewee's ways of binding works."""
+"""The models: what they declare, and all of Peewee's ways of binding them."""
 
 import datetime
 import os
@@ -9,13 +9,27 @@ import peewee
 import pytest
 from application import ROOT, execute, fetch
 
-from db.models import MODELS, Category, HistoricalSales, Store, StoreCluster, WeeklyActuals, Workflow, utc_now
+from db.fields import utc_now
+from db.models import (
+    MODELS,
+    Category,
+    HistoricalSales,
+    Store,
+    StoreCluster,
+    WeeklyActuals,
+    Workflow,
+)
 from migrations import phase_4_5
 
 ROW = {
-    "workflow": "W1", "week_number": 1, "week_start_date": datetime.date(2025, 2, 17),
-    "week_end_date": datetime.date(2025, 2, 23), "store": "S001", "category": "C1", "actual_units_sold": 90,
-}  # fmt: skip
+    "workflow": "W1",
+    "week_number": 1,
+    "week_start_date": datetime.date(2025, 2, 17),
+    "week_end_date": datetime.date(2025, 2, 23),
+    "store": "S001",
+    "category": "C1",
+    "actual_units_sold": 90,
+}
 
 COLUMNS = {
     Category: (
@@ -61,13 +75,17 @@ def test_every_column_of_the_specification_is_declared(model):
 
 
 def test_only_forecast_and_variance_may_be_null():
-    nullable = [name for name, field in WeeklyActuals._meta.columns.items() if field.null]
+    nullable = [
+        name for name, field in WeeklyActuals._meta.columns.items() if field.null
+    ]
     assert nullable == ["forecast_units_sold", "variance_pct"]
 
 
-def test_three_indexes_are_declared_under_their_names_and_no_others():
-    declared = {index._name: [field.column_name for field in index._expressions]
-                for index in WeeklyActuals._meta.fields_to_index()}  # fmt: skip
+def test_exactly_three_indexes_are_declared():
+    declared = {
+        index._name: [field.column_name for field in index._expressions]
+        for index in WeeklyActuals._meta.fields_to_index()
+    }
     assert declared == {
         "idx_weekly_actuals_workflow": ["workflow_id", "week_number"],
         "idx_weekly_actuals_store": ["store_id"],
@@ -75,13 +93,26 @@ def test_three_indexes_are_declared_under_their_names_and_no_others():
     }
 
 
-@pytest.mark.parametrize(("relation", "model"), [("workflow", Workflow), ("store", Store), ("category", Category)])
-def test_relations_lead_to_the_parents_and_cascade(relation, model):
+def test_created_by_is_the_command_that_creates_the_table():
+    commands = {model: model.created_by for model in MODELS}
+    assert commands.pop(WeeklyActuals) == "python -m migrations.phase_4_5"
+    assert set(commands.values()) == {"python -m db.init_db --base-only"}
+
+
+@pytest.mark.parametrize(
+    ("relation", "model"),
+    [("workflow", Workflow), ("store", Store), ("category", Category)],
+)
+def test_foreign_keys_refer_to_the_parents_and_cascade(relation, model):
     field = getattr(WeeklyActuals, relation)
-    assert (field.rel_model, field.column_name, field.on_delete) == (model, f"{relation}_id", "CASCADE")
+    assert (field.rel_model, field.column_name, field.on_delete) == (
+        model,
+        f"{relation}_id",
+        "CASCADE",
+    )
 
 
-def test_every_parent_has_weekly_actuals_as_the_other_end(row):
+def test_parents_have_the_backref_weekly_actuals(row):
     for parent in (row.workflow, row.store, row.category):
         assert list(parent.weekly_actuals) == [row]
 
@@ -100,9 +131,12 @@ def test_a_store_cluster_has_its_stores(database):
         assert sorted(store.store_id for store in stores) == ["S001", "S002"]
 
 
-def test_a_row_reads_back_as_it_was_written(row):
+def test_row_reads_back(row):
     found = WeeklyActuals.get()
-    assert (found.week_start_date, found.actual_units_sold) == (datetime.date(2025, 2, 17), 90)
+    assert (found.week_start_date, found.actual_units_sold) == (
+        datetime.date(2025, 2, 17),
+        90,
+    )
     assert found.variance_pct == pytest.approx(-0.1)
 
 
@@ -110,69 +144,79 @@ def test_repr_names_workflow_week_store_and_actual(row):
     assert repr(row) == "<WeeklyActuals(workflow=W1, week=1, store=S001, actual=90)>"
 
 
-def test_repr_asks_nothing_of_the_database():
-    assert repr(WeeklyActuals(**ROW)) == "<WeeklyActuals(workflow=W1, week=1, store=S001, actual=90)>"
+def test_repr_makes_no_query():
+    assert (
+        repr(WeeklyActuals(**ROW))
+        == "<WeeklyActuals(workflow=W1, week=1, store=S001, actual=90)>"
+    )
 
 
-def test_deleting_a_workflow_through_the_model_takes_its_rows(row):
+def test_deleting_a_workflow_deletes_its_rows(row):
     Workflow.delete().where(Workflow.workflow_id == "W1").execute()
     assert WeeklyActuals.select().count() == 0
 
 
-def test_a_duplicate_is_refused_through_the_model(row):
+def test_duplicate_is_an_integrity_error(row):
     with pytest.raises(peewee.IntegrityError):
         WeeklyActuals.create(**ROW)
 
 
-def test_an_id_is_never_given_out_twice(row):
+def test_id_is_never_reused(row):
     first = row.id
     row.delete_instance()
     assert WeeklyActuals.create(**ROW).id > first
 
 
-def test_weekly_actuals_made_by_peewee_alone_needs_no_migration(path):
+def test_weekly_actuals_created_by_peewee_needs_no_migration(path):
     database = peewee.SqliteDatabase(path)
     with database.bind_ctx(MODELS), database.connection_context():
         database.create_tables(MODELS)
     assert phase_4_5.check(database).status == "up_to_date"
 
 
-def test_tables_made_by_peewee_alone_on_an_empty_file_need_no_migration(tmp_path):
+def test_tables_created_by_peewee_need_no_migration(tmp_path):
     database = peewee.SqliteDatabase(tmp_path / "new.db")
     with database.bind_ctx(MODELS), database.connection_context():
         database.create_tables(MODELS)
     assert phase_4_5.check(database).to_dict()["differences"] == []
 
 
-@pytest.mark.parametrize("model", [Category, StoreCluster, Store, HistoricalSales, Workflow])
-def test_models_read_the_tables_that_the_deployed_application_made(database, model):
+@pytest.mark.parametrize(
+    "model", [Category, StoreCluster, Store, HistoricalSales, Workflow]
+)
+def test_models_read_the_tables_of_the_application(database, model):
     with database.bind_ctx(MODELS), database.connection_context():
         assert model.select().first() is not None
 
 
-def test_bind_works(migrated):
+def test_models_can_be_bound(migrated):
     migrated.bind(MODELS)
     try:
         WeeklyActuals.create(**ROW)
-        assert WeeklyActuals.select().join(Store).where(Store.region == "WEST").count() == 1
+        assert (
+            WeeklyActuals.select().join(Store).where(Store.region == "WEST").count()
+            == 1
+        )
     finally:
         for model in MODELS:
             model.bind(None)
 
 
-def test_binding_to_a_proxy_works(migrated):
+def test_models_can_be_bound_to_a_proxy(migrated):
     proxy = peewee.DatabaseProxy()
     proxy.initialize(migrated)
     with proxy.bind_ctx(MODELS):
         assert WeeklyActuals.create(**ROW).store.store_name == "One"
 
 
-def test_passing_the_database_to_execute_works(migrated):
+def test_unbound_models_can_be_executed_with_a_database(migrated):
     WeeklyActuals.insert(**ROW).execute(migrated)
-    assert fetch(migrated.database, "SELECT store_id FROM weekly_actuals") == [("S001",)]
+    assert fetch(migrated.database, "SELECT store_id FROM weekly_actuals") == [
+        ("S001",)
+    ]
 
 
-def test_the_models_are_bound_to_no_database():
+def test_models_are_bound_to_no_database():
     assert [model._meta.database for model in MODELS] == [None] * len(MODELS)
 
 
@@ -185,37 +229,53 @@ def seconds_from_now(text):
 
 @pytest.fixture
 def both_defaults(migrated):
-    """One row with the model's default, one with the database's, in a place far from UTC."""
+    """One row with the model's default, one with the database's, both in Tokyo."""
     script = f"""
 import sqlite3, time, db
 from db.models import MODELS, WeeklyActuals
 time.tzset()
 database = db.connect("sqlite:///{migrated.database}")
 with database.bind_ctx(MODELS), database.connection_context():
-    row = {{"workflow": "W1", "week_number": 1, "week_start_date": "2025-02-17", "week_end_date": "2025-02-23",
-            "store": "S001", "category": "C1", "actual_units_sold": 9}}
-    WeeklyActuals.create(**row)
-    database.execute_sql("INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, week_end_date, "
-        "store_id, category_id, actual_units_sold) VALUES ('W1', 2, '2025-02-24', '2025-03-02', 'S001', 'C1', 9)")
+    WeeklyActuals.create(
+        workflow="W1",
+        week_number=1,
+        week_start_date="2025-02-17",
+        week_end_date="2025-02-23",
+        store="S001",
+        category="C1",
+        actual_units_sold=9,
+    )
+    database.execute_sql(
+        "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, "
+        "week_end_date, store_id, category_id, actual_units_sold) "
+        "VALUES ('W1', 2, '2025-02-24', '2025-03-02', 'S001', 'C1', 9)"
+    )
 """
     environment = {**os.environ, "TZ": "Asia/Tokyo", "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=60)
-    return [text for (text,) in fetch(migrated.database, "SELECT uploaded_at FROM weekly_actuals ORDER BY id")]
+    subprocess.run(
+        [sys.executable, "-c", script], env=environment, check=True, timeout=60
+    )
+    return [
+        text
+        for (text,) in fetch(
+            migrated.database, "SELECT uploaded_at FROM weekly_actuals ORDER BY id"
+        )
+    ]
 
 
-def test_the_models_default_of_uploaded_at_is_utc_now(both_defaults):
+def test_default_of_the_model_is_the_time_in_utc(both_defaults):
     assert seconds_from_now(both_defaults[0]) < 300
 
 
-def test_the_databases_default_of_uploaded_at_is_utc_now(both_defaults):
+def test_default_of_the_database_is_the_time_in_utc(both_defaults):
     assert seconds_from_now(both_defaults[1]) < 300
 
 
-def test_both_defaults_are_written_in_the_same_form(both_defaults):
+def test_both_defaults_have_the_same_form(both_defaults):
     assert len(both_defaults[0]) == len(both_defaults[1]) == len("2025-01-05 10:00:00")
 
 
-def test_foreign_keys_are_enforced_by_connect(path, migrated):
+def test_connect_enforces_foreign_keys(path, migrated):
     execute(path, "DELETE FROM weekly_actuals")
     with migrated.bind_ctx(MODELS), pytest.raises(peewee.IntegrityError):
         WeeklyActuals.create(**{**ROW, "store": "nowhere"})
