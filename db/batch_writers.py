@@ -67,7 +67,7 @@ class BatchWriter(ABC):
         return ", ".join(self._quoted(names))
 
     def _updated(self, columns: Columns) -> list[str]:
-        """Return the quoted names of the columns that a row replaces in another."""
+        """Return the quoted names of the columns that an update sets."""
         names = [name for name in columns if name not in self.key]
         if not names:
             names = list(columns)  # a table of key columns; SQL has no empty update
@@ -120,9 +120,10 @@ def _text_or_none(value: Any) -> str | None:
 
 
 class PostgreSQLWriter(BatchWriter):
-    """Copies the rows into the table; rows that may replace others, by way of another.
+    """Copies the rows into the table.
 
-    COPY cannot update, so these are copied into a temporary table first.
+    COPY cannot update: rows that may replace others are copied into a temporary table,
+    and inserted from there.
     """
 
     def write(self, columns: Columns) -> None:
@@ -176,10 +177,9 @@ def _copy_text(value: Any) -> str:
     """Return a value in the text format of COPY."""
     if value is None:
         return r"\N"
-    text = str(value)
     if isinstance(value, bytes):
-        text = rf"\x{value.hex()}"
-    return text.translate(_COPY_ESCAPES)
+        return rf"\\x{value.hex()}"  # \x, with its backslash escaped
+    return str(value).translate(_COPY_ESCAPES)
 
 
 # -- MySQL and MariaDB

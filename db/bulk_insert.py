@@ -102,8 +102,8 @@ class BulkInsert:
             for field in self.model._meta.sorted_fields
             if not field.auto_increment
         }
-        self.unique_keys = self._unique_keys()  # that refuse a duplicate
-        self.update_key: Sequence[str] = ()  # that makes a duplicate an update
+        self.unique_keys = self._unique_keys()  # a duplicate is refused
+        self.update_key: Sequence[str] = ()  # a duplicate is updated
         if on_conflict == "update":
             if not self.unique_keys:
                 raise ValueError(

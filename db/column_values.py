@@ -121,12 +121,15 @@ class _Kind(NamedTuple):
     """What the columns of one kind store."""
 
     type: type
-    description: str  # for error messages
+    """The Python type of a stored value."""
+    description: str
+    """What to call such a value in error messages."""
     convert: Callable[[Any, Any], Any] = _by_peewee
-    passes_unchanged: bool = True  # a value that has the type is stored as it is
-    takes_unhashable: bool = (
-        False  # values without a hash, such as lists, can be stored
-    )
+    """Returns the stored value, given the field and a value of another type."""
+    passes_unchanged: bool = True
+    """Whether a value of the type is stored as it is."""
+    takes_unhashable: bool = False
+    """Whether a value without a hash, such as a list, can be stored."""
 
 
 _TEXTS = _Kind(str, "a text", _text)
@@ -165,12 +168,12 @@ _KINDS = {  # by the `field_type` of Peewee's fields
 
 
 def _kind_of(field: Any) -> _Kind:
+    """Return the kind of a column. A field that is not Peewee's has its own kind."""
     is_known = type(field).__module__ in ("peewee", "db.fields")
     if is_known or "JSON" in str(field.field_type):
         known = _KINDS.get(field.field_type)
         if known:
             return known
-    # Only the field itself knows what it stores.
     return _Kind(
         object, f"a value of {type(field).__name__}", _by_peewee, passes_unchanged=False
     )

@@ -75,6 +75,7 @@ class ConflictSearch:
         model: Any,
         unique_keys: Sequence[Sequence[str]],
     ) -> None:
+        """Search in the table of a model, for duplicates of some unique keys."""
         self.database = database
         self.model = model
         self.fields: dict[str, Any] = model._meta.columns
@@ -85,7 +86,7 @@ class ConflictSearch:
 
         A missing parent is reported once, for the first row that refers to it.
         """
-        checked_parents: set[tuple[str, Any]] = set()
+        checked_parents = self._parents_in_batch(columns)
         earlier_keys: set[tuple[Any, ...]] = set()
         for position, values in enumerate(zip(*columns.values())):
             row = dict(zip(columns, values))
@@ -93,16 +94,15 @@ class ConflictSearch:
                 if (name, value) in checked_parents:
                     continue
                 checked_parents.add((name, value))
-                if not self._has_parent(name, value, columns):
-                    reason = f"there is no {self.fields[name].name} {value!r}"
-                    yield RowProblem(position, reason)
+                field = self.fields[name]
+                if not self._exists(field.rel_model, field.rel_field == value):
+                    yield RowProblem(position, f"there is no {field.name} {value!r}")
             for key in self._complete_keys(row):
                 same_key = tuple((name, row[name]) for name in key)
                 if same_key in earlier_keys or self._is_in_table(same_key):
-                    reason = self._description(same_key)
-                    yield RowProblem(
-                        position, f"{reason} already exists or is given twice"
-                    )
+                    values_of_key = self._description(same_key)
+                    reason = f"{values_of_key} already exists or is given twice"
+                    yield RowProblem(position, reason)
                 earlier_keys.add(same_key)
 
     def _references(self, row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -118,13 +118,16 @@ class ConflictSearch:
             if all(row.get(name) is not None for name in key):
                 yield key
 
-    def _has_parent(self, name: str, value: Any, columns: Columns) -> bool:
-        field = self.fields[name]
-        if field.rel_model is self.model:  # the parent may be a row of the same batch
-            parents = columns.get(field.rel_field.column_name, ())
-            if value in parents:
-                return True
-        return self._exists(field.rel_model, field.rel_field == value)
+    def _parents_in_batch(self, columns: Columns) -> set[tuple[str, Any]]:
+        """Return references, as (column, value), to rows of the same batch."""
+        found: set[tuple[str, Any]] = set()
+        for name in columns:
+            field = self.fields[name]
+            is_reference = isinstance(field, peewee.ForeignKeyField)
+            if is_reference and field.rel_model is self.model:
+                parents = columns.get(field.rel_field.column_name, ())
+                found.update((name, parent) for parent in parents)
+        return found
 
     def _is_in_table(self, same_key: tuple[tuple[str, Any], ...]) -> bool:
         conditions = [self.fields[name] == value for name, value in same_key]
