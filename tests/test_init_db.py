@@ -234,7 +234,7 @@ def test_command_without_work_says_that_all_tables_exist(command):
 
 def test_help_says_what_the_command_does(command):
     text = " ".join(command("--help").stdout.split())
-    assert "Create the application's tables where they are missing; fill empty" in text
+    assert "Create the application's tables that are missing, and insert sample data." in text
 
 
 def test_command_uses_the_database_of_the_environment(cli, new):

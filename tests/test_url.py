@@ -233,7 +233,7 @@ def test_an_unusable_option_is_named(url, says):
     ["autoconnect", "pragmas", "rank_functions", "regexp_function", "thread_safe"],
 )
 def test_arguments_of_peewees_class_are_no_options_of_a_url(name):
-    says = rf"cannot be used \({name}\): it is for Peewee in Python$"
+    says = rf"cannot be used \({name}\): it can be set in Python only$"
     with pytest.raises(db.UnusableURL, match=says):
         db.connect(f"sqlite:///app.db?{name}=1")
 

@@ -559,7 +559,7 @@ def test_no_unique_key_for_an_update_says_what_makes_it(database):
 
         class Meta:
             table_name = "sign"
-            constraints = [UniqueKey("unique_text", "text")]
+            constraints = [UniqueConstraint("unique_text", "text")]
 
     hint = "ON CONFLICT.*; run: python -m db.init_db$"
     with pytest.raises(UploadRefused, match=hint):
