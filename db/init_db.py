@@ -33,7 +33,7 @@ def init_db(
     if base_only:
         models.remove(WeeklyActuals)
     with _connection(database):
-        phase = Phase("Application", upon={}, builds=models)
+        phase = Phase("Application", requires={}, manages=models)
         created = phase.create_missing(database)
         if sample_data:
             # Imported here because uploads are needed for nothing else.
@@ -57,7 +57,7 @@ def _connection(
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    from migrations.report import MigrationError
+    from migrations.errors import MigrationError
 
     command = Command(__doc__ or "")
     command.add_argument(

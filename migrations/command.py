@@ -1,4 +1,8 @@
-"""The command line of a phase, `python -m migrations.phase_…`: the only place that prints or exits."""
+"""The command line of a phase, `python -m migrations.phase_…`.
+
+It is the only place of the migrations that prints, configures logging or decides about
+an exit status.
+"""
 
 from __future__ import annotations
 
@@ -9,134 +13,255 @@ import logging
 import math
 import os
 import sys
-from typing import NoReturn
+from typing import NoReturn, Protocol
+
+import peewee
 
 from db.command import Command
 from db.url import UnusableURL, connect, without_userinfo
 from migrations import __version__
-from migrations.phase import Phase
-from migrations.report import MigrationError, Refused, Report
+from migrations.errors import ChangeRefused, MigrationError
+from migrations.report import Report
+from migrations.sql_text import plural
 from migrations.terminal import Handler
 
-_EPILOG = """exit status: 0 done, or nothing to do; 1 it could not be done, or --check found work to do;
-2 the call is wrong: unknown option, unusable URL, missing driver"""
+_EPILOG = """exit status:
+0 done, or nothing to do; 1 not possible, or --check found work;
+2 usage error: unknown option, unusable URL, missing driver"""
 logger = logging.getLogger("migrations")
 
 
+class RunnablePhase(Protocol):
+    """What the command line needs of a phase."""
+
+    title: str
+
+    @property
+    def tables(self) -> str: ...
+
+    def run(
+        self,
+        database: peewee.Database,
+        smoke_test: bool = True,
+        statistics: bool = True,
+        lock_timeout: float = 10.0,
+        thorough: bool = False,
+    ) -> Report: ...
+
+    def check(
+        self,
+        database: peewee.Database,
+        lock_timeout: float = 10.0,
+        thorough: bool = False,
+    ) -> Report: ...
+
+    def rollback(
+        self,
+        database: peewee.Database,
+        force: bool = False,
+        lock_timeout: float = 10.0,
+    ) -> Report: ...
+
+
 class UsageError(Exception):
-    pass
+    """The command was called in a way that it does not understand."""
 
 
-class _Command(Command):
+class _PhaseCommand(Command):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{without_userinfo(message)}; see --help")
 
 
-def main(phase: Phase, argv: list[str] | None = None) -> int:
-    """Run the command; return its exit status and let no exception out but that of `--help`."""
-    argv = sys.argv[1:] if argv is None else argv
-    status, options = 1, argparse.Namespace(json="--json" in argv, dry_run=False)
-    _log_from(logging.INFO)
+def main(phase: RunnablePhase, argv: list[str] | None = None) -> int:
+    """Run the command and return its exit status.
+
+    No exception leaves it, except the SystemExit of `--help` and `--version`.
+    """
+    if argv is None:
+        argv = sys.argv[1:]
+    status = 1
+    # What is known of the options before they are parsed.
+    options = argparse.Namespace(json="--json" in argv, dry_run=False)
+    _configure_logging(logging.INFO)
     try:
         options = _parse(phase, argv)
-        _log_from(logging.DEBUG if options.verbose else logging.WARNING if options.quiet else logging.INFO)
+        _configure_logging(_log_level(options))
         report = _call(phase, options)
-        status = int(options.check and report.status == "pending")
+        found_work = options.check and report.status == "pending"
+        status = 1 if found_work else 0
     except (UsageError, UnusableURL) as error:
-        status, report = 2, _failed(error)
+        status = 2
+        report = _failed(error)
     except MigrationError as error:
         report = error.report or _failed(error)
     except KeyboardInterrupt:
-        report = _failed(MigrationError("interrupted; run again, it goes on from whatever is there"))
-    except Exception as error:  # a defect of ours: still one line, and the rest with -v
+        message = "interrupted; run again, it continues from whatever is there"
+        report = _failed(MigrationError(message))
+    except Exception as error:  # a defect: still one line, and the rest with -v
         logger.debug("unexpected", exc_info=True)
-        report = _failed(MigrationError(f"unexpected {type(error).__name__}; run with -v for the details"))
-    _sum_up(report)
-    return status if _print(report, options) else 1
+        message = f"unexpected {type(error).__name__}; run with -v for the details"
+        report = _failed(MigrationError(message))
+    _log_result(report)
+    if not _print(report, options):
+        return 1
+    return status
 
 
-def _parse(phase: Phase, argv: list[str]) -> argparse.Namespace:
-    builds = ", ".join(phase.names)
-    parser = _Command(
-        f"{phase.title}: create or mend {builds}, whatever state the database is in, and prove it.",
+def _parse(phase: RunnablePhase, argv: list[str]) -> argparse.Namespace:
+    tables = phase.tables
+    parser = _PhaseCommand(
+        f"{phase.title}: create or repair {tables}, and verify the result.",
         epilog=_EPILOG,
-        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=100),  # or it imports shutil
+        # With a fixed width argparse does not import shutil to ask the terminal.
+        formatter_class=functools.partial(
+            argparse.RawDescriptionHelpFormatter, width=100
+        ),
         allow_abbrev=False,
     )
-    add, mode = parser.add_argument, parser.add_mutually_exclusive_group()
-    look = mode.add_argument
-    look("--check", action="store_true", help="change nothing; exit 1 where a run would change something or fail")
-    look("--dry-run", action="store_true", help="change nothing; print the SQL that a run would execute")
-    look("--rollback", action="store_true", help=f"drop {builds}, unless rows are there or others depend on it")
-    add("--force", action="store_true", help="with --rollback: drop the rows too")
-    add("--no-smoke-test", dest="smoke_test", action="store_false", help="leave the smoke test out")
-    add("--no-statistics", dest="statistics", action="store_false", help="leave the row counts out")
-    thorough = "look at every row, however long it takes: exact counts, orphans in columns without an index"
-    add("--thorough", action="store_true", help=thorough)
-    patience = "how long to wait for locks, in all (default 10)"
-    add("--lock-timeout", metavar="SECONDS", type=seconds, default=10.0, help=patience)
-    add("--json", action="store_true", help="print one JSON document on standard output")
-    add("-v", "--verbose", action="store_true", help="log every query")
-    add("-q", "--quiet", action="store_true", help="log warnings and errors only")
-    add("--version", action="version", version=__version__)
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument(
+        "--check",
+        action="store_true",
+        help="change nothing; exit 1 if a run would change something or fail",
+    )
+    mode.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="change nothing; print the SQL that a run would execute",
+    )
+    mode.add_argument(
+        "--rollback",
+        action="store_true",
+        help=f"drop {tables}; refused if they hold rows or other objects need them",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="with --rollback: drop the rows, too"
+    )
+    parser.add_argument(
+        "--no-smoke-test",
+        dest="smoke_test",
+        action="store_false",
+        help="skip the smoke test",
+    )
+    parser.add_argument(
+        "--no-statistics",
+        dest="statistics",
+        action="store_false",
+        help="skip the row counts",
+    )
+    parser.add_argument(
+        "--thorough",
+        action="store_true",
+        help="read every row, however long it takes: exact counts, and orphans in "
+        "columns without an index",
+    )
+    parser.add_argument(
+        "--lock-timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=10.0,
+        help="total time to wait for locks before giving up (default 10)",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON document on standard output",
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="log every query")
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="log warnings and errors only"
+    )
+    parser.add_argument("--version", action="version", version=__version__)
     options = parser.parse_args(argv)
     if options.force and not options.rollback:
-        parser.error("--force goes with --rollback")
+        parser.error("--force is for --rollback")
     return options
 
 
 def seconds(text: str) -> float:
-    """Return a number of seconds; its name is in argparse's message."""
-    if not 0 <= float(text) < math.inf:
+    """Return a number of seconds; argparse puts this function's name in its message."""
+    number = float(text)
+    if not 0 <= number < math.inf:
         raise ValueError
-    return float(text)
+    return number
 
 
-def _call(phase: Phase, given: argparse.Namespace) -> Report:
-    database = connect(given.database)
-    if given.rollback:
-        return phase.rollback(database, given.force, given.lock_timeout)
-    if given.check or given.dry_run:
-        return phase.check(database, given.lock_timeout, given.thorough)
-    return phase.run(database, given.smoke_test, given.statistics, given.lock_timeout, given.thorough)
+def _call(phase: RunnablePhase, options: argparse.Namespace) -> Report:
+    database = connect(options.database)
+    timeout = options.lock_timeout
+    if options.rollback:
+        return phase.rollback(database, force=options.force, lock_timeout=timeout)
+    if options.check or options.dry_run:
+        return phase.check(database, lock_timeout=timeout, thorough=options.thorough)
+    return phase.run(
+        database,
+        smoke_test=options.smoke_test,
+        statistics=options.statistics,
+        lock_timeout=timeout,
+        thorough=options.thorough,
+    )
 
 
 def _failed(error: Exception) -> Report:
-    return Report("failed", "", "", error={"type": type(error).__name__, "message": str(error)})
+    """Return the report of a call that did not get as far as a database."""
+    text = {"type": type(error).__name__, "message": str(error)}
+    return Report("failed", "", "", error=text)
 
 
-def _log_from(level: int) -> None:
-    """Log what is of a level or a higher one on standard error; from DEBUG on, every query."""
-    handler = Handler(whole=level == logging.DEBUG)
-    for name in (logger.name, *(["peewee"] if level == logging.DEBUG else [])):
+def _log_level(options: argparse.Namespace) -> int:
+    if options.verbose:
+        return logging.DEBUG
+    if options.quiet:
+        return logging.WARNING
+    return logging.INFO
+
+
+def _configure_logging(level: int) -> None:
+    """Log on standard error from a level on; with DEBUG, log every query, too."""
+    handler = Handler(whole_lines=level == logging.DEBUG)
+    names = [logger.name]
+    if level == logging.DEBUG:
+        names.append("peewee")
+    for name in names:
         target = logging.getLogger(name)
-        target.handlers[:], target.propagate = [handler], False
+        target.handlers[:] = [handler]
+        target.propagate = False
         target.setLevel(level)
 
 
-def _sum_up(report: Report) -> None:
-    """Say in a last line what became of it."""
+def _log_result(report: Report) -> None:
+    """Log the outcome in a last line."""
     if report.error:
-        refused = "refused: " * (report.error["type"] == Refused.__name__)
-        logger.error("✗ %s%s", refused, report.error["message"])
+        prefix = ""
+        if report.error["type"] == ChangeRefused.__name__:
+            prefix = "refused: "
+        logger.error("✗ %s%s", prefix, report.error["message"])
     elif report.status == "migrated":
-        count = len(report.changes)
-        logger.info("✓ migrated in %.1f s: %d statement%s", report.duration_ms / 1000, count, "s" * (count != 1))
+        duration = report.duration_ms / 1000
+        number = plural(len(report.changes), "statement")
+        logger.info("✓ migrated in %.1f s: %s", duration, number)
     elif report.status == "up_to_date":
         logger.info("✓ nothing to do")
 
 
 def _print(report: Report, options: argparse.Namespace) -> bool:
     """Print what was asked for; return whether it could be written."""
-    text = json.dumps(report.to_dict(), indent=2, default=str) if options.json else "\n".join(report.script)
-    if not (options.json or options.dry_run) or not text:
+    if options.json:
+        text = json.dumps(report.to_dict(), indent=2, default=str)
+    elif options.dry_run:
+        text = "\n".join(report.script)
+    else:
+        text = ""
+    if not text:
         return True
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
-        return True
     except OSError as error:
+        # Otherwise Python fails once more when it flushes standard output at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):  # else the reader had enough
-            logger.error("✗ standard output: %s", error.strerror)
-        return isinstance(error, BrokenPipeError)
+        if isinstance(error, BrokenPipeError):  # the reader had enough
+            return True
+        logger.error("✗ standard output: %s", error.strerror)
+        return False
+    return True

@@ -1,13 +1,14 @@
-"""The comparison: what the models declare against what the database says of itself.
+"""The comparison: what the models declare against what the database has.
 
-    differences = compare(engine.read(), engine, upon)
+    differences = compare(schema, engine.catalog, requires)
 
-It reads nothing and changes nothing. An empty list of errors is the only proof of success. The tables
-that a phase builds upon are judged leniently (they are validated, never changed), those that it builds
-to the letter. Each error names the operation that mends it.
+It reads nothing and changes nothing. That no error is left is the only proof of
+success. Required tables are compared loosely, as they are validated but never changed;
+managed tables are compared strictly. Each error either names the operation that repairs
+it, or the exception that stops the run.
 
-`playhouse.schema_diff` compares names of columns and columns of indexes; it is silent on types,
-nullability, defaults and foreign keys, which is where a deployed table goes wrong.
+`playhouse.schema_diff` compares names of columns and the columns of indexes. It does
+not look at types, nullability, defaults and foreign keys.
 """
 
 from __future__ import annotations
@@ -16,168 +17,369 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from migrations import operations as do
 from migrations.declaration import Model
-from migrations.engines.base import Engine
+from migrations.engines.catalog import Catalog
+from migrations.errors import (
+    ChangeRefused,
+    IncompatibleTables,
+    MigrationError,
+    MissingTables,
+)
 from migrations.operations import Operation
-from migrations.report import Difference, MigrationError, MissingTables, Refused, UnfitTables
+from migrations.report import Difference
 from migrations.schema import Check, Column, ForeignKey, Index, Schema, Table
 
-Upon = Mapping[Model, Sequence[str]]  # the models that must be there, and the columns demanded of each
-# By a family demanded of a table built upon, those that are as good.
-_KIN = {"float": {"decimal", "integer"}, "decimal": {"float", "integer"}, "string": {"fixed string"},
-        "fixed string": {"string"}}  # fmt: skip
+# The required models, each with the columns that the phase relies on.
+Requires = Mapping[Model, Sequence[str]]
+
+# For a required column: each type category that is accepted in place of it.
+_COMPATIBLE_CATEGORIES = {
+    "float": {"decimal", "integer"},
+    "decimal": {"float", "integer"},
+    "string": {"fixed string"},
+    "fixed string": {"string"},
+}
 
 
-def compare(schema: Schema, engine: Engine, upon: Upon) -> tuple[Difference, ...]:
-    builds = [engine.declared(engine.models[name]) for name in engine.builds]
+def compare(
+    schema: Schema, catalog: Catalog, requires: Requires
+) -> tuple[Difference, ...]:
+    """Return the differences between the models and a schema.
+
+    :param schema: the tables of the phase, as they are or as they will be.
+    :param requires: the required models; {} leaves their tables out.
+    """
+    managed = [catalog.declared_by_name(name) for name in catalog.models.managed]
     found: list[Difference] = []
-    for model, columns in upon.items():
-        table = engine.declared(model)
-        keys = {key.target for each in builds for key in each.foreign_keys if key.table == table.name}
-        found += _upon(table, schema.get(table.name), columns, sorted(keys))
-    for table in builds:
-        found += _built(table, schema.get(table.name), engine)
+    for model, columns in requires.items():
+        table = catalog.declared(model)
+        keys = _referenced_keys(table.name, managed)
+        found += _compare_required(table, schema.get(table.name), columns, keys)
+    for table in managed:
+        found += _compare_managed(table, schema.get(table.name), catalog)
     return tuple(found)
 
 
-def _error(where: str, expected: object, actual: object, then: Operation | type[MigrationError]) -> Difference:
-    """Return a difference that an operation mends, or that stops the run."""
-    mended_by, stops = (None, then) if isinstance(then, type) else (then, None)
-    expected, actual = str(expected), str(actual or "no type")
-    message = f"{where}: expected {expected}, found {actual}"
-    return Difference("error", where, expected, actual, message, mended_by, stops)
+def errors_of(differences: Sequence[Difference]) -> list[Difference]:
+    """Return the differences that are errors."""
+    return [each for each in differences if each.severity == "error"]
 
 
-def _upon(
-    expected: Table, table: Table | None, columns: Sequence[str], keys: Sequence[tuple[str, ...]]
+def _message(where: str, expected: object, actual: object) -> str:
+    return f"{where}: expected {expected}, found {actual}"
+
+
+def _repairable(
+    where: str, expected: object, actual: object, operation: Operation
+) -> Difference:
+    """Return an error that an operation repairs."""
+    return Difference(
+        severity="error",
+        object=where,
+        expected=str(expected),
+        actual=str(actual),
+        message=_message(where, expected, actual),
+        repaired_by=operation,
+    )
+
+
+def _fatal(
+    where: str, expected: object, actual: object, stops_with: type[MigrationError]
+) -> Difference:
+    """Return an error that stops the run."""
+    return Difference(
+        severity="error",
+        object=where,
+        expected=str(expected),
+        actual=str(actual),
+        message=_message(where, expected, actual),
+        stops_with=stops_with,
+    )
+
+
+# -- required tables
+
+
+def _referenced_keys(parent: str, managed: Sequence[Table]) -> list[tuple[str, ...]]:
+    """Return the keys of a table that managed tables refer to."""
+    keys = set()
+    for table in managed:
+        for key in table.foreign_keys:
+            if key.parent == parent:
+                keys.add(key.parent_columns)
+    return sorted(keys)
+
+
+def _compare_required(
+    expected: Table,
+    actual: Table | None,
+    columns: Sequence[str],
+    keys: Sequence[tuple[str, ...]],
 ) -> Iterator[Difference]:
     name = expected.name
-    if table is None or table.kind not in ("table", "partitioned table"):
-        found, case = (f"a {table.kind}", UnfitTables) if table else ("nothing", MissingTables)
-        yield _error(name, "a table", found, case)
-        return
-    keys = keys or ([] if columns else [expected.primary_key])
-    for column in dict.fromkeys([*columns, *(each for key in keys for each in key)]):
-        there, family = table.columns.get(column), expected.columns[column].type.family
-        if there is None:
-            yield _error(f"{name}.{column}", family, "no such column", UnfitTables)
-        elif there.type.family not in {family} | _KIN.get(family, set()):
-            yield _error(f"{name}.{column}", family, there.type.text, UnfitTables)
-    for key in keys:
-        if table.columns.keys() >= {*key} and key not in table.unique_keys():
-            yield _error(f"{name}.{', '.join(key)}", "a primary or unique key", "no key", UnfitTables)
-
-
-def _built(expected: Table, table: Table | None, engine: Engine) -> Iterator[Difference]:
-    name, counting = expected.name, {column.name for column in expected.columns.values() if column.automatic}
-    own = expected.columns.keys() - counting  # any table may have a key that counts by itself
-    if table is None:
-        yield _error(name, "a table", "nothing", do.CreateTable(name))
-    elif table.kind != "table":
-        yield _error(name, "a table", f"a {table.kind}", Refused)
-    elif own and own.isdisjoint(table.columns):
-        yield _error(name, f"the columns of {name}", "a table of another purpose", Refused)
-    else:
-        table = table._replace(name=name)  # in our case, where names have none
-        for column in expected.columns.values():
-            yield from _column(name, column, table.columns.get(column.name), engine)
-        yield from _primary_key(expected, table, counting)
-        for index in expected.indexes:
-            yield from _index(index, expected, table)
-        for check in expected.checks:
-            yield from _check(check, table)
-        for foreign_key in expected.foreign_keys:
-            yield from _foreign_key(foreign_key, table)
-        yield from _extras(expected, table)
-
-
-def _column(table: str, expected: Column, actual: Column | None, engine: Engine) -> Iterator[Difference]:
-    where = f"{table}.{expected.name}"
     if actual is None:
-        yield _error(where, expected.type.family, "no such column", do.AddColumn(table, expected))
+        yield _fatal(name, "a table", "nothing", MissingTables)
         return
-
-    def wrong(what: str, wanted: object, found: str) -> Difference:
-        return _error(where, wanted, found, do.AlterColumn(table, expected, actual, frozenset({what})))
-
-    if not actual.type.holds(expected.type) or actual.generated:
-        wanted = expected.type if actual.type.family == expected.type.family else expected.type.family
-        yield wrong("type", wanted, "a generated column" if actual.generated else actual.type.text)
-    if expected.default is None:
-        if not expected.automatic and expected.null != actual.null:
-            words = ("NULL allowed", "NOT NULL")
-            yield wrong("null", words[not expected.null], words[not actual.null])
+    if actual.kind not in ("table", "partitioned table"):
+        yield _fatal(name, "a table", f"a {actual.kind}", IncompatibleTables)
         return
-    # Either the database fills it in, or it is NOT NULL and forgetting it is an error: both are met.
-    meaning = engine.default_meaning(expected.default)
-    if actual.default is None and actual.null:
-        yield wrong("default", f"a default of {meaning}", "no default, NULL allowed")
-    elif actual.default is not None and engine.default_meaning(actual.default) != meaning:
-        yield wrong("default", f"a default of {meaning}", f"DEFAULT {actual.default}")
+    if not keys and not columns:
+        keys = [expected.primary_key]
+    names = list(columns)
+    for key in keys:
+        names += key
+    for column in dict.fromkeys(names):
+        yield from _compare_required_column(expected, actual, column)
+    for key in keys:
+        exists = actual.columns.keys() >= set(key)
+        if exists and key not in actual.unique_keys():
+            where = f"{name}.{', '.join(key)}"
+            expected_key = "a primary or unique key"
+            yield _fatal(where, expected_key, "no key", IncompatibleTables)
 
 
-def _primary_key(expected: Table, table: Table, counting: set[str]) -> Iterator[Difference]:
-    key, count = expected.primary_key, not counting.isdisjoint(expected.primary_key)
-    if count and key[0] not in table.columns:
-        return  # the column that counts comes with its key
-    if table.primary_key == key and (not count or table.columns[key[0]].automatic):
+def _compare_required_column(
+    expected: Table, actual: Table, column: str
+) -> Iterator[Difference]:
+    where = f"{expected.name}.{column}"
+    category = expected.columns[column].type.category
+    existing = actual.columns.get(column)
+    if existing is None:
+        yield _fatal(where, category, "no such column", IncompatibleTables)
         return
-    named = ", ".join(key)
-    actual = f"PRIMARY KEY ({', '.join(table.primary_key)})" if table.primary_key else "no primary key"
-    if table.primary_key == key:
-        actual = f"{actual}, {table.columns[named].type.text} that does not count by itself"
-    own = table.primary_key if {*key} - {*table.primary_key} else ()  # else the new one implies it
-    words = f"{'an auto-increment ' * count}PRIMARY KEY ({named})"
-    yield _error(f"{table.name}.{named}", words, actual, do.SetPrimaryKey(expected.name, key, count, own))
+    accepted = {category} | _COMPATIBLE_CATEGORIES.get(category, set())
+    if existing.type.category not in accepted:
+        actual_type = existing.type.text or "no type"
+        yield _fatal(where, category, actual_type, IncompatibleTables)
 
 
-def _index(index: Index, expected: Table, table: Table) -> Iterator[Difference]:
-    """An index of the right name must be right; one of another name may do its work."""
-    where, named = f"{expected.name}.{index.name}", table.index_named(index.name)
-    others = {each.name for each in expected.indexes} - {index.name}
-    # A unique key must be one; another index must not be one under our name, but may be elsewhere.
-    # An index under the name of another of ours is about to give way to that one.
-    free = [each for each in table.indexes if each.full and each.name.lower() not in others]
-    does_the_job = [each for each in free if each.columns == index.columns and (each.unique or not index.unique)]
-    wrong = named and (named not in does_the_job or named.unique != index.unique)
-    if wrong or not [each for each in does_the_job if index.unique or not each.constraint]:
-        yield _error(where, index, named or "no such index", do.AddIndex(expected.name, index, named))
-    elif not named and (other := does_the_job[0].name):  # SQLite keeps no name of a constraint
-        yield Difference("warning", where, str(index), other, f"{other} does the work of {index.name}")
+# -- managed tables
 
 
-def _check(check: Check, table: Table) -> Iterator[Difference]:
-    where, words = f"{table.name}.{check.name}", f"CHECK ({check.sql})"
-    actual = next((each for each in table.checks if each.name.lower() == check.name.lower()), None)
-    if actual is None or not actual.valid:
-        found = f"CHECK ({actual.sql}), not validated" if actual else "no such CHECK"
-        yield _error(where, words, found, do.AddCheck(table.name, actual or check))
+def _compare_managed(
+    expected: Table, actual: Table | None, catalog: Catalog
+) -> Iterator[Difference]:
+    name = expected.name
+    if actual is None:
+        yield _repairable(name, "a table", "nothing", do.CreateTable(name, expected))
+        return
+    if actual.kind != "table":
+        yield _fatal(name, "a table", f"a {actual.kind}", ChangeRefused)
+        return
+    if _is_unrelated(expected, actual):
+        found = "an unrelated table with that name"
+        yield _fatal(name, f"the columns of {name}", found, ChangeRefused)
+        return
+    # The declared spelling of the name, where the database ignores case.
+    actual = actual._replace(name=name)
+    for column in expected.columns.values():
+        yield from _compare_column(expected, column, actual, catalog)
+    yield from _compare_primary_key(expected, actual)
+    for index in expected.indexes:
+        yield from _compare_index(index, expected, actual)
+    for check in expected.checks:
+        yield from _compare_check(check, actual)
+    for foreign_key in expected.foreign_keys:
+        yield from _compare_foreign_key(foreign_key, actual)
+    yield from _undeclared_columns(expected, actual)
+    yield from _undeclared_unique_keys(expected, actual)
 
 
-def _foreign_key(expected: ForeignKey, table: Table) -> Iterator[Difference]:
-    """A key of the same columns to another table is wrong only as long as the right one is missing."""
-    where = f"{table.name}.{', '.join(expected.columns)}"
-    there = [key for key in table.foreign_keys if key.columns == expected.columns]
-    same = [key for key in there if (key.table, key.target) == (expected.table, expected.target)]
-    wrong = tuple(key for key in same or there if key[:5] != expected[:5])  # whatever its name
+def _is_unrelated(expected: Table, actual: Table) -> bool:
+    """Whether a table shares no column with the model, except an auto-increment id."""
+    characteristic = {
+        name for name, column in expected.columns.items() if not column.auto_increment
+    }
+    return bool(characteristic) and characteristic.isdisjoint(actual.columns)
+
+
+def _compare_column(
+    table: Table, expected: Column, actual_table: Table, catalog: Catalog
+) -> Iterator[Difference]:
+    where = f"{table.name}.{expected.name}"
+    actual = actual_table.columns.get(expected.name)
+    if actual is None:
+        add = do.AddColumn(table.name, expected)
+        yield _repairable(where, expected.type.category, "no such column", add)
+        return
+    alter = do.AlterColumn(table.name, expected, actual)
+    if actual.generated or not actual.type.covers(expected.type):
+        yield _type_difference(where, alter)
+    if expected.default is not None:
+        yield from _compare_default(where, alter, catalog)
+    elif not expected.auto_increment and expected.null != actual.null:
+        wanted, found = _nullability(expected), _nullability(actual)
+        yield _repairable(where, wanted, found, alter._replace(changes_null=True))
+
+
+def _type_difference(where: str, alter: do.AlterColumn) -> Difference:
+    expected = alter.column.type
+    actual = alter.actual.type
+    operation = alter._replace(changes_type=True)
+    wanted = str(expected)
+    if actual.category != expected.category:
+        wanted = expected.category
+    found = actual.text or "no type"
+    if alter.actual.generated:
+        found = "a generated column"
+    return _repairable(where, wanted, found, operation)
+
+
+def _nullability(column: Column) -> str:
+    if column.null:
+        return "NULL allowed"
+    return "NOT NULL"
+
+
+def _compare_default(
+    where: str, alter: do.AlterColumn, catalog: Catalog
+) -> Iterator[Difference]:
+    """Compare a column that has a DEFAULT.
+
+    Either the database fills it in, or it is NOT NULL, so that a row without a value is
+    an error: both are accepted.
+    """
+    operation = alter._replace(changes_default=True)
+    meaning = catalog.default_meaning(alter.column.default or "")
+    wanted = f"a default of {meaning}"
+    actual = alter.actual
+    if actual.default is None:
+        if actual.null:
+            yield _repairable(where, wanted, "no default, NULL allowed", operation)
+    elif catalog.default_meaning(actual.default) != meaning:
+        yield _repairable(where, wanted, f"DEFAULT {actual.default}", operation)
+
+
+def _compare_primary_key(expected: Table, actual: Table) -> Iterator[Difference]:
+    key = expected.primary_key
+    auto_increment = any(expected.columns[name].auto_increment for name in key)
+    if auto_increment and key[0] not in actual.columns:
+        return  # adding the column makes it the primary key
+    is_right = not auto_increment or actual.columns[key[0]].auto_increment
+    if actual.primary_key == key and is_right:
+        return
+    names = ", ".join(key)
+    wanted = f"PRIMARY KEY ({names})"
+    if auto_increment:
+        wanted = f"an auto-increment {wanted}"
+    found = "no primary key"
+    if actual.primary_key:
+        found = f"PRIMARY KEY ({', '.join(actual.primary_key)})"
+    if actual.primary_key == key:
+        found += f", {actual.columns[names].type.text} without auto-increment"
+    # An undeclared key stays unique, unless the new key implies it.
+    replaces: tuple[str, ...] = ()
+    if not set(key) <= set(actual.primary_key):
+        replaces = actual.primary_key
+    operation = do.SetPrimaryKey(expected.name, key, auto_increment, replaces)
+    yield _repairable(f"{expected.name}.{names}", wanted, found, operation)
+
+
+def _compare_index(
+    index: Index, expected: Table, actual: Table
+) -> Iterator[Difference]:
+    """Compare an index: one of its name must be right, another may be equivalent."""
+    where = f"{expected.name}.{index.name}"
+    named = actual.index_named(index.name)
+    # An index under the name of another declared one is about to be replaced by that.
+    reserved = {each.name for each in expected.indexes if each.name != index.name}
+
+    def is_equivalent(candidate: Index) -> bool:
+        if not candidate.covers_all_rows or candidate.columns != index.columns:
+            return False
+        if candidate.name.lower() in reserved:
+            return False
+        return candidate.unique or not index.unique
+
+    def is_right(candidate: Index) -> bool:
+        return is_equivalent(candidate) and candidate.unique == index.unique
+
+    if named is not None and not is_right(named):
+        operation = do.AddIndex(expected.name, index, replaces=named)
+        yield _repairable(where, index, named, operation)
+        return
+    equivalent = [each for each in actual.indexes if is_equivalent(each)]
+    # A UNIQUE constraint may be dropped for reasons of its own, so it does not stand in
+    # for an index that is not unique.
+    usable = [each for each in equivalent if index.unique or not each.is_constraint]
+    if not usable:
+        operation = do.AddIndex(expected.name, index, replaces=named)
+        yield _repairable(where, index, named or "no such index", operation)
+    elif named is None and equivalent[0].name:  # SQLite keeps no name of a constraint
+        other = equivalent[0].name
+        message = f"{where}: {other} is equivalent and is accepted in its place"
+        yield Difference("note", where, str(index), other, message)
+
+
+def _compare_check(check: Check, actual: Table) -> Iterator[Difference]:
+    where = f"{actual.name}.{check.name}"
+    wanted = f"CHECK ({check.condition})"
+    existing = actual.check_named(check.name)
+    if existing is None:
+        operation = do.AddCheck(actual.name, check)
+        yield _repairable(where, wanted, "no such CHECK", operation)
+    elif not existing.valid:
+        operation = do.AddCheck(actual.name, existing)
+        found = f"CHECK ({existing.condition}), not validated"
+        yield _repairable(where, wanted, found, operation)
+
+
+def _compare_foreign_key(expected: ForeignKey, actual: Table) -> Iterator[Difference]:
+    """Compare a foreign key, whatever its name is.
+
+    A key from the same columns to another table is replaced only if the declared one is
+    missing.
+    """
+    where = f"{actual.name}.{', '.join(expected.columns)}"
+    existing = [key for key in actual.foreign_keys if key.columns == expected.columns]
+    same = [key for key in existing if key.same_reference(expected)]
+    candidates = same or existing
+    wrong = tuple(key for key in candidates if not key.equivalent(expected))
     if wrong or not same:
-        found = "; ".join(map(str, wrong)) or "no foreign key"
-        yield _error(where, expected, found, do.AddForeignKey(table.name, expected, wrong))
+        found = "; ".join(str(key) for key in wrong) or "no foreign key"
+        operation = do.AddForeignKey(actual.name, expected, replaces=wrong)
+        yield _repairable(where, expected, found, operation)
         return
-    for key in there:
+    for key in existing:
         if not key.valid:
-            yield _error(where, expected, key, do.AddForeignKey(table.name, key, (key,)))
+            operation = do.AddForeignKey(actual.name, key, replaces=(key,))
+            yield _repairable(where, expected, key, operation)
 
 
-def _extras(expected: Table, table: Table) -> Iterator[Difference]:
-    """A user's own additions are welcome; two of them can stand in the way of an upload."""
-    for name, column in table.columns.items():
-        if name not in expected.columns and not column.optional:
-            where = f"{expected.name}.{name}"
-            text = f"every upload must give a value for the additional column {where}"
-            yield Difference("warning", where, "NULL allowed or a default", "NOT NULL without a default", text)
-    named, unique = {index.name for index in expected.indexes}, expected.unique_keys()
-    for index in table.indexes:
-        additional = index.unique and index.name.lower() not in named and index.columns not in unique
-        if additional and {column.partition(" ")[0] for column in index.columns} <= expected.columns.keys():
-            text = f"{index.name or index} refuses uploads that the specification allows"
-            yield Difference("warning", f"{expected.name}.{index.name}", "no further unique key", str(index), text)
+def _undeclared_columns(expected: Table, actual: Table) -> Iterator[Difference]:
+    """Report undeclared columns that an INSERT cannot leave out."""
+    for name, column in actual.columns.items():
+        if name in expected.columns or column.optional:
+            continue
+        where = f"{expected.name}.{name}"
+        message = (
+            f"{where}: inserts will fail; the column is NOT NULL, has no default and "
+            "is not in the model"
+        )
+        yield Difference(
+            "warning",
+            where,
+            "NULL allowed or a default",
+            "NOT NULL without a default",
+            message,
+        )
+
+
+def _undeclared_unique_keys(expected: Table, actual: Table) -> Iterator[Difference]:
+    """Report undeclared unique keys, which reject rows that the model allows."""
+    declared_names = {index.name for index in expected.indexes}
+    declared_keys = expected.unique_keys()
+    for index in actual.indexes:
+        if not index.unique or index.name.lower() in declared_names:
+            continue
+        if index.columns in declared_keys:
+            continue
+        columns = {part.partition(" ")[0] for part in index.columns}
+        if not columns <= expected.columns.keys():
+            continue
+        name = index.name or ", ".join(index.columns)
+        where = f"{expected.name}.{name}"
+        message = (
+            f"{where}: {index} rejects rows that the model allows; "
+            "it is not in the model"
+        )
+        yield Difference("warning", where, "no further unique key", str(index), message)

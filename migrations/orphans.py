@@ -1,55 +1,121 @@
-"""Rows that violate a foreign key which the table has: reported, never deleted.
+"""Orphans: rows that violate a foreign key which the table has.
 
-They are looked for without reading the rows: along an index of the column, from value to value. What
-has no index, or more values than that pays for, is looked at only in a small table, or if asked to.
+They are reported, never deleted. They are looked for without reading the rows: along an
+index of the column, from value to value. A column without an index, or with too many
+values, is looked at only in a small table, or if a thorough check was asked for.
 """
 
 from __future__ import annotations
 
-from migrations.engines.base import Engine
-from migrations.obstacles import rows_against
+from typing import NamedTuple
+
+from migrations.engines.engine import Engine
+from migrations.preflight import Question, conflicting_rows
 from migrations.report import Difference
 from migrations.schema import ForeignKey, Schema, Table
 
-SMALL = 100_000  # rows, or values of a column, that may be looked at one by one
+# Rows of a table, or values of a column, that may be looked at one by one.
+SMALL = 100_000
 
 
-def orphans(schema: Schema, engine: Engine, thorough: bool) -> tuple[tuple[Difference, ...], tuple[str, ...]]:
-    """Return a warning for each foreign key that rows violate, and the columns that were not looked at.
+class OrphanCheck(NamedTuple):
+    """A warning per foreign key that rows violate, and the columns not checked."""
 
-    :param thorough: look at every row where there is no other way.
+    warnings: tuple[Difference, ...]
+    skipped: tuple[str, ...]  # "table.column"
+
+
+class _KeyCheck(NamedTuple):
+    """What came of one foreign key."""
+
+    warnings: list[Difference]
+    skipped: bool = False
+
+
+def find_orphans(schema: Schema, engine: Engine, thorough: bool) -> OrphanCheck:
+    """Return the orphans of the managed tables.
+
+    :param thorough: read every row where there is no quicker way.
     """
-    found: list[Difference] = []
-    unexamined: list[str] = []
-    with engine.all_rows():
-        for name in (name for name in engine.builds if name in schema):
+    warnings: list[Difference] = []
+    skipped: list[str] = []
+    with engine.session.all_rows():
+        for name in engine.models.managed:
+            if name not in schema:
+                continue
             table = schema[name]
-            for key in engine.declared(engine.models[name]).foreign_keys:
-                if table.columns.keys() >= {*key.columns} and key.table in schema:
-                    where = f"{table.name}.{', '.join(key.columns)}"
-                    orphaned = _orphaned(engine, table, key, where, thorough)
-                    found += orphaned or []
-                    unexamined += [where] * (orphaned is None)
-    return tuple(found), tuple(unexamined)
+            for key in engine.catalog.declared_by_name(name).foreign_keys:
+                exists = table.columns.keys() >= set(key.columns)
+                if not exists or key.parent not in schema:
+                    continue
+                check = _check_key(engine, table, key, thorough)
+                warnings += check.warnings
+                if check.skipped:
+                    skipped.append(_place(table, key))
+    return OrphanCheck(tuple(warnings), tuple(skipped))
 
 
-def _orphaned(engine: Engine, table: Table, key: ForeignKey, where: str, thorough: bool) -> list[Difference] | None:
-    """Return a warning if there are rows whose foreign key refers to nothing; None where that was not looked at."""
-    column, quick = f"w.{engine.quote(key.columns[0])}", None
-    indexes = [table.primary_key, *(index.columns for index in table.indexes if index.full)]
-    if any(columns[:1] == key.columns for columns in indexes):
-        values = engine.values_of(table.name, key.columns[0], SMALL)
-        missing = f"coalesce(sum(CASE WHEN {engine.no_parent(['t.v'], key, table)} THEN 1 ELSE 0 END), 0)"
-        few = f"(SELECT v FROM d WHERE v IS NOT NULL LIMIT {SMALL}) AS t"
-        ((seen, parentless),) = engine.query(f"{values} SELECT count(*), {missing} FROM {few}")
-        if parentless:
-            quick = f"{column} IN ({values} SELECT v FROM d WHERE {engine.no_parent(['d.v'], key, table)})"
-        elif seen < SMALL:
-            return []
-        elif not thorough:
-            return None
-    elif not thorough and engine.count(table.name, SMALL + 1) > SMALL:
-        return None
-    what = f"{where}: rows whose parent in {key.table} does not exist"
-    texts = rows_against(what, engine.no_parent([column], key, table), table, engine, quick)
-    return [Difference("warning", where, f"a row of {key.table}", "no such row", text) for text in texts]
+def _place(table: Table, key: ForeignKey) -> str:
+    return f"{table.name}.{', '.join(key.columns)}"
+
+
+def _check_key(
+    engine: Engine, table: Table, key: ForeignKey, thorough: bool
+) -> _KeyCheck:
+    if not _begins_an_index(table, key):
+        is_small = thorough or engine.catalog.count(table.name, SMALL + 1) <= SMALL
+        if not is_small:
+            return _KeyCheck([], skipped=True)
+        return _KeyCheck(_warnings(engine, table, key))
+    values = engine.conversions.distinct_values(table.name, key.columns[0], SMALL)
+    seen, without_parent = _count_values(engine, table, key, values)
+    if without_parent:
+        column = f"w.{engine.session.quote(key.columns[0])}"
+        missing = _orphan_condition(engine, table, key, "d.v")
+        quick = f"{column} IN ({values} SELECT v FROM d WHERE {missing})"
+        return _KeyCheck(_warnings(engine, table, key, quick))
+    if seen < SMALL:
+        return _KeyCheck([])
+    if thorough:
+        return _KeyCheck(_warnings(engine, table, key))
+    return _KeyCheck([], skipped=True)
+
+
+def _begins_an_index(table: Table, key: ForeignKey) -> bool:
+    """Whether an index of the table begins with the foreign key's column."""
+    indexes = [index.columns for index in table.indexes if index.covers_all_rows]
+    indexes.append(table.primary_key)
+    return any(columns[:1] == key.columns for columns in indexes)
+
+
+def _count_values(
+    engine: Engine, table: Table, key: ForeignKey, values: str
+) -> tuple[int, int]:
+    """Return how many values were looked at, and how many of them have no parent."""
+    missing = _orphan_condition(engine, table, key, "t.v")
+    without_parent = f"coalesce(sum(CASE WHEN {missing} THEN 1 ELSE 0 END), 0)"
+    looked_at = f"(SELECT v FROM d WHERE v IS NOT NULL LIMIT {SMALL}) AS t"
+    query = f"{values} SELECT count(*), {without_parent} FROM {looked_at}"
+    ((seen, missing_count),) = engine.session.query(query)
+    return seen, missing_count
+
+
+def _orphan_condition(engine: Engine, table: Table, key: ForeignKey, value: str) -> str:
+    quote = engine.session.quote
+    sources = quote(table.name), quote(key.parent)
+    return engine.conversions.orphan_condition([value], key, *sources)
+
+
+def _warnings(
+    engine: Engine, table: Table, key: ForeignKey, quick_condition: str | None = None
+) -> list[Difference]:
+    where = _place(table, key)
+    value = f"w.{engine.session.quote(key.columns[0])}"
+    condition = _orphan_condition(engine, table, key, value)
+    question = Question(engine.session.quote(table.name), condition)
+    reason = f"{where}: rows whose parent in {key.parent} does not exist"
+    lines = conflicting_rows(reason, question, table, engine, quick_condition)
+    expected = f"a row of {key.parent}"
+    return [
+        Difference("warning", where, expected, "no such row", line) for line in lines
+    ]

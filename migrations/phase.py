@@ -1,104 +1,167 @@
-"""A phase: the tables that some models declare, built upon tables that must be there.
+"""A phase: the tables that some models declare, and the tables they require.
 
-    phase = Phase("Phase 5", upon={Customer: ("number",)}, builds=[Order, OrderLine])
+    phase = Phase("Phase 5", requires={Customer: ("number",)}, manages=[Order, Line])
     phase.ensure(database)
 
-It keeps no history. It compares what the models declare with what the database says of itself, plans the
-changes that close the difference, applies them under a lock, and compares again: creating, completing a
-half-done run, mending drift, `check` and `--dry-run` are this one loop, stopped at different points.
+It keeps no history. It compares the models with the database, plans the changes that
+remove the differences, executes them under a lock, and compares again. Creating tables,
+completing an interrupted run, repairing drift, `check` and `--dry-run` are this one
+loop, stopped at different points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import peewee
 
-from migrations.declaration import Model, demand
+from migrations.declaration import Model, phase_models
 from migrations.engines import engine_for
-from migrations.engines.base import logger
-from migrations.report import MigrationError, Report
-from migrations.work import Work
+from migrations.engines.session import logger
+from migrations.errors import MigrationError
+from migrations.model_support import validate_models
+from migrations.report import Report
+from migrations.steps import Call
 
 
 class Phase:
-    """A page of the database's story: which models it builds upon, and which it builds.
+    """The tables that a set of models declares, on any database.
 
-    `upon` has each model whose table must be there, with the columns demanded of it (none: only that it is a
-    table with its primary key): validated, never changed. The tables of `builds`, in any order, are created,
-    mended and tested. What a model has that a phase cannot take is refused here, as `UnfitModels`.
+    :param title: its name, for people.
+    :param requires: each model whose table must exist, with the names of the columns
+        that the phase relies on; () checks only the table and its primary key. These
+        tables are validated, never changed.
+    :param manages: the models whose tables the phase creates, repairs and tests, in
+        any order.
+    :raises UnsupportedModel: a model has something that a phase does not support.
     """
 
-    def __init__(self, title: str, *, upon: Mapping[Model, Sequence[str]], builds: Iterable[Model]) -> None:
-        self.title, self.upon, self.builds = title, dict(upon), tuple(builds)
-        demand(self.upon, self.builds)
-        self.names = [model._meta.table_name for model in self.builds]
-        self.models: dict[str, Model] = {model._meta.table_name: model for model in [*self.upon, *self.builds]}
+    def __init__(
+        self,
+        title: str,
+        *,
+        requires: Mapping[Model, Sequence[str]],
+        manages: Iterable[Model],
+    ) -> None:
+        self.title = title
+        self.requires = dict(requires)
+        self.manages = tuple(manages)
+        validate_models(self.requires, self.manages)
+        self.models = phase_models(self.requires, self.manages)
 
     def __repr__(self) -> str:
-        return f"<Phase({self.title!r}, builds={', '.join(self.names)})>"
+        return f"<Phase({self.title!r}, manages={self.tables})>"
+
+    @property
+    def tables(self) -> str:
+        """The names of the managed tables, for messages."""
+        return ", ".join(model._meta.table_name for model in self.manages)
 
     def ensure(self, database: peewee.Database, lock_timeout: float = 10.0) -> bool:
-        """Do what `run` does, without tests and counts; return whether anything was changed.
+        """Validate, create or repair if necessary; return whether anything was changed.
 
-        Made for workers that start by the dozen: where there is nothing to do, it only reads the catalogue.
+        For workers that start by the dozen: if there is nothing to do, it only reads
+        the catalog. Parameters and errors are those of `run`.
         """
-        return self._report(database, lock_timeout, Work.migrate).status == "migrated"
+        with self._call(database, lock_timeout) as call:
+            call.validate()
+            call.create_or_repair()
+        return call.report.status == "migrated"
 
     def run(
-        self, database: peewee.Database, smoke_test: bool = True, statistics: bool = True, lock_timeout: float = 10.0,
+        self,
+        database: peewee.Database,
+        smoke_test: bool = True,
+        statistics: bool = True,
+        lock_timeout: float = 10.0,
         thorough: bool = False,
-    ) -> Report:  # fmt: skip
-        """Validate, create or repair, validate again, smoke-test, count; return a `Report`.
+    ) -> Report:
+        """Validate, create or repair, validate again, smoke test, statistics.
 
-        :param database: any Peewee `Database`, or an initialised `DatabaseProxy`; left as it was found.
-        :param lock_timeout: seconds to wait for locks, in all, before giving up.
-        :param thorough: look at every row, for exact counts and orphans in columns without an index.
-        :raises MigrationError: one of its subclasses says what could not be done; nothing is half-done.
+        :param database: any Peewee `Database`, or an initialised `DatabaseProxy`; it is
+            left as it was found.
+        :param smoke_test: test the tables with rows that are rolled back.
+        :param statistics: count the rows.
+        :param lock_timeout: seconds to wait for locks, in total, before giving up.
+        :param thorough: read every row, for exact counts and for orphans in columns
+            without an index.
+        :returns: the report; its status is `migrated` or `up_to_date`.
+        :raises MigrationError: one of its subclasses says what could not be done. Its
+            `report` says what was found and done.
         """
-
-        def story(work: Work) -> None:
-            work.migrate()
-            work.look_for_orphans(thorough)
+        with self._call(database, lock_timeout) as call:
+            call.validate()
+            call.create_or_repair()  # and validate again
+            call.look_for_orphans(thorough)
             if smoke_test:
-                work.smoke_test()
+                call.smoke_test()
             if statistics:
-                work.count_rows(thorough)
+                call.count_rows(exact=thorough)
+        return call.report
 
-        return self._report(database, lock_timeout, story)
+    def check(
+        self,
+        database: peewee.Database,
+        lock_timeout: float = 10.0,
+        thorough: bool = False,
+    ) -> Report:
+        """Find out what a run would do; change nothing.
 
-    def check(self, database: peewee.Database, lock_timeout: float = 10.0, thorough: bool = False) -> Report:
-        """Return what a run would do, as `changes`, or raise what it would; change nothing."""
-        return self._report(database, lock_timeout, lambda work: work.foresee(thorough))
+        :returns: the report; its status is `pending` or `up_to_date`, its `changes` are
+            what a run would execute.
+        :raises MigrationError: what a run would raise.
+        """
+        with self._call(database, lock_timeout) as call:
+            call.plan()
+            call.look_for_orphans(thorough)
+        return call.report
 
-    def rollback(self, database: peewee.Database, force: bool = False, lock_timeout: float = 10.0) -> Report:
-        """Drop the tables that the phase builds; one that holds rows only by `force`."""
-        return self._report(database, lock_timeout, lambda work: work.roll_back(force))
+    def rollback(
+        self,
+        database: peewee.Database,
+        force: bool = False,
+        lock_timeout: float = 10.0,
+    ) -> Report:
+        """Drop the managed tables; it is not an error if they do not exist.
 
-    def create_missing(self, database: peewee.Database, lock_timeout: float = 10.0) -> list[str]:
-        """Create the tables that are missing, whatever the others look like; return their names."""
-        report = self._report(database, lock_timeout, Work.create_missing)
-        return [each.object for each in report.differences]
+        :param force: drop tables that hold rows, too.
+        :returns: the report; its status is `rolled_back` or `up_to_date`.
+        :raises ChangeRefused: a table holds rows, or something depends on it.
+        """
+        with self._call(database, lock_timeout) as call:
+            call.roll_back(force)
+        return call.report
+
+    def create_missing(
+        self, database: peewee.Database, lock_timeout: float = 10.0
+    ) -> list[str]:
+        """Create the managed tables that are missing; return their names.
+
+        The others are left as they are, whatever they look like.
+        """
+        with self._call(database, lock_timeout) as call:
+            call.create_missing()
+        return [each.object for each in call.report.repaired]
 
     def main(self, argv: list[str] | None = None) -> int:
-        from migrations.command import main  # workers need no command line
+        """Run the command line of the phase; return its exit status."""
+        # Workers need no command line, so they do not pay for its import.
+        from migrations.command import main
 
         return main(self, argv)
 
-    def _report(self, database: peewee.Database, lock_timeout: float, story: Callable[[Work], None]) -> Report:
-        """Return what comes of a story; a failure carries the parts of the report that there are."""
-        engine = engine_for(database, lock_timeout, self.models, self.names)
-        work = Work(engine, self.upon, self.names)
-        logger.info("%s: %s in %s", self.title, ", ".join(self.names), work.report.database)
+    @contextmanager
+    def _call(self, database: peewee.Database, lock_timeout: float) -> Iterator[Call]:
+        """One call on an open connection; at its end, its report is complete."""
+        engine = engine_for(database, self.models, lock_timeout)
+        call = Call(engine, self.requires)
+        logger.info("%s: %s in %s", self.title, self.tables, call.report.database)
         try:
-            with engine.connected():
-                story(work)
+            with engine.session.connected():
+                yield call
         except MigrationError as error:
-            told = {"type": type(error).__name__, "message": str(error)}
-            work.note(status="failed", changes=tuple(engine.applied), error=told)
-            error.report = work.report
+            call.fail(error)
+            error.report = call.report
             raise
-        if engine.applied and work.report.status == "up_to_date":
-            work.note(status="migrated")
-        work.note(changes=work.report.changes or tuple(engine.applied))
-        return work.report
+        call.finish()

@@ -1,58 +1,152 @@
-"""The plan: from differences to operations in order, the same for every engine.
+"""The plan: from differences to operations and the schema that they lead to.
 
-    operations = planned(differences, schema, engine)
-    changes = engine.statements(operations, schema)
+    plan = make_plan(differences, schema, ddl, catalog)
 
-What no operation mends has been refused before.
+It is the same for every database; what a database needs in addition is asked of its
+`ddl`. The plan is compared with the models before its first statement, so that it is
+known to repair what it claims to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from migrations import operations as do
-from migrations.engines.base import Engine
-from migrations.operations import ORDER, Operation
+from migrations.comparison import compare, errors_of
+from migrations.declaration import PhaseModels
+from migrations.engines.catalog import Catalog
+from migrations.engines.ddl import DDL
+from migrations.errors import VerificationFailed
+from migrations.operations import EXECUTION_ORDER, Operation
 from migrations.report import Difference
-from migrations.schema import Schema
+from migrations.schema import ForeignKey, Schema
 
 
-def planned(differences: Iterable[Difference], schema: Schema, engine: Engine) -> list[Operation]:
-    """Return the operations that mend the differences, in the order of their execution."""
-    operations = _merged(engine.refined([each.mended_by for each in differences if each.mended_by], schema))
-    if engine.keys_hold_types:
-        operations = [*_released(operations, schema, engine)]
-    return sorted(operations, key=lambda each: (ORDER.index(type(each)), engine.builds.index(each.table)))
+class Plan(NamedTuple):
+    """Operations in order of execution, and the schema before and after them."""
+
+    operations: tuple[Operation, ...]
+    current: Schema
+    planned: Schema
 
 
-def _merged(operations: Iterable[Operation]) -> list[Operation]:
-    """Make one of all that is to be altered about a column."""
-    merged: dict[object, Operation] = {}
+def make_plan(
+    errors: Iterable[Difference], schema: Schema, ddl: DDL, catalog: Catalog
+) -> Plan:
+    """Return the plan that repairs errors.
+
+    :raises VerificationFailed: the models and the planned schema would still differ.
+    """
+    operations = [each.repaired_by for each in errors if each.repaired_by is not None]
+    operations += ddl.implied_operations(operations)
+    operations = _with_alterations_merged(operations)
+    if ddl.must_release_keys(operations):
+        operations = _with_keys_released(operations, schema, catalog.models)
+    return prove(plan_of(operations, schema, catalog.models), catalog)
+
+
+def plan_of(
+    operations: Iterable[Operation], schema: Schema, models: PhaseModels
+) -> Plan:
+    """Return operations in order of execution, applied to a schema."""
+
+    def position(operation: Operation) -> tuple[int, int]:
+        step = EXECUTION_ORDER.index(type(operation))
+        return step, models.managed.index(operation.table)
+
+    ordered = tuple(sorted(operations, key=position))
+    planned = schema
+    for operation in ordered:
+        planned = operation.apply_to(planned)
+    return Plan(ordered, schema, planned)
+
+
+def prove(plan: Plan, catalog: Catalog) -> Plan:
+    """Return the plan, if the tables that it changes will be what the models declare.
+
+    Other tables may differ: `create_missing` leaves them as they are.
+
+    :raises VerificationFailed: they will not, so the plan has a defect; nothing was
+        changed.
+    """
+    changed = {operation.table for operation in plan.operations}
+    left = [
+        error.message
+        for error in errors_of(compare(plan.planned, catalog, {}))
+        if error.repaired_by is not None and error.repaired_by.table in changed
+    ]
+    if left:
+        messages = "; ".join(left)
+        raise VerificationFailed(
+            f"the plan would leave differences, nothing was changed: {messages}"
+        )
+    return plan
+
+
+def _with_alterations_merged(operations: Iterable[Operation]) -> list[Operation]:
+    """Make one operation of all that changes about a column."""
+    merged: list[Operation] = []
+    positions: dict[tuple[str, str], int] = {}
     for operation in operations:
-        key: object = operation
-        if isinstance(operation, do.AlterColumn):
-            key = do.AlterColumn, operation.table, operation.column.name
-            if isinstance(before := merged.get(key), do.AlterColumn):
-                operation = operation._replace(what=operation.what | before.what)
-        merged[key] = operation
-    return list(merged.values())
+        if not isinstance(operation, do.AlterColumn):
+            if operation not in merged:
+                merged.append(operation)
+            continue
+        column = (operation.table, operation.column.name)
+        if column not in positions:
+            positions[column] = len(merged)
+            merged.append(operation)
+            continue
+        earlier = merged[positions[column]]
+        assert isinstance(earlier, do.AlterColumn)
+        merged[positions[column]] = earlier.merged_with(operation)
+    return merged
 
 
-def _released(operations: Sequence[Operation], schema: Schema, engine: Engine) -> Iterator[Operation]:
-    """Take away the foreign keys on either end of which a column changes its type, and add them anew."""
-    alterations = [each for each in operations if isinstance(each, do.AlterColumn) and "type" in each.what]
-    retyped = {(each.table, each.column.name) for each in alterations}
-    renewed = {(each.table, each.key.columns) for each in operations if isinstance(each, do.AddForeignKey)}
-    gone = set()
-    for name in engine.builds:
-        for key in schema[name].foreign_keys if name in schema else ():
-            ends = [*((name, column) for column in key.columns), *((key.table, column) for column in key.target)]
-            if not retyped.isdisjoint(ends):
-                gone.add((name, key))
-                yield do.DropForeignKey(name, key)
-                if (name, key.columns) not in renewed:
-                    yield do.AddForeignKey(name, key)
-    for each in operations:
-        if isinstance(each, do.AddForeignKey):
-            each = each._replace(instead_of=tuple(key for key in each.instead_of if (each.table, key) not in gone))
-        yield each
+def _with_keys_released(
+    operations: Sequence[Operation], schema: Schema, models: PhaseModels
+) -> list[Operation]:
+    """Drop foreign keys at either end of which a type changes, and add them again."""
+    retyped = set()
+    added = set()
+    for operation in operations:
+        if isinstance(operation, do.AlterColumn) and operation.changes_type:
+            retyped.add((operation.table, operation.column.name))
+        if isinstance(operation, do.AddForeignKey):
+            added.add((operation.table, operation.key.columns))
+    released: set[tuple[str, ForeignKey]] = set()
+    result: list[Operation] = []
+    for name, key in _foreign_keys(schema, models):
+        if retyped.isdisjoint(_ends(name, key)):
+            continue
+        released.add((name, key))
+        result.append(do.DropForeignKey(name, key))
+        if (name, key.columns) not in added:
+            result.append(do.AddForeignKey(name, key))
+    for operation in operations:
+        if isinstance(operation, do.AddForeignKey):
+            left = [
+                key
+                for key in operation.replaces
+                if (operation.table, key) not in released
+            ]
+            operation = operation._replace(replaces=tuple(left))
+        result.append(operation)
+    return result
+
+
+def _foreign_keys(
+    schema: Schema, models: PhaseModels
+) -> Iterator[tuple[str, ForeignKey]]:
+    for name in models.managed:
+        if name in schema:
+            for key in schema[name].foreign_keys:
+                yield name, key
+
+
+def _ends(table: str, key: ForeignKey) -> set[tuple[str, str]]:
+    """Return the columns at both ends of a foreign key, each with its table."""
+    child = {(table, column) for column in key.columns}
+    parent = {(key.parent, column) for column in key.parent_columns}
+    return child | parent

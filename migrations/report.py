@@ -1,104 +1,94 @@
-"""What a migration answers: the report with its parts, and the errors by their cases."""
+"""What a call of a phase returns: the report and its parts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from migrations.errors import MigrationError
 from migrations.operations import Operation
 
-Steps = dict[str, bool | None]  # of the smoke test: True held, False did not, None was not tried
+# By step of the smoke test: True it was tried and held, False it did not hold, None it
+# could not be tried.
+SmokeTestSteps = dict[str, bool | None]
 
 
 class Change(NamedTuple):
-    """One statement that changes the database; its first three parts are public."""
+    """One statement that changes the database.
+
+    `description`, `sql` and `blocks` are in the JSON document.
+    """
 
     description: str
     sql: str
-    holds_up: str | None = None  # whom it keeps waiting for as long as it runs: "writers" or "everybody"
-    alone: bool = False  # whether it cannot share a transaction with the others
+    # What it blocks for as long as it runs: None, "writes" or "reads and writes".
+    blocks: str | None = None
+    own_transaction: bool = False  # whether it must not share a transaction
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the change as the JSON document has it."""
+        return {"description": self.description, "sql": self.sql, "blocks": self.blocks}
 
 
 class Difference(NamedTuple):
-    """Something that is not as the models declare it; its first five parts are texts for people, and public.
+    """One difference between a model and the database.
 
-    An error is mended by an operation, or by nothing: then `stops` names the case. A warning stops nothing.
+    An `error` is either repaired by an operation (`repaired_by`) or stops the run with
+    an exception of the class `stops_with`. A `warning` needs somebody's attention, a
+    `note` is harmless; neither stops a run. The first five parts are in the JSON
+    document.
     """
 
-    severity: str  # error or warning
+    severity: str  # "error", "warning" or "note"
     object: str
     expected: str
     actual: str
     message: str
-    mended_by: Operation | None = None
-    stops: type[MigrationError] | None = None
+    repaired_by: Operation | None = None
+    stops_with: type[MigrationError] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the difference as the JSON document has it."""
+        return {
+            "severity": self.severity,
+            "object": self.object,
+            "expected": self.expected,
+            "actual": self.actual,
+            "message": self.message,
+        }
 
 
 class Report(NamedTuple):
-    """The outcome of `run`, `check` or `rollback`; what was left out is None."""
+    """The outcome of `run`, `check` or `rollback`; a step that was skipped is None."""
 
     status: str  # migrated, up_to_date, pending, rolled_back or failed
     backend: str
-    database: str
-    changes: tuple[Change, ...] = ()
-    differences: tuple[Difference, ...] = ()
-    smoke_test: Steps | None = None
+    database: str  # its URL, without a password
+    changes: tuple[Change, ...] = ()  # executed; with `check`, what a run would execute
+    differences: tuple[Difference, ...] = ()  # what differs now
+    repaired: tuple[Difference, ...] = ()  # the errors that this run repaired
+    smoke_test: SmokeTestSteps | None = None
     row_counts: Mapping[str, int] | None = None  # by table
+    estimated_counts: tuple[str, ...] = ()  # tables whose count is an estimate
+    orphan_checks_skipped: tuple[str, ...] = ()  # "table.column"
     error: Mapping[str, str] | None = None  # its type and its message
     duration_ms: float = 0.0
-    estimated: tuple[str, ...] = ()  # tables whose count is the catalogue's
-    unexamined: tuple[str, ...] = ()  # columns whose orphans were not looked for
-    script: tuple[str, ...] = ()  # the changes with the transactions and limits that a run puts around them
+    # The changes as a script, with the transactions and timeouts of a run around them.
+    script: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the report as the JSON document has it."""
-        document = self._asdict() | {
-            "changes": [dict(zip(each._fields[:3], each)) for each in self.changes],
-            "differences": [dict(zip(each._fields[:5], each)) for each in self.differences],
+        return {
+            "status": self.status,
+            "backend": self.backend,
+            "database": self.database,
+            "changes": [change.to_dict() for change in self.changes],
+            "differences": [each.to_dict() for each in self.differences],
+            "repaired": [each.to_dict() for each in self.repaired],
+            "smoke_test": self.smoke_test,
+            "row_counts": self.row_counts,
+            "estimated_counts": list(self.estimated_counts),
+            "orphan_checks_skipped": list(self.orphan_checks_skipped),
+            "error": self.error,
             "duration_ms": round(self.duration_ms, 1),
-            "estimated": list(self.estimated),
-            "unexamined": list(self.unexamined),
         }
-        absent = {"script", *(name for name in ("estimated", "unexamined") if not document[name])}
-        return {name: part for name, part in document.items() if name not in absent}
-
-
-class MigrationError(Exception):
-    """A migration could not be done; the text says what, where and what to do next.
-
-    `report` holds what was found and done until then, with the status `failed`.
-    """
-
-    report: Report | None = None
-
-
-class DatabaseUnavailable(MigrationError):
-    """The database cannot be opened, reached, read or written."""
-
-
-class LockTimeout(MigrationError):
-    """Somebody else held a lock for longer than `lock_timeout`."""
-
-
-class MissingTables(MigrationError):
-    """Tables that the phase builds upon are not there."""
-
-
-class UnfitTables(MigrationError):
-    """Tables that the phase builds upon are there, but cannot carry what it builds."""
-
-
-class UnfitModels(MigrationError, ValueError):
-    """A model has what a phase cannot take; raised when the phase is made."""
-
-
-class Refused(MigrationError):
-    """What is there cannot be changed without loss; nothing was changed."""
-
-
-class VerificationFailed(MigrationError):
-    """The database still differs from the models after the changes."""
-
-
-class SmokeTestFailed(MigrationError):
-    """A table does not behave as its schema says."""

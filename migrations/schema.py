@@ -1,94 +1,140 @@
-"""The values that describe tables: what a database says of itself, and what a model declares.
+"""The values that describe tables: what a database has, and what a model declares.
 
-Both sides of the comparison are a `Table`, so there is one language for them on every engine: a
-type is a `Type` whether it was read from the catalogue or from the DDL that Peewee writes for a field.
+Both sides of a comparison are a `Table`, so a type, an index or a foreign key looks the
+same whether it was read from a catalog or from a model. All of them are immutable.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-_NUMBER = re.compile(r"(-?\d*(\.\d*[1-9])?)\.?0*")  # and what of it counts
+# The comparable form of a DEFAULT that is the current time in UTC, however a database
+# writes it; see Catalog.default_meaning.
+UTC_NOW = "now in UTC"
 
 
 class Type(NamedTuple):
+    """A column type."""
+
     text: str  # as the database or Peewee writes it
-    family: str
-    size: int | None = None  # in characters, bytes (integers, floats, binaries) or a decimal's digits; or no limit
+    category: str  # "integer", "string", "datetime" …; types of one category compare
+    # Characters, bytes (integers, floats, binaries) or a decimal's digits; None: no
+    # limit.
+    size: int | None = None
     scale: int | None = None  # a decimal's digits behind the point
 
-    def holds(self, other: Type) -> bool:
-        """Whether a column of this type is as good as one of the other: a wider one is."""
-        if self.family != other.family or self.scale != other.scale:
+    def covers(self, other: Type) -> bool:
+        """Whether a column of this type holds every value of the other type."""
+        if self.category != other.category or self.scale != other.scale:
             return False
-        return self.size is None or (other.size is not None and self.size >= other.size)
+        if self.size is None:
+            return True
+        return other.size is not None and self.size >= other.size
 
     def __str__(self) -> str:
         if self.scale is not None:
-            return f"{self.family} of ({self.size}, {self.scale})"
-        return self.family if self.size is None else f"{self.family} of {self.size}"
+            return f"{self.category} of ({self.size}, {self.scale})"
+        if self.size is not None:
+            return f"{self.category} of {self.size}"
+        return self.category
 
 
 class Column(NamedTuple):
+    """A column of a table."""
+
     name: str
     type: Type
     null: bool = True
     default: str | None = None  # as SQL
-    automatic: bool = False  # whether it counts by itself
-    generated: bool = False  # whether it is computed and cannot be written
-    collation: str | None = None  # where it is one of its own
+    auto_increment: bool = False
+    generated: bool = False  # computed from other columns, cannot be written
+    collation: str | None = None  # if it is not the table's usual one
 
     @property
     def optional(self) -> bool:
-        """Whether a row can be inserted without a value for it."""
-        return self.null or self.default is not None or self.automatic or self.generated
+        """Whether a row can be inserted without a value for this column."""
+        has_default = self.default is not None
+        return self.null or has_default or self.auto_increment or self.generated
 
 
 class Index(NamedTuple):
+    """An index or a UNIQUE constraint.
+
+    `columns` are names in order. A part that is not a plain column carries a suffix or
+    is an expression ("name DESC", "(expression)"), so that it never equals a plain one.
+    """
+
     name: str
-    columns: tuple[str, ...]  # in order; an expression or a descending one is no plain name
+    columns: tuple[str, ...]
     unique: bool = False
     partial: bool = False
     valid: bool = True
-    constraint: bool = False  # which tells a UNIQUE constraint from a unique index
+    is_constraint: bool = False  # a UNIQUE constraint rather than a unique index
 
     @property
-    def full(self) -> bool:
-        """Whether it holds every row."""
+    def covers_all_rows(self) -> bool:
+        """Whether every row of the table is in the index."""
         return self.valid and not self.partial
 
     def __str__(self) -> str:
-        marks = [("UNIQUE", self.unique), ("partial", self.partial), ("INVALID", not self.valid)]
-        return " ".join([*(word for word, on in marks if on), f"({', '.join(self.columns)})"])
+        words = []
+        if self.unique:
+            words.append("UNIQUE")
+        if self.partial:
+            words.append("partial")
+        if not self.valid:
+            words.append("INVALID")
+        words.append(f"({', '.join(self.columns)})")
+        return " ".join(words)
 
 
 class ForeignKey(NamedTuple):
+    """A foreign key of a table."""
+
     columns: tuple[str, ...]
-    table: str
-    target: tuple[str, ...]
+    parent: str  # the referenced table
+    parent_columns: tuple[str, ...]
     on_delete: str = "NO ACTION"
     on_update: str = "NO ACTION"
     name: str | None = None
-    valid: bool = True  # unless the database never checked the rows that were there
+    valid: bool = True  # False: the database never checked the rows that exist
+
+    def same_reference(self, other: ForeignKey) -> bool:
+        """Whether both refer from the same columns to the same columns."""
+        mine = (self.columns, self.parent, self.parent_columns)
+        return mine == (other.columns, other.parent, other.parent_columns)
+
+    def equivalent(self, other: ForeignKey) -> bool:
+        """Whether both do the same, whatever their names are."""
+        if not self.same_reference(other):
+            return False
+        return (self.on_delete, self.on_update) == (other.on_delete, other.on_update)
 
     def __str__(self) -> str:
-        update = "" if self.on_update in ("NO ACTION", "RESTRICT") else f" ON UPDATE {self.on_update}"
-        unchecked = "" if self.valid else ", not validated"
-        return f"REFERENCES {self.table} ({', '.join(self.target)}) ON DELETE {self.on_delete}{update}{unchecked}"
+        text = f"REFERENCES {self.parent} ({', '.join(self.parent_columns)})"
+        text += f" ON DELETE {self.on_delete}"
+        if self.on_update not in ("NO ACTION", "RESTRICT"):
+            text += f" ON UPDATE {self.on_update}"
+        if not self.valid:
+            text += ", not validated"
+        return text
 
 
 class Check(NamedTuple):
+    """A CHECK constraint of a table."""
+
     name: str
-    sql: str
-    valid: bool = True  # as with a foreign key
+    condition: str
+    valid: bool = True  # False: the database never checked the rows that exist
 
 
 class Table(NamedTuple):
+    """A table, or whatever else has its name."""
+
     name: str
-    kind: str = "table"  # or what else goes by its name
-    columns: Mapping[str, Column] = {}  # by lower-case name
+    kind: str = "table"  # or "view", "partitioned table", …
+    columns: Mapping[str, Column] = {}  # by lower-case name, in order
     primary_key: tuple[str, ...] = ()
     indexes: tuple[Index, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
@@ -96,44 +142,55 @@ class Table(NamedTuple):
 
     def index_named(self, name: str) -> Index | None:
         """Return the index or UNIQUE constraint of a name, in whatever case."""
-        return next((index for index in self.indexes if index.name.lower() == name.lower()), None)
+        for index in self.indexes:
+            if index.name.lower() == name.lower():
+                return index
+        return None
+
+    def check_named(self, name: str) -> Check | None:
+        """Return the CHECK constraint of a name, in whatever case."""
+        for check in self.checks:
+            if check.name.lower() == name.lower():
+                return check
+        return None
 
     def unique_keys(self) -> tuple[tuple[str, ...], ...]:
-        """Return the columns of each key that no two rows share, the primary key first."""
-        keys = [index.columns for index in self.indexes if index.unique and index.full]
-        return tuple(dict.fromkeys([self.primary_key, *keys]))
+        """Return the columns of the primary key and of each other unique key."""
+        keys = [self.primary_key]
+        for index in self.indexes:
+            if index.unique and index.covers_all_rows and index.columns not in keys:
+                keys.append(index.columns)
+        return tuple(keys)
+
+    def with_column(self, column: Column) -> Table:
+        """Return the table with a column added, or with one of its name replaced."""
+        return self._replace(columns={**self.columns, column.name.lower(): column})
 
 
-Schema = dict[str, Table]  # by the table's lower-case name
-UTC_NOW = "now in UTC"  # what a default means that is the time now in UTC; see Engine.default_meaning
+class Schema(Mapping[str, Table]):
+    """Tables by their lower-case names; immutable."""
 
+    def __init__(self, tables: Mapping[str, Table] | None = None) -> None:
+        self._tables = dict(tables or {})
 
-def literal(text: str) -> str:
-    """Return a text as an SQL string."""
-    return "'" + text.replace("'", "''") + "'"
+    def __getitem__(self, name: str) -> Table:
+        return self._tables[name]
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
 
-def masked(sql: str, quoted: str) -> str:
-    """Return SQL of the same length with nothing in its quotes and parentheses that could be taken for a word.
+    def __len__(self) -> int:
+        return len(self._tables)
 
-    :param quoted: the pattern of what stands in quotes.
-    """
-    sql = re.sub(quoted, lambda found: found[0][0] + "x" * (len(found[0]) - 2) + found[0][-1], sql)
-    depth, text = 0, ""
-    for part in re.split("([()])", sql):
-        depth = max(0, depth - (part == ")"))
-        text += "x" * len(part) if depth else part
-        depth += part == "("
-    return text
+    def __repr__(self) -> str:
+        return f"Schema({', '.join(self._tables)})"
 
+    def with_table(self, name: str, table: Table) -> Schema:
+        """Return a schema in which a name stands for this table."""
+        return Schema({**self._tables, name: table})
 
-def literal_meaning(default: str) -> str:
-    """Return what a default means that is a literal: without quotes, 1 for TRUE, a number in its shortest form."""
-    text = default.strip()
-    while text.startswith("(") and text.endswith(")"):
-        text = text[1:-1].strip()
-    if text.startswith("'") and text.endswith("'") and len(text) > 1:
-        return text[1:-1].replace("''", "'")
-    text = {"true": "1", "false": "0"}.get(text.lower(), text)
-    number = _NUMBER.fullmatch(text)
-    return number[1] if number else text
+    def without(self, names: Iterable[str]) -> Schema:
+        """Return a schema without some tables."""
+        gone = set(names)
+        left = {name: table for name, table in self._tables.items() if name not in gone}
+        return Schema(left)

@@ -1,149 +1,252 @@
 """The smoke test: do the tables behave as their schema says?
 
-Everything happens in one transaction that is always undone, on rows of its own under random keys: for each
-table a parent for each foreign key, then a row. No row of anybody else is changed or locked for deletion,
-whatever ids are in use; afterwards the keys are looked for once more.
+Everything happens in one transaction that is always rolled back, on rows of its own
+under random keys: for each table a parent for each foreign key, then a row. No other
+row is changed or locked for deletion, whatever ids are in use. Afterwards the inserted
+keys are looked for once more.
 
-A step is True where it was tried and held for each table that has something to try, False where it did not
-hold, and None where it cannot be tried: it never passes untried.
+A step is True if it was tried and held for every table that has something to try, False
+if it did not hold, and None if it could not be tried: it never passes untried.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
 import peewee
 
-from migrations.engines.base import Engine, logger
-from migrations.engines.samples import Samples, Unmade, Values, one_line
-from migrations.report import Steps
+from migrations.engines.engine import Engine
+from migrations.engines.sample_rows import RowNotInserted, SampleRow, SampleRows
+from migrations.engines.session import logger
+from migrations.report import SmokeTestSteps
 from migrations.schema import ForeignKey, Table
+from migrations.sql_text import one_line
 
 STEPS = ("insert", "select", "unique", "foreign_keys", "cascade", "cleanup")
-_FOLLOWING = {"CASCADE", "SET NULL"}
+# Actions of a foreign key that change the child when its parent changes.
+_PROPAGATING_ACTIONS = {"CASCADE", "SET NULL"}
+
+Outcome = bool | None  # held, did not hold, or (None) could not be tried
 
 
-def smoke_test(engine: Engine) -> Steps:
-    """Return the outcome of each of `STEPS`."""
-    rows = engine.samples()
-    if hidden := rows.hidden():
-        logger.warning("  row-level security hides rows of %s from this user", " and ".join(hidden))
+def smoke_test(engine: Engine) -> SmokeTestSteps:
+    """Test the managed tables; return the outcome of each of `STEPS`."""
+    rows = engine.sample_rows()
+    hidden = rows.tables_with_hidden_rows()
+    if hidden:
+        tables = " and ".join(hidden)
+        logger.warning("  row-level security hides rows of %s from this user", tables)
         return dict.fromkeys(STEPS)
-    with engine.trial() as enforced:
-        trials = [_Trial(rows, engine.declared(engine.models[name])) for name in engine.builds if name in rows.tables]
-        outcomes = [outcome for trial in trials for outcome in trial.outcomes(enforced)]
-    # One that failed comes before one that was not tried, and that before those that held.
-    steps: Steps = {
-        step: min((held for tried, held in outcomes if tried == step), key=(False, None, True).index, default=None)
-        for step in STEPS
-    }
-    return steps | {"cleanup": not rows.traces()}
+    outcomes: dict[str, list[Outcome]] = {step: [] for step in STEPS}
+    with engine.session.smoke_test_transaction() as keys_enforced:
+        for name in engine.models.managed:
+            if name in rows.tables:
+                declared = engine.catalog.declared_by_name(name)
+                test = _TableTest(rows, declared, keys_enforced)
+                for step, outcome in test.outcomes():
+                    outcomes[step].append(outcome)
+    outcomes["cleanup"].append(not rows.has_leftovers())
+    return {step: worst(results) for step, results in outcomes.items()}
 
 
-class _Trial:
-    """What is tried with one table, by two rows that it takes, and by keys of parents that are nowhere."""
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
+    """Return False if one did not hold, None if one or all were not tried."""
+    results = list(outcomes)
+    if False in results:
+        return False
+    if None in results or not results:
+        return None
+    return True
 
-    def __init__(self, rows: Samples, declared: Table) -> None:
-        self.rows, self.declared, self.table = rows, declared, rows.tables[declared.name]
-        self.first: Values = {}
-        self.second: Values = {}
-        self.nowhere: Values = {}
 
-    def outcomes(self, enforced: bool) -> Iterator[tuple[str, bool | None]]:
-        """Yield what there is to try, and what came of it: None if it rests on what did not hold."""
-        goes_on: bool | None = True
+class _TableTest:
+    """What is tried with one table: two rows, and keys that have no parent."""
+
+    def __init__(self, rows: SampleRows, declared: Table, keys_enforced: bool) -> None:
+        self.rows = rows
+        self.declared = declared
+        self.table = rows.tables[declared.name]
+        self.keys_enforced = keys_enforced
+        self.first: SampleRow = {}  # inserted
+        self.second: SampleRow = {}  # accepted, and rolled back
+        self.orphan_keys: SampleRow = {}  # values of parents that were rolled back
+
+    def outcomes(self) -> list[tuple[str, Outcome]]:
+        """Return the outcome of everything that there is to try, by step."""
+        inserted = self._insert()
+        results: list[tuple[str, Outcome]] = [("insert", inserted)]
+        selected = self._select() if inserted else None
+        results.append(("select", selected))
         for step, check in self._checks():
-            held = check() if goes_on and (enforced or step not in ("foreign_keys", "cascade")) else None
-            yield step, held
-            if step in ("insert", "select"):
-                goes_on = held
-        if self.declared.foreign_keys and not enforced:
-            logger.warning("  foreign keys are off or deferred in the caller's transaction: not tried")
+            needs_keys = step in ("foreign_keys", "cascade")
+            if selected and (self.keys_enforced or not needs_keys):
+                results.append((step, check()))
+            else:
+                results.append((step, None))
+        if self.declared.foreign_keys and not self.keys_enforced:
+            logger.warning(
+                "  foreign keys are off or deferred in the caller's transaction: "
+                "not tried"
+            )
+        return results
 
-    def _checks(self) -> Iterator[tuple[str, Callable[[], bool | None]]]:
-        yield "insert", self._inserted
-        yield "select", self._selected
-        counts = {name for name, column in self.declared.columns.items() if column.automatic}
+    def _checks(self) -> Iterable[tuple[str, Callable[[], Outcome]]]:
         for columns in self.declared.unique_keys():
-            if columns and not counts & {*columns}:
-                yield "unique", partial(self._refused, self.first, columns)
+            if columns and not self._is_auto_increment(columns):
+                yield "unique", partial(self._is_refused_with, self.first, columns)
         for key in self.declared.foreign_keys:
-            yield "foreign_keys", partial(self._refused, self.nowhere, key.columns)
-            if self._is_cheap(key):
-                yield "cascade" if key.on_delete in _FOLLOWING else "foreign_keys", partial(self._obeyed, key)
-                if key.on_update in _FOLLOWING and key.table != self.declared.name:
-                    yield "cascade", partial(self._obeyed, key, self.nowhere)
+            orphan = partial(self._is_refused_with, self.orphan_keys, key.columns)
+            yield "foreign_keys", orphan
+            if not self._is_quick_to_delete(key):
+                continue
+            step = "foreign_keys"
+            if key.on_delete in _PROPAGATING_ACTIONS:
+                step = "cascade"
+            yield step, partial(self._follows_deletion, key)
+            updates = key.on_update in _PROPAGATING_ACTIONS
+            if updates and key.parent != self.declared.name:
+                yield "cascade", partial(self._follows_update, key)
 
-    def _inserted(self) -> bool | None:
-        keys, parents = self.declared.foreign_keys, None
+    def _is_auto_increment(self, columns: Collection[str]) -> bool:
+        return any(self.declared.columns[name].auto_increment for name in columns)
+
+    # -- insert, select
+
+    def _insert(self) -> Outcome:
+        """Insert a row; find a second one, and keys without a parent."""
+        keys = self.declared.foreign_keys
         try:
-            parents = self.rows.parents(self.table, keys)
-            self.first = self.rows.make(self.table, parents)
-            nowhere, _ = self.rows.tried(partial(self.rows.parents, self.table, keys))
-            others = self.rows.parents(self.table, keys)
-            second, _ = self.rows.tried(partial(self.rows.make, self.table, others))
-            self.nowhere, self.second = nowhere or {}, second or {}
-        except Unmade as error:
-            logger.warning("  the smoke test cannot make a row of %s", error)
-        return True if self.first else None if parents is None else False
+            parents = self.rows.insert_parents(self.table, keys)
+        except RowNotInserted as error:
+            logger.warning("  the smoke test cannot insert a row of %s", error)
+            return None
+        try:
+            self.first = self.rows.insert_row(self.table, parents)
+            self.orphan_keys = self._rolled_back(
+                partial(self.rows.insert_parents, self.table, keys)
+            )
+            others = self.rows.insert_parents(self.table, keys)
+            self.second = self._rolled_back(
+                partial(self.rows.insert_row, self.table, others)
+            )
+        except RowNotInserted as error:
+            logger.warning("  the smoke test cannot insert a row of %s", error)
+        return bool(self.first)
 
-    def _selected(self) -> bool | None:
-        key = self.rows.key(self.table, self.first)
-        return self.rows.count(self.table, key) == 1 if key else None
+    def _rolled_back(self, make: Callable[[], SampleRow]) -> SampleRow:
+        """Return values that were accepted a moment ago and are not there any more."""
+        made = self.rows.attempt(make).result
+        if isinstance(made, dict):
+            return made
+        return {}
 
-    def _refused(self, given: Values, columns: Collection[str]) -> bool | None:
-        """Whether the second row is refused with others' values in a key; None where it will be later."""
-        row = self.second | {name: given[name] for name in columns if self.second}
-        if row == self.second:  # there is none, or a type has none to spare
+    def _select(self) -> Outcome:
+        key = self.rows.key_of(self.table, self.first)
+        if not key:
+            return None
+        return self.rows.count_matching(self.table, key) == 1
+
+    # -- unique keys, foreign keys
+
+    def _is_refused_with(self, values: SampleRow, columns: Collection[str]) -> Outcome:
+        """Whether the second row is refused with other values in a key.
+
+        None if the database will refuse it later, or for another reason.
+        """
+        if not self.second:
+            return None
+        row = dict(self.second)
+        for name in columns:
+            row[name] = values[name]
+        if row == self.second:  # the type has no other value
             return None
 
         def insert() -> bool:
             self.rows.insert(self.table, row)
-            return self.rows.engine.checked_at_commit(self.table.name)
+            return self.rows.checked_at_commit(self.table)
 
-        late, error = self.rows.tried(insert)
-        return self._by_key(error) if error else None if late else False
+        attempt = self.rows.attempt(insert)
+        if attempt.error is not None:
+            return self._is_key_violation(attempt.error)
+        accepted_until_commit = bool(attempt.result)
+        if accepted_until_commit:
+            return None
+        return False
 
-    def _by_key(self, error: peewee.DatabaseError) -> bool | None:
-        """Whether something was refused for a key; None where for something else."""
+    def _is_key_violation(self, error: peewee.DatabaseError) -> Outcome:
+        """Whether a key was the reason of a refusal; None if there was another."""
         if isinstance(error, peewee.IntegrityError):
             return True
         logger.warning("  %s: %s", self.table.name, one_line(error))
         return None
 
-    def _is_cheap(self, key: ForeignKey) -> bool:
-        """Whether a deletion of the key's parent finds by an index, or among a few rows, what refers to it."""
-        long = sorted({*self.rows.searched(key.table), *self.rows.searched(self.table.name)})
-        if long:
-            columns, read = ", ".join(key.columns), " and ".join(long)
-            logger.info("  %s ON DELETE %s: not tried, it would read all of %s", columns, key.on_delete, read)
-        return not long
+    # -- actions
 
-    def _obeyed(self, key: ForeignKey, new: Values | None = None) -> bool | None:
-        """Whether the first row does as a key says where its parent is deleted, or has a new one."""
-        parent, targets = self.rows.tables[key.table], dict(zip(key.columns, key.target))
-        action, change = key.on_delete, f"DELETE FROM {self.rows.engine.quote(parent.name)}"
-        after: Values = {}
-        if new is not None:
-            if not new:
-                return None
-            after = {name: new[name] for name in targets}
-            pairs = ", ".join(f"{self.rows.quoted(parent, target)} = {new[name]}" for name, target in targets.items())
-            action, change = key.on_update, f"UPDATE {self.rows.engine.quote(parent.name)} SET {pairs}"
+    def _is_quick_to_delete(self, key: ForeignKey) -> bool:
+        """Whether deleting a parent reads no long table in full."""
+        scanned = {
+            *self.rows.tables_scanned_on_delete(key.parent),
+            *self.rows.tables_scanned_on_delete(self.table.name),
+        }
+        if scanned:
+            logger.info(
+                "  %s ON DELETE %s: not tried, it would read all of %s",
+                ", ".join(key.columns),
+                key.on_delete,
+                " and ".join(sorted(scanned)),
+            )
+        return not scanned
+
+    def _follows_deletion(self, key: ForeignKey) -> Outcome:
+        """Whether the first row obeys its key when its parent is deleted."""
+        parent = self.rows.quote(key.parent)
+        return self._follows(key, key.on_delete, f"DELETE FROM {parent}", {})
+
+    def _follows_update(self, key: ForeignKey) -> Outcome:
+        """Whether the first row obeys its key when its parent's key changes."""
+        if not self.orphan_keys:
+            return None
+        parent = self.rows.tables[key.parent]
+        values = {}
+        assignments = []
+        for name, parent_name in zip(key.columns, key.parent_columns):
+            values[name] = self.orphan_keys[name]
+            column = self.rows.quoted_column(parent, parent_name)
+            assignments.append(f"{column} = {values[name]}")
+        update = f"UPDATE {self.rows.quote(parent.name)} SET {', '.join(assignments)}"
+        return self._follows(key, key.on_update, update, values)
+
+    def _follows(
+        self, key: ForeignKey, action: str, statement: str, updated: SampleRow
+    ) -> Outcome:
+        """Whether the first row is afterwards what an action makes of it.
+
+        :param statement: changes the parents, without a WHERE.
+        :param updated: the first row's values after CASCADE; {} if it is deleted.
+        """
+        expected = updated
         if action == "SET NULL":
-            after = dict.fromkeys(targets, "NULL")
-        which = self.rows.where(parent, {target: self.first[name] for name, target in targets.items()})
+            expected = dict.fromkeys(key.columns, "NULL")
+        parent = self.rows.tables[key.parent]
+        parent_key = {}
+        for name, parent_name in zip(key.columns, key.parent_columns):
+            parent_key[parent_name] = self.first[name]
+        condition = self.rows.condition(parent, parent_key)
 
-        def follows() -> bool:
-            self.rows.execute(f"{change} WHERE {which}")
-            there = self.rows.count(self.table, self.rows.key(self.table, self.first | after) | after)
-            return there == bool(after)
+        def change_parent() -> bool:
+            self.rows.execute(f"{statement} WHERE {condition}")
+            found = self.rows.key_of(self.table, self.first | expected) | expected
+            count = self.rows.count_matching(self.table, found)
+            return count == (1 if expected else 0)
 
-        followed, error = self.rows.tried(follows)
-        by_key = self._by_key(error) if error else False
-        if action not in _FOLLOWING or by_key is None:
-            return by_key
-        if error:
-            logger.error("  cascade: %s", one_line(error))
-        return bool(followed)
+        attempt = self.rows.attempt(change_parent)
+        if attempt.error is not None:
+            violation = self._is_key_violation(attempt.error)
+            if violation is None or action not in _PROPAGATING_ACTIONS:
+                return violation
+            logger.error("  cascade: %s", one_line(attempt.error))
+            return False
+        if action not in _PROPAGATING_ACTIONS:
+            return False  # the parent should not have been changed
+        return bool(attempt.result)

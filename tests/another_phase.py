@@ -124,7 +124,7 @@ UPON = (Depot,)
 BUILDS = (Line, Movement, Order, Article)
 MODELS = (*UPON, *BUILDS)
 
-phase = Phase("Warehouse", upon={Depot: ("code", "place")}, builds=BUILDS)
+phase = Phase("Warehouse", requires={Depot: ("code", "place")}, manages=BUILDS)
 
 if __name__ == "__main__":
     raise SystemExit(phase.main())

@@ -12,7 +12,7 @@ import decimal
 import json
 import uuid
 
-from states import ENGINES, MENDED, REFUSED, UNTOUCHED
+from states import ENGINES, REPAIRED, REFUSED, UNTOUCHED
 
 SERVERS = ("postgresql", "mysql")
 SQLITE, POSTGRESQL, MARIADB = ("sqlite",), ("postgresql",), ("mysql",)
@@ -280,7 +280,7 @@ _COMPLETE = [
     State("a UNIQUE constraint where a unique index should be", UNTOUCHED, {"articles": {
         "barcode_key": "CONSTRAINT article_barcode UNIQUE (barcode)"}}, without=("article_barcode",)),
     State("a unique index of another name", UNTOUCHED, {"order": {"unique": None}},
-          ("mine", "does the work of unique_order_of_depot"), sql=(
+          ("unique_order_of_depot: mine is equivalent"), sql=(
               "CREATE UNIQUE INDEX mine ON {q}order{q} (depot_id, {q}key{q})",)),
     State("foreign keys of other names", UNTOUCHED, {
         "articles": {"whole": "CONSTRAINT part_of " + TABLES["articles"]["whole"]},
@@ -304,12 +304,12 @@ _COMPLETE = [
         "ON DELETE CASCADE, moved INTEGER NOT NULL, At DATETIME NOT NULL)",
         "CREATE INDEX movements_of_article ON movements (article_id, AT)",
         "CREATE UNIQUE INDEX Movements_At ON movements (at, moved)"), engines=SQLITE),
-    State("what it builds upon has a unique column for a key", UNTOUCHED, {"depots": {
+    State("what it requires has a unique column for a key", UNTOUCHED, {"depots": {
         "code": "code VARCHAR(12) NOT NULL UNIQUE"}}),
     State("RESTRICT where nothing is declared", UNTOUCHED, {"order_lines": {
         "order": TABLES["order_lines"]["order"] + " ON UPDATE RESTRICT"}}, engines=MARIADB),
     State("an additional NOT NULL column without a default", UNTOUCHED, {"movements": {
-        "who": "who VARCHAR(20) NOT NULL"}}, ("movements", "every upload must give a value", "who"), filled=(False,)),
+        "who": "who VARCHAR(20) NOT NULL"}}, ("movements", "inserts will fail", "who"), filled=(False,)),
     State("orphans from a time without enforcement", UNTOUCHED, says=("movements.article_id", "1 row ", "id 20"),
           filled=(True,), bad={"movements": (movement(20, article_id="gone"),)}, engines=SQLITE),
     State("an orphan of the table itself", UNTOUCHED, says=("articles.whole_id", "1 row ", "sku B-1"),
@@ -318,17 +318,17 @@ _COMPLETE = [
 
 _NONE = dict.fromkeys(("articles", "order", "order_lines", "movements"))
 _HALF = [
-    State("no table", MENDED, _NONE),
-    State("one table of four", MENDED, {**_NONE, "articles": {}}),
-    State("the other three tables", MENDED, {"movements": None}),
-    State("two tables of four", MENDED, {"order_lines": None, "movements": None}),
-    State("the table in the middle missing", MENDED, {
+    State("no table", REPAIRED, _NONE),
+    State("one table of four", REPAIRED, {**_NONE, "articles": {}}),
+    State("the other three tables", REPAIRED, {"movements": None}),
+    State("two tables of four", REPAIRED, {"order_lines": None, "movements": None}),
+    State("the table in the middle missing", REPAIRED, {
         "order": None, "order_lines": {"order": None}}, filled=(False,)),
-    State("half of everything", MENDED, {
+    State("half of everything", REPAIRED, {
         "articles": {"whole": None, "check": None, "height": None, "sold": "sold {big}"}, "movements": None,
         "order": {"unique": None, "due": None}, "order_lines": {"instead": None, "check": None}},
         without=("article_label_shelf", "order_number", "line_instead_id"), kept=("articles.sold",)),
-    State("everything lost but the columns", MENDED, {
+    State("everything lost but the columns", REPAIRED, {
         "articles": {"whole": None, "check": None, "key": None, "sku": "sku VARCHAR(20)", "label": "label VARCHAR(60)"},
         "order": {"unique": None, "depot": None, "id": "id INTEGER", "number": "number {uuid}",
                   "depot_id": "depot_id VARCHAR(12)", "key": "{q}key{q} INTEGER"},
@@ -341,7 +341,7 @@ _HALF = [
 
 _COLUMNS = [
     *(
-        State(f"{what} missing", MENDED, {table: dict.fromkeys(items)}, without=indexes, filled=filled)
+        State(f"{what} missing", REPAIRED, {table: dict.fromkeys(items)}, without=indexes, filled=filled)
         for what, table, items, indexes, filled in (
             ("a column that may be NULL", "articles", ("height",), (), (False, True)),
             ("a column with a default", "articles", ("active",), (), (False, True)),
@@ -367,7 +367,7 @@ _COLUMNS = [
 
 _TYPES = [
     *(
-        State(f"{what}", MENDED, {table: {name: item}}, engines=engines, without=without, sql=sql)
+        State(f"{what}", REPAIRED, {table: {name: item}}, engines=engines, without=without, sql=sql)
         for what, table, name, item, engines, without, sql in (
             ("a decimal of more digits behind the point", "articles", "price",
              "price {decimal}(12, 4) NOT NULL DEFAULT 9.5", SERVERS, (), ()),
@@ -407,28 +407,28 @@ _TYPES = [
 ]  # fmt: skip
 
 _RULES = [
-    State("a float as a decimal, which a double keeps to the digit", MENDED, {"articles": {
+    State("a float as a decimal, which a double keeps to the digit", REPAIRED, {"articles": {
         "height": "height {decimal}(6, 3)"}}, engines=MARIADB, kept=("articles.height",)),
-    State("a key that is too short, and what refers to it", MENDED, {
+    State("a key that is too short, and what refers to it", REPAIRED, {
         "articles": {"sku": "sku VARCHAR(10) NOT NULL", "whole_id": "whole_id VARCHAR(9)"},
         "order_lines": {"article_id": "article_id VARCHAR(9) NOT NULL", "instead_id": "instead_id VARCHAR(9)"},
         "movements": {"article_id": "article_id VARCHAR(9) NOT NULL"}}, engines=SERVERS),
-    State("types of several columns of several tables", MENDED, {
+    State("types of several columns of several tables", REPAIRED, {
         "articles": {"shelf": "shelf VARCHAR(9)", "volume": "volume VARCHAR(20)", "check": None},
         "order": {"due": "due VARCHAR(10)", "until": "until VARCHAR(10)", "unique": None},
         "movements": {"moved": "moved VARCHAR(20)"}}, without=("article_label_shelf", "movements_at")),
-    State("a JSON as a text, empty", MENDED, {"articles": {"details": "details TEXT"}}, filled=(False,),
+    State("a JSON as a text, empty", REPAIRED, {"articles": {"details": "details TEXT"}}, filled=(False,),
           engines=POSTGRESQL),
-    State("NOT NULL lost", MENDED, {"articles": {"label": "label VARCHAR(60)"}}),
-    State("NOT NULL lost on a foreign key", MENDED, {"order_lines": {"article_id": "article_id VARCHAR(20)"}}),
-    State("NOT NULL lost in the primary key", MENDED, {"order_lines": {"order_id": "order_id INTEGER"}},
+    State("NOT NULL lost", REPAIRED, {"articles": {"label": "label VARCHAR(60)"}}),
+    State("NOT NULL lost on a foreign key", REPAIRED, {"order_lines": {"article_id": "article_id VARCHAR(20)"}}),
+    State("NOT NULL lost in the primary key", REPAIRED, {"order_lines": {"order_id": "order_id INTEGER"}},
           engines=SQLITE),
-    State("NOT NULL lost in two tables", MENDED, {
+    State("NOT NULL lost in two tables", REPAIRED, {
         "order": {"key": "{q}key{q} INTEGER"}, "movements": {"at": "{q}at{q} {datetime}"}}),
-    State("NOT NULL where NULL must be allowed", MENDED, {"articles": {"shelf": "shelf {small} NOT NULL"}},
+    State("NOT NULL where NULL must be allowed", REPAIRED, {"articles": {"shelf": "shelf {small} NOT NULL"}},
           filled=(False,)),
     *(
-        State(f"a default {what}", MENDED, {table: {name: item}}, engines=engines, kept=kept)
+        State(f"a default {what}", REPAIRED, {table: {name: item}}, engines=engines, kept=kept)
         for what, table, name, item, engines, kept in (
             ("of a number lost", "articles", "sold", "sold {big}", ENGINES, ("articles.sold",)),
             ("of another number", "articles", "price", "price {decimal}(10, 2) NOT NULL DEFAULT 9.25", ENGINES, ()),
@@ -441,26 +441,26 @@ _RULES = [
              ()),
         )
     ),
-    State("a CHECK missing", MENDED, {"articles": {"check": None}}),
-    State("one CHECK of two missing", MENDED, {"order_lines": {"check_position": None}}),
-    State("a CHECK of another name", MENDED, {"articles": {"check": "CONSTRAINT mine CHECK (price >= 0)"}},
+    State("a CHECK missing", REPAIRED, {"articles": {"check": None}}),
+    State("one CHECK of two missing", REPAIRED, {"order_lines": {"check_position": None}}),
+    State("a CHECK of another name", REPAIRED, {"articles": {"check": "CONSTRAINT mine CHECK (price >= 0)"}},
           kept=("articles.mine",)),
-    State("a CHECK missing, and its column is a text", MENDED, {"articles": {
+    State("a CHECK missing, and its column is a text", REPAIRED, {"articles": {
         "check": None, "price": "price VARCHAR(20) NOT NULL DEFAULT '9.5'"}}),
-    State("a CHECK that was never validated", MENDED, {"articles": {"check": None}}, sql=(
+    State("a CHECK that was never validated", REPAIRED, {"articles": {"check": None}}, sql=(
         "ALTER TABLE articles ADD CONSTRAINT check_price CHECK (price >= 0) NOT VALID",), engines=POSTGRESQL),
 ]  # fmt: skip
 
 _OF_KEYS = ("article_whole_id", "line_article_id", "line_instead_id")  # MariaDB makes an index for each foreign key
 _INDEXED = [
-    *(State(f"{name} missing", MENDED, without=(name,)) for name in INDEXES if name not in _OF_KEYS),
-    *(State(f"{name} missing", MENDED, without=(name,), engines=("sqlite", "postgresql")) for name in _OF_KEYS),
+    *(State(f"{name} missing", REPAIRED, without=(name,)) for name in INDEXES if name not in _OF_KEYS),
+    *(State(f"{name} missing", REPAIRED, without=(name,), engines=("sqlite", "postgresql")) for name in _OF_KEYS),
     *(State(f"{name} missing, which the server has made", UNTOUCHED, without=(name,), engines=MARIADB)
       for name in _OF_KEYS),
-    State("UNIQUE missing, and the index of a foreign key beside it", MENDED, {"order": {"unique": None}},
+    State("UNIQUE missing, and the index of a foreign key beside it", REPAIRED, {"order": {"unique": None}},
           without=("order_depot_id",)),
     *(
-        State(f"an index {what}", MENDED, without=(name,), sql=(statement,), engines=engines)
+        State(f"an index {what}", REPAIRED, without=(name,), sql=(statement,), engines=engines)
         for what, name, statement, engines in (
             ("in another order", "article_label_shelf",
              "CREATE INDEX article_label_shelf ON articles (shelf, label)", ENGINES),
@@ -478,14 +478,14 @@ _INDEXED = [
              "CREATE UNIQUE INDEX order_number ON \"order\" (number) WHERE due IS NOT NULL", ("sqlite", "postgresql")),
         )
     ),
-    State("UNIQUE missing", MENDED, {"order": {"unique": None}}),
-    State("UNIQUE on other columns", MENDED, {"order": {
+    State("UNIQUE missing", REPAIRED, {"order": {"unique": None}}),
+    State("UNIQUE on other columns", REPAIRED, {"order": {
         "unique": "CONSTRAINT unique_order_of_depot UNIQUE (depot_id, {q}key{q}, number)"}}),
 ]  # fmt: skip
 
 _REFERENCES = [
     *(
-        State(f"a foreign key {what}", MENDED, {table: {name: item}}, engines=engines)
+        State(f"a foreign key {what}", REPAIRED, {table: {name: item}}, engines=engines)
         for what, table, name, item, engines in (
             ("missing", "order_lines", "order", None, ENGINES),
             ("to the table itself missing", "articles", "whole", None, ENGINES),
@@ -508,38 +508,38 @@ _REFERENCES = [
              "CONSTRAINT second FOREIGN KEY (article_id) REFERENCES articles (sku)", ENGINES),
         )
     ),
-    State("a foreign key that points elsewhere", MENDED, {"order": {
+    State("a foreign key that points elsewhere", REPAIRED, {"order": {
         "depot": "FOREIGN KEY (depot_id) REFERENCES places (code) ON DELETE RESTRICT ON UPDATE CASCADE"}, "depots": {
             "place": "place VARCHAR(80) NOT NULL"}}, engines=SQLITE,
         sql=("CREATE TABLE places (code VARCHAR(12) PRIMARY KEY)",)),
-    State("a foreign key to another of ours", MENDED, {"movements": {"article": (
+    State("a foreign key to another of ours", REPAIRED, {"movements": {"article": (
         "FOREIGN KEY (article_id) REFERENCES depots (code) ON DELETE CASCADE")}}, filled=(False,)),
-    State("every foreign key missing", MENDED, {
+    State("every foreign key missing", REPAIRED, {
         "articles": {"whole": None}, "order": {"depot": None}, "movements": {"article": None},
         "order_lines": dict.fromkeys(("order", "article", "instead"))}),
-    State("a foreign key that was never validated", MENDED, {"order_lines": {"article": None}}, sql=(
+    State("a foreign key that was never validated", REPAIRED, {"order_lines": {"article": None}}, sql=(
         f"ALTER TABLE order_lines ADD {TABLES['order_lines']['article']} NOT VALID",), engines=POSTGRESQL),
 ]  # fmt: skip
 
 _KEYS = [
-    State("the key of two columns missing", MENDED, {"order_lines": {"primary": None}}),
-    State("the key of two columns in another order", MENDED, {"order_lines": {
+    State("the key of two columns missing", REPAIRED, {"order_lines": {"primary": None}}),
+    State("the key of two columns in another order", REPAIRED, {"order_lines": {
         "primary": "PRIMARY KEY (position, order_id)"}}),
-    State("a key of two columns that is another", MENDED, {"order_lines": {
+    State("a key of two columns that is another", REPAIRED, {"order_lines": {
         "primary": "PRIMARY KEY (order_id, article_id)"}}, kept=(
               "order_lines.UNIQUE INDEX None", "order_lines.UNIQUE (order_id, article_id)", "order_lines.UNIQUE KEY",
               "order_lines.CREATE UNIQUE INDEX order_lines_order_id_article_id_key")),
-    State("the key of words missing", MENDED, {
+    State("the key of words missing", REPAIRED, {
         "articles": {"key": None, "whole": None}, "movements": {"article": None},
         "order_lines": {"article": None, "instead": None}}),
-    State("a key that does not count", MENDED, {"movements": {"id": "id {big} NOT NULL PRIMARY KEY"}},
+    State("a key that does not count", REPAIRED, {"movements": {"id": "id {big} NOT NULL PRIMARY KEY"}},
           engines=SERVERS),
-    State("a key that does not count and is referred to", MENDED, {"order": {"id": "id INTEGER NOT NULL PRIMARY KEY"}},
+    State("a key that does not count and is referred to", REPAIRED, {"order": {"id": "id INTEGER NOT NULL PRIMARY KEY"}},
           engines=SERVERS),
-    State("a key that does not count", MENDED, {"movements": {"id": "id INT NOT NULL PRIMARY KEY"}}, engines=SQLITE),
-    State("a key that does not count and is referred to", MENDED, {"order": {"id": "id INT NOT NULL PRIMARY KEY"}},
+    State("a key that does not count", REPAIRED, {"movements": {"id": "id INT NOT NULL PRIMARY KEY"}}, engines=SQLITE),
+    State("a key that does not count and is referred to", REPAIRED, {"order": {"id": "id INT NOT NULL PRIMARY KEY"}},
           engines=SQLITE),
-    State("an id that is no key", MENDED, {"movements": {"id": "id {big} NOT NULL"}}),
+    State("an id that is no key", REPAIRED, {"movements": {"id": "id {big} NOT NULL"}}),
 ]  # fmt: skip
 
 _REFUSED = [
@@ -602,18 +602,18 @@ _REFUSED = [
             "articles": (article("B-1", label=None),), "order_lines": (line(1, 9, quantity=0),)}),
     State("a view in the place of a table", REFUSED, {"movements": None}, ("movements", "a view"), sql=(
         "CREATE VIEW movements AS SELECT sku AS article_id FROM articles",)),
-    State("somebody else's table", REFUSED, {"movements": None}, ("movements", "another purpose"), sql=(
+    State("somebody else's table", REFUSED, {"movements": None}, ("movements", "an unrelated table"), sql=(
         "CREATE TABLE movements (id INTEGER PRIMARY KEY, title VARCHAR(50))",)),
     State("an index's name is another table's", REFUSED, {"movements": None}, ("movements_at", "rename or drop it"),
           sql=("CREATE INDEX movements_at ON articles (label)",), engines=("sqlite", "postgresql")),
-    State("what it builds upon is not there", REFUSED, {**_NONE, "depots": None}, ("depots",), filled=(False,)),
-    State("what it builds upon lacks a column", REFUSED, {"depots": {"place": None}}, (
+    State("what it requires is not there", REFUSED, {**_NONE, "depots": None}, ("depots",), filled=(False,)),
+    State("what it requires lacks a column", REFUSED, {"depots": {"place": None}}, (
         "depots.place", "no such column"), filled=(False,)),
-    State("what it builds upon has a column of another kind", REFUSED, {"depots": {"place": "place DATE"}}, (
+    State("what it requires has a column of another kind", REFUSED, {"depots": {"place": "place DATE"}}, (
         "depots.place", "string"), filled=(False,)),
-    State("what it builds upon has no key", REFUSED, {
+    State("what it requires has no key", REFUSED, {
         "depots": {"code": "code VARCHAR(12) NOT NULL"}, "order": {"depot": None}}, ("depots.code", "unique key")),
-    State("what it builds upon is a view", REFUSED, {"depots": None, "order": {"depot": None}}, ("depots", "a view"),
+    State("what it requires is a view", REFUSED, {"depots": None, "order": {"depot": None}}, ("depots", "a view"),
           sql=("CREATE VIEW depots AS SELECT sku AS code, label AS place FROM articles",), filled=(False,)),
 ]  # fmt: skip
 

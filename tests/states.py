@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 ENGINES = ("sqlite", "postgresql", "mysql")
-UNTOUCHED, MENDED, REFUSED = "untouched", "mended", "refused"
+UNTOUCHED, REPAIRED, REFUSED = "untouched", "repaired", "refused"
 
 # How each dialect says what the specification means; strings as the application makes them there.
 WORDS = {
@@ -227,7 +227,7 @@ _COMPLETE = [
         {"unique": None}, sql=("CREATE UNIQUE INDEX mine ON weekly_actuals (workflow_id, week_number, store_id)",),
     ),
     State(
-        "an additional NOT NULL column without a default", UNTOUCHED, ("every upload must give a value", "rating"),
+        "an additional NOT NULL column without a default", UNTOUCHED, ("inserts will fail", "rating"),
         {"rating": "rating INTEGER NOT NULL"}, filled=(False,),
     ),
     State("orphans from a time without enforcement", UNTOUCHED, ("workflow_id", "2 rows", "id 11"), ORM, bad=(
@@ -239,14 +239,14 @@ _COMPLETE = [
 ]  # fmt: skip
 
 _INDEXES = [
-    State("one index missing", MENDED, items={}, without=("idx_weekly_actuals_date",)),
-    State("some indexes missing", MENDED, items={}, without=("idx_weekly_actuals_date", "idx_weekly_actuals_workflow")),
-    State("all indexes missing", MENDED, items={}, without=tuple(INDEXES)),
-    State("indexes missing beside extras of every kind", MENDED, items=_EXTRAS, without=tuple(INDEXES)[::2], sql=_USED),
-    State("orphans, and an index missing", MENDED, items=ORM, without=("idx_weekly_actuals_date",), bad=(
+    State("one index missing", REPAIRED, items={}, without=("idx_weekly_actuals_date",)),
+    State("some indexes missing", REPAIRED, items={}, without=("idx_weekly_actuals_date", "idx_weekly_actuals_workflow")),
+    State("all indexes missing", REPAIRED, items={}, without=tuple(INDEXES)),
+    State("indexes missing beside extras of every kind", REPAIRED, items=_EXTRAS, without=tuple(INDEXES)[::2], sql=_USED),
+    State("orphans, and an index missing", REPAIRED, items=ORM, without=("idx_weekly_actuals_date",), bad=(
         row(11, "test_workflow", 1),), engines=("sqlite",)),
     *(
-        State(f"an index {what}", MENDED, items={}, without=(name,), sql=(statement,), engines=engines)
+        State(f"an index {what}", REPAIRED, items={}, without=(name,), sql=(statement,), engines=engines)
         for what, name, statement, engines in (
             ("on another column", "idx_weekly_actuals_date",
              "CREATE INDEX idx_weekly_actuals_date ON weekly_actuals (week_end_date)", ENGINES),
@@ -269,106 +269,106 @@ _INDEXES = [
         )
     ),
     *(
-        State(f"an index of another {what}", MENDED, items={}, without=("idx_weekly_actuals_store",), engines=(engine,),
+        State(f"an index of another {what}", REPAIRED, items={}, without=("idx_weekly_actuals_store",), engines=(engine,),
               sql=(f"CREATE INDEX idx_weekly_actuals_store ON weekly_actuals (store_id {how})",))
         for what, engine, how in (
             ("collation", "sqlite", "COLLATE NOCASE"), ("collation, on PostgreSQL", "postgresql", 'COLLATE "C"'),
             ("operator class", "postgresql", "varchar_pattern_ops"),
         )
     ),
-    State("a unique index that is blind to case", MENDED, items={"unique": None}, engines=("sqlite",), sql=(
+    State("a unique index that is blind to case", REPAIRED, items={"unique": None}, engines=("sqlite",), sql=(
         "CREATE UNIQUE INDEX unique_workflow_week_store ON weekly_actuals "
         "(workflow_id COLLATE NOCASE, week_number, store_id)",)),
-    State("UNIQUE that is checked at COMMIT", MENDED, engines=("postgresql",), items={
+    State("UNIQUE that is checked at COMMIT", REPAIRED, engines=("postgresql",), items={
         "unique": TABLE["unique"] + " DEFERRABLE INITIALLY DEFERRED"}),
-    State("UNIQUE under which a duplicate replaces the row", MENDED, engines=("sqlite",), items={
+    State("UNIQUE under which a duplicate replaces the row", REPAIRED, engines=("sqlite",), items={
         "unique": TABLE["unique"] + " ON CONFLICT REPLACE"}),
-    State("UNIQUE without a name, under which a duplicate is dropped", MENDED, engines=("sqlite",), items={
+    State("UNIQUE without a name, under which a duplicate is dropped", REPAIRED, engines=("sqlite",), items={
         "unique": "UNIQUE (workflow_id, week_number, store_id) ON CONFLICT IGNORE"}),
-    State("keys and NOT NULL under which a row is replaced or dropped", MENDED, engines=("sqlite",), items={
+    State("keys and NOT NULL under which a row is replaced or dropped", REPAIRED, engines=("sqlite",), items={
         **ORM, "key": "PRIMARY KEY (id) ON CONFLICT REPLACE",
         "week_number": "week_number INTEGER NOT NULL ON CONFLICT IGNORE"}),
-    State("an index that is unique and empty of rows", MENDED, items={}, without=("idx_weekly_actuals_date",), sql=(
+    State("an index that is unique and empty of rows", REPAIRED, items={}, without=("idx_weekly_actuals_date",), sql=(
         "CREATE UNIQUE INDEX idx_weekly_actuals_date ON weekly_actuals (week_start_date)",), filled=(False,)),
-    State("an index in capitals on another column", MENDED, items={}, without=("idx_weekly_actuals_date",), sql=(
+    State("an index in capitals on another column", REPAIRED, items={}, without=("idx_weekly_actuals_date",), sql=(
         "CREATE INDEX IDX_Weekly_Actuals_DATE ON weekly_actuals (week_end_date)",)),
-    State("an index that was never finished", MENDED, items={}, sql=(
+    State("an index that was never finished", REPAIRED, items={}, sql=(
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_weekly_actuals_date'::regclass",),
         engines=("postgresql",)),
 ]  # fmt: skip
 
 _MENDED = [
     *(
-        State(f"{what}, under a name in another case", MENDED, items=items, sql=_CAPITALS, engines=("sqlite",))
+        State(f"{what}, under a name in another case", REPAIRED, items=items, sql=_CAPITALS, engines=("sqlite",))
         for what, items in (
             ("NOT NULL lost", {"week_number": "week_number INTEGER"}),
             ("a wrong type", {"week_number": "week_number TEXT NOT NULL"}),
             ("a column, a foreign key and UNIQUE missing", {"variance_pct": None, "store": None, "unique": None}),
         )
     ),
-    State("UNIQUE missing", MENDED, items={"unique": None}),
-    State("UNIQUE on other columns", MENDED, items={
+    State("UNIQUE missing", REPAIRED, items={"unique": None}),
+    State("UNIQUE on other columns", REPAIRED, items={
         "unique": "CONSTRAINT unique_workflow_week_store UNIQUE (workflow_id, store_id)"}, filled=(False, True)),
-    State("UNIQUE replaced by a plain index of its name", MENDED, items={"unique": None}, sql=(
+    State("UNIQUE replaced by a plain index of its name", REPAIRED, items={"unique": None}, sql=(
         "CREATE INDEX unique_workflow_week_store ON weekly_actuals (workflow_id, week_number, store_id)",)),
-    State("UNIQUE replaced by a partial index of its name", MENDED, items={"unique": None}, sql=(
+    State("UNIQUE replaced by a partial index of its name", REPAIRED, items={"unique": None}, sql=(
         "CREATE UNIQUE INDEX unique_workflow_week_store ON weekly_actuals (workflow_id, week_number, store_id) "
         "WHERE week_number > 1",), engines=("sqlite", "postgresql")),
-    State("a foreign key missing", MENDED, items={"store": None}),
-    State("all foreign keys missing", MENDED, items=_NO_KEY),
-    State("a foreign key that points elsewhere", MENDED, items={
+    State("a foreign key missing", REPAIRED, items={"store": None}),
+    State("all foreign keys missing", REPAIRED, items=_NO_KEY),
+    State("a foreign key that points elsewhere", REPAIRED, items={
         "category": "FOREIGN KEY (category_id) REFERENCES shelves(category_id) ON DELETE CASCADE"}),
-    State("a foreign key without CASCADE", MENDED, items={
+    State("a foreign key without CASCADE", REPAIRED, items={
         "workflow": "FOREIGN KEY (workflow_id) REFERENCES workflows(workflow_id)"}),
-    State("a foreign key that sets NULL", MENDED, items={
+    State("a foreign key that sets NULL", REPAIRED, items={
         "store_id": "store_id {string}",
         "store": "FOREIGN KEY (store_id) REFERENCES stores(store_id) ON DELETE SET NULL"}),
-    State("a foreign key twice, once without CASCADE", MENDED, items={
+    State("a foreign key twice, once without CASCADE", REPAIRED, items={
         "second": "CONSTRAINT second FOREIGN KEY (store_id) REFERENCES stores(store_id)"}),
-    State("a foreign key that was never validated", MENDED, items={"store": None}, sql=(
+    State("a foreign key that was never validated", REPAIRED, items={"store": None}, sql=(
         "ALTER TABLE weekly_actuals ADD CONSTRAINT later FOREIGN KEY (store_id) REFERENCES stores(store_id) "
         "ON DELETE CASCADE NOT VALID",), engines=("postgresql",)),
-    State("NOT NULL lost", MENDED, items={"week_number": "week_number INTEGER"}),
-    State("NOT NULL lost on a key", MENDED, items={"workflow_id": "workflow_id {string}"}),
-    State("NOT NULL lost everywhere", MENDED, items={
+    State("NOT NULL lost", REPAIRED, items={"week_number": "week_number INTEGER"}),
+    State("NOT NULL lost on a key", REPAIRED, items={"workflow_id": "workflow_id {string}"}),
+    State("NOT NULL lost everywhere", REPAIRED, items={
         name: TABLE[name].replace(" NOT NULL", "") for name in COLUMNS if name != "id"}),
-    State("the default lost", MENDED, items={"uploaded_at": "uploaded_at {datetime}"}),
-    State("a default of another time", MENDED, items={"uploaded_at": "uploaded_at {datetime} DEFAULT '2000-01-01'"}),
-    State("a default of local time", MENDED, items={"uploaded_at": "uploaded_at {datetime} DEFAULT CURRENT_TIMESTAMP"},
+    State("the default lost", REPAIRED, items={"uploaded_at": "uploaded_at {datetime}"}),
+    State("a default of another time", REPAIRED, items={"uploaded_at": "uploaded_at {datetime} DEFAULT '2000-01-01'"}),
+    State("a default of local time", REPAIRED, items={"uploaded_at": "uploaded_at {datetime} DEFAULT CURRENT_TIMESTAMP"},
           engines=("postgresql", "mysql")),
-    State("NOT NULL where NULL must be allowed", MENDED, items={
+    State("NOT NULL where NULL must be allowed", REPAIRED, items={
         "variance_pct": "variance_pct {float} NOT NULL"}, filled=(False,)),
-    State("a nullable column missing", MENDED, items={"variance_pct": None}),
-    State("both nullable columns missing", MENDED, items={"variance_pct": None, "forecast_units_sold": None}),
-    State("a NOT NULL column missing", MENDED, items={"week_end_date": None}, filled=(False,)),
-    State("uploaded_at missing", MENDED, items={"uploaded_at": None}, filled=(False,)),
-    State("a referring column missing", MENDED, items={"category_id": None, "category": None}, filled=(False,)),
-    State("a wrong type, empty or convertible", MENDED, items={"week_number": "week_number {string} NOT NULL"}),
-    State("a date as text, empty or convertible", MENDED, items={
+    State("a nullable column missing", REPAIRED, items={"variance_pct": None}),
+    State("both nullable columns missing", REPAIRED, items={"variance_pct": None, "forecast_units_sold": None}),
+    State("a NOT NULL column missing", REPAIRED, items={"week_end_date": None}, filled=(False,)),
+    State("uploaded_at missing", REPAIRED, items={"uploaded_at": None}, filled=(False,)),
+    State("a referring column missing", REPAIRED, items={"category_id": None, "category": None}, filled=(False,)),
+    State("a wrong type, empty or convertible", REPAIRED, items={"week_number": "week_number {string} NOT NULL"}),
+    State("a date as text, empty or convertible", REPAIRED, items={
         "week_start_date": "week_start_date {string} NOT NULL"}),
-    State("units as a float beside a view", MENDED, sql=(_VIEW,), engines=("sqlite", "mysql"), items={
+    State("units as a float beside a view", REPAIRED, sql=(_VIEW,), engines=("sqlite", "mysql"), items={
         "actual_units_sold": "actual_units_sold {float} NOT NULL"}),
-    State("a number as text, empty or convertible", MENDED, items={"variance_pct": "variance_pct {string}"}),
-    State("units as a float, empty or convertible", MENDED, items={
+    State("a number as text, empty or convertible", REPAIRED, items={"variance_pct": "variance_pct {string}"}),
+    State("units as a float, empty or convertible", REPAIRED, items={
         "actual_units_sold": "actual_units_sold {float} NOT NULL"}),
-    State("a time as text, empty or convertible", MENDED, items={"uploaded_at": "uploaded_at {string} NOT NULL"}),
-    State("a key as a number, empty", MENDED, items={"store_id": "store_id INTEGER NOT NULL", "store": None},
+    State("a time as text, empty or convertible", REPAIRED, items={"uploaded_at": "uploaded_at {string} NOT NULL"}),
+    State("a key as a number, empty", REPAIRED, items={"store_id": "store_id INTEGER NOT NULL", "store": None},
           filled=(False,)),
-    State("a key as a number, convertible", MENDED, items={"store_id": "store_id INTEGER NOT NULL", "store": None},
+    State("a key as a number, convertible", REPAIRED, items={"store_id": "store_id INTEGER NOT NULL", "store": None},
           filled=(False,), bad=(row(1, store=7), row(2, week=2, store=7))),
-    State("a float of four bytes", MENDED, items={"variance_pct": "variance_pct REAL"}, engines=("postgresql",)),
-    State("keys that are too short", MENDED, items={
+    State("a float of four bytes", REPAIRED, items={"variance_pct": "variance_pct REAL"}, engines=("postgresql",)),
+    State("keys that are too short", REPAIRED, items={
         "workflow_id": "workflow_id VARCHAR(10) NOT NULL", "store_id": "store_id VARCHAR(10) NOT NULL"},
         engines=("postgresql", "mysql")),
-    State("an id that does not count", MENDED, items={"id": "id INT NOT NULL PRIMARY KEY"}),
-    State("an id that is no key", MENDED, items={"id": "id INTEGER NOT NULL"}),
-    State("everything lost but the columns", MENDED, items={
+    State("an id that does not count", REPAIRED, items={"id": "id INT NOT NULL PRIMARY KEY"}),
+    State("an id that is no key", REPAIRED, items={"id": "id INTEGER NOT NULL"}),
+    State("everything lost but the columns", REPAIRED, items={
         **{name: TABLE[name].replace(" NOT NULL", "") for name in COLUMNS}, "id": "id INTEGER",
         "uploaded_at": "uploaded_at {datetime}", "unique": None, **_NO_KEY}, without=tuple(INDEXES)),
-    State("another ORM's, NOT NULL lost", MENDED, items={**ORM, "week_number": "week_number INTEGER"}),
-    State("NOT NULL lost beside extras of every kind", MENDED, items={
+    State("another ORM's, NOT NULL lost", REPAIRED, items={**ORM, "week_number": "week_number INTEGER"}),
+    State("NOT NULL lost beside extras of every kind", REPAIRED, items={
         **_EXTRAS, "week_number": "week_number INTEGER"}, sql=_USED),
-    State("orphans, and NOT NULL lost", MENDED, items={**ORM, "week_number": "week_number INTEGER"}, bad=(
+    State("orphans, and NOT NULL lost", REPAIRED, items={**ORM, "week_number": "week_number INTEGER"}, bad=(
         row(11, "test_workflow", 1),), engines=("sqlite",)),
 ]  # fmt: skip
 
@@ -397,7 +397,7 @@ _REFUSED = [
           {"week_end_date": None}, filled=(True,)),
     State("an id that is no key, with duplicates", REFUSED, ("weekly_actuals.id", "2 rows", "id 20"),
           {"id": "id INTEGER"}, bad=(row(20, week=7), row(20, week=8))),
-    State("several at once, mendable and not", REFUSED, ("week_number", "unique_workflow_week_store"),
+    State("several at once, repairable and not", REFUSED, ("week_number", "unique_workflow_week_store"),
           {"week_number": "week_number INTEGER", "unique": None, "variance_pct": None},
           without=tuple(INDEXES), bad=(row(20, week=None), row(21, week=3), row(22, week=3))),
     *(
@@ -413,7 +413,7 @@ _REFUSED = [
              ("CREATE MATERIALIZED VIEW weekly_actuals AS SELECT store_id FROM historical_sales",)),
             ("a virtual table", ("virtual table",), ("sqlite",),
              ("CREATE VIRTUAL TABLE weekly_actuals USING fts5(workflow_id, store_id)",)),
-            ("somebody else's table", ("another purpose",), ENGINES,
+            ("somebody else's table", ("an unrelated table",), ENGINES,
              ("CREATE TABLE weekly_actuals (id INTEGER PRIMARY KEY, title VARCHAR(50), body TEXT)",
               "INSERT INTO weekly_actuals (id, title) VALUES (1, 'theirs')")),
         )

@@ -122,8 +122,8 @@ def run_as_nobody(tmp_path, path, *arguments):
     """Run the command without the rights that root has over every file."""
     script = """
 import os, sys, urllib.parse
-import playhouse.migrate, migrations.engines.sqlite
-import migrations.obstacles, migrations.smoke_test
+import playhouse.migrate, migrations.engines.sqlite.engine, migrations.engines.sqlite.ddl, migrations.engines.sqlite.sample_rows, migrations.planning
+import migrations.preflight, migrations.smoke_test
 from migrations.phase_4_5 import phase
 phase.main(["-q", "--database", "sqlite:///" + sys.argv[1]])  # imports all that is needed, which may be root's alone
 if os.getuid() == 0:
@@ -202,7 +202,7 @@ def test_who_is_waited_for_is_told(path, locked, cli):
     locked("BEGIN IMMEDIATE")
     told = [line for line in cli("--lock-timeout", "1.5").stderr.splitlines() if "waiting for a lock" in line]
     assert [line.partition("waiting ")[2] for line in told] == [
-        "for a lock, up to 1.5 s: another connection has it, or an unfinished statement of this one"]  # fmt: skip
+        "for a lock, up to 1.5 s: another connection holds it, or an unfinished statement of this one"]  # fmt: skip
 
 
 def waited(run):
@@ -381,7 +381,7 @@ def test_a_server_that_is_not_there_is_one_line(complain):
         ("CREATE VIEW weekly_actuals AS SELECT * FROM stores", "a view"),
         ("CREATE VIRTUAL TABLE weekly_actuals USING fts5(workflow_id, store_id)", "a virtual table"),
         ("CREATE INDEX weekly_actuals ON stores (region)", "the index of stores"),
-        ("CREATE TABLE weekly_actuals (name TEXT, price REAL)", "a table of another purpose"),
+        ("CREATE TABLE weekly_actuals (name TEXT, price REAL)", "an unrelated table with that name"),
     ],
 )
 @pytest.mark.parametrize("mode", [[], ["--check"], ["--dry-run"]], ids=lambda mode: str(*mode))
@@ -402,7 +402,7 @@ def test_something_else_named_weekly_actuals_is_left_alone(complain, path, scrip
 def test_rollback_drops_nothing_that_is_not_ours(complain, path, script):
     execute(path, script)
     before = path.read_bytes()
-    assert "not ours to drop" in complain("--rollback", "--force")
+    assert "it is not managed by this phase" in complain("--rollback", "--force")
     assert path.read_bytes() == before
 
 
@@ -422,7 +422,7 @@ def test_a_base_table_that_lacks_a_column(complain, path):
     execute(path, "ALTER TABLE stores DROP COLUMN median_income")
     line = complain()
     assert "stores.median_income: expected integer, found no such column" in line
-    assert "mend that by hand" in line
+    assert "fix that by hand, then run again" in line
 
 
 def test_a_base_table_that_is_a_view(complain, path):

@@ -144,9 +144,9 @@ def test_a_partial_unique_index_is_not(compared):
     assert [each.object for each in report.differences] == ["weekly_actuals.unique_workflow_week_store"]
 
 
-def test_an_index_of_another_name_that_does_the_work_is_a_warning(compared):
+def test_equivalent_index_of_another_name_is_a_note(compared):
     (difference,) = compared("idx_weekly_actuals_date ON", "ix_date ON").differences
-    assert (difference.severity, difference.object) == ("warning", "weekly_actuals.idx_weekly_actuals_date")
+    assert (difference.severity, difference.object) == ("note", "weekly_actuals.idx_weekly_actuals_date")
     assert "ix_date" in difference.message
 
 
@@ -192,7 +192,7 @@ ERRORS = {
     ),
     "an unrelated table": (
         "", "", "DROP TABLE weekly_actuals; CREATE TABLE weekly_actuals (title TEXT)",
-        "", "the columns of weekly_actuals", "a table of another purpose",
+        "", "the columns of weekly_actuals", "an unrelated table with that name",
     ),
     "no column": (
         "    variance_pct FLOAT,\n", "", "",
@@ -237,7 +237,7 @@ ERRORS = {
     "a key without auto-increment": (
         "id INTEGER PRIMARY KEY AUTOINCREMENT", "id INT PRIMARY KEY", "",
         ".id", AUTO_INCREMENT_KEY,
-        "PRIMARY KEY (id), INT that does not count by itself",
+        "PRIMARY KEY (id), INT without auto-increment",
     ),
     "no unique key": (
         ",\n    CONSTRAINT unique_workflow_week_store " + UNIQUE_KEY, "", "",
@@ -277,21 +277,21 @@ ERRORS = {
         "REFERENCES categories (category_id) ON DELETE SET NULL ON UPDATE CASCADE",
     ),
 }  # fmt: skip
-WARNINGS = {
+WARNINGS_AND_NOTES = {
     "an equivalent index": (
-        "idx_weekly_actuals_date ON", "ix_date ON", "",
+        "note", "idx_weekly_actuals_date ON", "ix_date ON", "",
         ".idx_weekly_actuals_date", "(week_start_date)", "ix_date",
-        "ix_date does the work of idx_weekly_actuals_date",
+        "weekly_actuals.idx_weekly_actuals_date: ix_date is equivalent and is accepted in its place",
     ),
     "a column to be filled": (
-        "variance_pct FLOAT", "variance_pct FLOAT, note TEXT NOT NULL", "",
+        "warning", "variance_pct FLOAT", "variance_pct FLOAT, note TEXT NOT NULL", "",
         ".note", "NULL allowed or a default", "NOT NULL without a default",
-        "every upload must give a value for the additional column weekly_actuals.note",
+        "weekly_actuals.note: inserts will fail; the column is NOT NULL, has no default and is not in the model",
     ),
     "another unique index": (
-        "", "", "CREATE UNIQUE INDEX one ON weekly_actuals (store_id, week_number)",
+        "warning", "", "", "CREATE UNIQUE INDEX one ON weekly_actuals (store_id, week_number)",
         ".one", "no further unique key", "UNIQUE (store_id, week_number)",
-        "one refuses uploads that the specification allows",
+        "weekly_actuals.one: UNIQUE (store_id, week_number) rejects rows that the model allows; it is not in the model",
     ),
 }  # fmt: skip
 BASE_ERRORS = {
@@ -349,15 +349,15 @@ def test_an_error_is_reported_in_full(
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "script", "where", "expected", "actual", "message"),
-    WARNINGS.values(),
-    ids=WARNINGS,
+    ("severity", "old", "new", "script", "where", "expected", "actual", "message"),
+    WARNINGS_AND_NOTES.values(),
+    ids=WARNINGS_AND_NOTES,
 )
-def test_a_warning_is_reported_in_full(
-    compared, old, new, script, where, expected, actual, message
+def test_a_warning_or_note_is_reported_in_full(
+    compared, severity, old, new, script, where, expected, actual, message
 ):
-    warning = whole("warning", f"weekly_actuals{where}", expected, actual, message)
-    assert found(compared, old, new, SPECIFICATION_SHAPE, script) == [warning]
+    difference = whole(severity, f"weekly_actuals{where}", expected, actual, message)
+    assert found(compared, old, new, SPECIFICATION_SHAPE, script) == [difference]
 
 
 @pytest.mark.parametrize(
@@ -402,7 +402,7 @@ class Pair(peewee.Model):
         constraints = [peewee.SQL("CONSTRAINT positive CHECK (first > 0)")]
 
 
-PAIRS = Phase("Pairs", upon={}, builds=[Pair])
+PAIRS = Phase("Pairs", requires={}, manages=[Pair])
 PAIRS_TABLE = """
 CREATE TABLE pairs (first INTEGER NOT NULL, second INTEGER NOT NULL, {},
                     CONSTRAINT positive CHECK (first > 0))
@@ -483,7 +483,7 @@ def test_a_key_that_replaces_rows_refuses_them_after_a_run(tmp_path, pairs):
 )  # fmt: skip
 def test_a_base_table_that_is_not_fit_is_named_with_its_column(path, database, script, where):
     execute(path, script)
-    with pytest.raises(phase_4_5.UnfitTables, match=where):
+    with pytest.raises(phase_4_5.IncompatibleTables, match=where):
         phase_4_5.check(database)
 
 

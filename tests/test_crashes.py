@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from engines.worlds import SQLite
-from states import MENDED, State, row
+from states import REPAIRED, State, row
 
 import db
 from migrations import phase_4_5
@@ -24,11 +24,11 @@ USED = (
     "CREATE TABLE notes (actual_id INTEGER REFERENCES weekly_actuals(id) ON DELETE CASCADE)",
     "CREATE VIEW totals AS SELECT sum(actual_units_sold) AS units FROM weekly_actuals",
 )
-FRESH = State("fresh", MENDED)
+FRESH = State("fresh", REPAIRED)
 DRIFTED = [
-    State("to be rebuilt", MENDED, items={"week_number": "week_number TEXT NOT NULL"}, sql=USED,
+    State("to be rebuilt", REPAIRED, items={"week_number": "week_number TEXT NOT NULL"}, sql=USED,
           without=("idx_weekly_actuals_date",)),
-    State("to be edited", MENDED, items={"week_number": "week_number INTEGER", "store": None, "unique": None},
+    State("to be edited", REPAIRED, items={"week_number": "week_number INTEGER", "store": None, "unique": None},
           sql=USED, without=("idx_weekly_actuals_date",)),
 ]  # fmt: skip
 MANY_ROWS = f"""
@@ -40,7 +40,7 @@ KILLER = """
 import os, shutil, signal, sys, time
 import db
 from migrations import phase_4_5
-import migrations.engines.sqlite, migrations.obstacles
+import migrations.engines.sqlite.engine, migrations.engines.sqlite.ddl, migrations.planning, migrations.preflight
 folder = sys.argv[1]
 
 def work(number):

@@ -9,18 +9,17 @@ import drivers
 import peewee
 import pytest
 from engines.worlds import SQLite
-from states import MENDED, TABLE, State, cases, row
+from states import REPAIRED, TABLE, State, cases, row
 from ways import EDITED, REBUILT, both_ways, connect, way_of
 
 import db
 from db.models import Workflow
 from migrations import phase_4_5
-from migrations.comparison import compare
+from migrations.comparison import compare, errors_of
 from migrations.engines import engine_for
-from migrations.engines.sqlite.statements import SQLiteStatements
-from migrations.engines.sqlite.text import Definition
+from migrations.engines.sqlite.table_rewrite import NewDefinition
 from migrations.phase import Phase
-from migrations.planning import planned
+from migrations.planning import make_plan
 
 pytestmark = pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 34), reason="such a table is rebuilt before 3.34")
 NULLABLE = {"week_number": "week_number INTEGER"}
@@ -54,7 +53,7 @@ def make(tmp_path):
     worlds = []
 
     def make(items, *rows, sql=()):
-        world = SQLite(tmp_path / f"app{len(worlds)}.db").make(State("", MENDED, items=items, sql=sql))
+        world = SQLite(tmp_path / f"app{len(worlds)}.db").make(State("", REPAIRED, items=items, sql=sql))
         worlds.append(world)
         world.insert(*rows)
         return world
@@ -105,7 +104,7 @@ def test_however_many_rows_there_are_the_pages_that_hold_them_are_not_written(ma
 
 @pytest.mark.parametrize(("state", "filled"), [
     pytest.param(state, filled, id=f"{state.name}{' with rows' * filled}")
-    for state, filled in cases("sqlite", MENDED) if state.items is not None
+    for state, filled in cases("sqlite", REPAIRED) if state.items is not None
 ])  # fmt: skip
 def test_both_ways_give_the_same_schema(tmp_path, state, filled):
     schemas = []
@@ -158,7 +157,7 @@ def test_a_missing_unique_is_an_index_of_its_name(make):
 def test_a_missing_column_is_added_before_the_key_that_is_edited_in(make):
     world = make({"variance_pct": None, "store": None}, *ROWS)
     assert [change.description.partition(":")[0] for change in ensured(world).changes] == [
-        "add column variance_pct", *["edit weekly_actuals"] * 4]  # fmt: skip
+        "add column variance_pct", *["edit the definition of weekly_actuals"] * 4]  # fmt: skip
     world.assert_specified()
 
 
@@ -181,7 +180,7 @@ class Note(peewee.Model):
         constraints = [peewee.SQL("CONSTRAINT few_stars CHECK (stars BETWEEN 1 AND 5)")]
 
 
-NOTES = Phase("Notes", upon={Workflow: ("workflow_id",)}, builds=[Note])
+NOTES = Phase("Notes", requires={Workflow: ("workflow_id",)}, manages=[Note])
 
 
 @pytest.fixture
@@ -211,7 +210,7 @@ def test_a_named_check_is_edited_in_and_holds(notes):
 def test_a_named_check_against_which_rows_stand_is_refused(notes):
     world = notes(f"{WORKFLOW}, stars INTEGER DEFAULT 3, text TEXT NOT NULL", "", "1, 'wf_1', 6, 'x'")
     before = world.dump()
-    with pytest.raises(phase_4_5.Refused, match="few_stars.*1 row "):
+    with pytest.raises(phase_4_5.ChangeRefused, match="few_stars.*1 row "):
         NOTES.run(db.connect(world.url))
     assert world.dump() == before
 
@@ -312,16 +311,17 @@ def test_once_the_text_says_not_null_sqlite_does_not_look(make):
 
 def test_a_text_that_is_read_in_another_way_than_sqlite_does_is_not_edited(make):
     database = db.connect(make(NULLABLE, *ROWS).url)
-    engine = engine_for(database, 1, phase_4_5.phase.models, phase_4_5.phase.names)
-    with engine.connected():
-        schema = engine.read()
+    engine = engine_for(database, phase_4_5.phase.models, 1)
+    with engine.session.connected():
+        schema = engine.catalog.read()
         table = schema["weekly_actuals"]
         fewer = {name: column for name, column in table.columns.items() if name != "variance_pct"}
-        operations = planned(compare(schema, engine, {}), schema, engine)
-        statements = SQLiteStatements(engine, schema)
-        assert str(Definition(statements, table, operations)).startswith("(id INTEGER")
-        with pytest.raises(phase_4_5.Refused, match="cannot be read"):
-            Definition(statements, table._replace(columns=fewer), operations)
+        ddl = engine.ddl(schema)
+        errors = errors_of(compare(schema, engine.catalog, {}))
+        operations = make_plan(errors, schema, ddl, engine.catalog).operations
+        assert NewDefinition(ddl, table, operations).sql().startswith("(id INTEGER")
+        with pytest.raises(phase_4_5.ChangeRefused, match="cannot be read"):
+            NewDefinition(ddl, table._replace(columns=fewer), operations)
 
 
 # -- connections that may not write to the schema
@@ -386,23 +386,23 @@ def test_whether_the_schema_may_be_written_is_found_out_without_a_trace(make, va
 
 @pytest.mark.parametrize(("items", "journal", "held_up"), [
     (NULLABLE, "delete", {None}),
-    (TABLE | {"week_number": "week_number TEXT NOT NULL"}, "delete", {"everybody", None}),
-    (TABLE | {"week_number": "week_number TEXT NOT NULL"}, "wal", {"writers", None}),
-    ({"unique": None}, "delete", {"writers"}),
+    (TABLE | {"week_number": "week_number TEXT NOT NULL"}, "delete", {"reads and writes", None}),
+    (TABLE | {"week_number": "week_number TEXT NOT NULL"}, "wal", {"writes", None}),
+    ({"unique": None}, "delete", {"writes"}),
 ])  # fmt: skip
 def test_a_change_says_whom_it_holds_up_beside_rows(make, items, journal, held_up):
     world = make(items, *ROWS)
     world.query(f"PRAGMA journal_mode = {journal}")
-    assert {change.holds_up for change in phase_4_5.check(db.connect(world.url)).changes} == held_up
+    assert {change.blocks for change in phase_4_5.check(db.connect(world.url)).changes} == held_up
     world.execute("DELETE FROM weekly_actuals")
-    assert {change.holds_up for change in phase_4_5.check(db.connect(world.url)).changes} == {None}
+    assert {change.blocks for change in phase_4_5.check(db.connect(world.url)).changes} == {None}
 
 
 def test_an_edit_says_what_each_statement_is_for(make):
     changes = phase_4_5.check(db.connect(make({**NULLABLE, "store": None}).url)).changes
     assert [change.description for change in changes] == [
-        "edit weekly_actuals: open the schema",
-        "edit weekly_actuals: replace the text",
-        "edit weekly_actuals: close the schema",
-        "edit weekly_actuals: tell every connection",
+        "edit the definition of weekly_actuals: set writable_schema",
+        "edit the definition of weekly_actuals: replace it",
+        "edit the definition of weekly_actuals: reset writable_schema",
+        "edit the definition of weekly_actuals: increase schema_version",
     ]

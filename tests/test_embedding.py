@@ -36,7 +36,7 @@ CALLS = {
     "rollback": phase_4_5.rollback,
 }
 EVERY_CALL = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-MENDED = SPECIFICATION_SHAPE.replace("week_number INTEGER NOT NULL", "week_number INTEGER")
+REPAIRED = SPECIFICATION_SHAPE.replace("week_number INTEGER NOT NULL", "week_number INTEGER")
 REBUILT = SPECIFICATION_SHAPE.replace("week_number INTEGER NOT NULL", "week_number TEXT NOT NULL")
 
 
@@ -69,7 +69,7 @@ def test_an_in_memory_database_survives(memory):
     assert memory.execute_sql("SELECT count(*) FROM historical_sales").fetchone() == (1234,)
 
 
-@pytest.mark.parametrize("shape", [MENDED, REBUILT], ids=["edited", "rebuilt"])
+@pytest.mark.parametrize("shape", [REPAIRED, REBUILT], ids=["edited", "rebuilt"])
 def test_a_change_of_an_in_memory_database_survives(memory, shape):
     memory.connection().executescript(shape)
     assert phase_4_5.run(memory).status == "migrated"
@@ -123,7 +123,7 @@ def test_inside_a_with_statement_of_the_callers(path, database):
 # -- the caller's transaction
 
 
-@pytest.mark.parametrize("shape", ["", MENDED, REBUILT], ids=["created", "edited", "rebuilt"])
+@pytest.mark.parametrize("shape", ["", REPAIRED, REBUILT], ids=["created", "edited", "rebuilt"])
 def test_what_was_done_is_rolled_back_with_peewees_transaction(path, shape):
     execute(path, shape)
     before = dump(path)
@@ -209,13 +209,13 @@ def test_a_rollback_inside_a_transaction_is_rolled_back_with_it(path, database):
 
 def test_a_rebuild_that_is_not_safe_inside_a_transaction_is_refused_there(path, database):
     execute(path, REBUILT)
-    with database.atomic(), pytest.raises(phase_4_5.Refused, match="not safe inside a transaction"):
+    with database.atomic(), pytest.raises(phase_4_5.ChangeRefused, match="not safe inside a transaction"):
         phase_4_5.run(database)
 
 
 @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
 def test_an_edit_is_safe_inside_a_transaction_and_ends_with_it(path, database, end):
-    execute(path, MENDED + ORPHAN.replace("test_workflow", "W1"))
+    execute(path, REPAIRED + ORPHAN.replace("test_workflow", "W1"))
     before = dump(path)
     with database.connection_context():
         database.execute_sql("BEGIN")
@@ -333,7 +333,7 @@ def test_eight_threads_migrate_eight_databases_at_once(tmp_path, path):
 
 def test_eight_threads_in_different_states_do_not_mix(tmp_path, path):
     missing = "DROP TABLE stores"
-    scripts = ["", SPECIFICATION_SHAPE, MENDED, missing, "", SPECIFICATION_SHAPE, REBUILT, missing]
+    scripts = ["", SPECIFICATION_SHAPE, REPAIRED, missing, "", SPECIFICATION_SHAPE, REBUILT, missing]
     files = [tmp_path / f"{number}.db" for number in range(8)]
     for file, script in zip(files, scripts):
         file.write_bytes(path.read_bytes())
@@ -387,7 +387,7 @@ PRAGMAS = ("foreign_keys", "busy_timeout", "legacy_alter_table", "ignore_check_c
 
 
 @EVERY_CALL
-@pytest.mark.parametrize("shape", ["", MENDED, REBUILT, SPECIFICATION_SHAPE], ids=[
+@pytest.mark.parametrize("shape", ["", REPAIRED, REBUILT, SPECIFICATION_SHAPE], ids=[
     "missing", "to edit", "to rebuild", "complete"])  # fmt: skip
 @pytest.mark.parametrize("value", [0, 1])
 def test_pragmas_are_as_they_were(path, call, shape, value):
@@ -515,7 +515,7 @@ def hook(event, args):
 sys.addaudithook(hook)
 import db, db.models, db.init_db, db.url
 import migrations, migrations.phase_4_5, migrations.command
-import migrations.engines.sqlite, migrations.smoke_test, migrations.obstacles
+import migrations.engines.sqlite.engine, migrations.smoke_test, migrations.preflight
 loggers = [logging.getLogger(), logging.getLogger("migrations"), logging.getLogger("migrations.phase_4_5")]
 assert not any(isinstance(h, logging.StreamHandler) for each in loggers for h in each.handlers), loggers
 assert [each.level for each in loggers] == [logging.WARNING, 0, 0]

@@ -7,15 +7,15 @@ from pathlib import Path
 import processes
 import pytest
 from engines.worlds import SQLite
-from states import MENDED, REFUSED, UNTOUCHED, State, cases, row
+from states import REPAIRED, REFUSED, UNTOUCHED, State, cases, row
 
 import db
 from migrations import phase_4_5
 
 COMPLETE = State("complete", UNTOUCHED, items={})
-NOTHING = State("nothing", MENDED)
-TO_REBUILD = State("to be rebuilt", MENDED, items={"week_number": "week_number TEXT NOT NULL"})
-DRIFTED = State("drifted", MENDED, items={"week_number": "week_number INTEGER"}, without=("idx_weekly_actuals_date",))
+NOTHING = State("nothing", REPAIRED)
+TO_REBUILD = State("to be rebuilt", REPAIRED, items={"week_number": "week_number TEXT NOT NULL"})
+DRIFTED = State("drifted", REPAIRED, items={"week_number": "week_number INTEGER"}, without=("idx_weekly_actuals_date",))
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_check_fails_where_a_run_would_refuse(make):
     world = make(DRIFTED, row(1, week=None))
     checked = command(world, "--check", "--json")
     assert checked.returncode == 1
-    assert json.loads(checked.stdout)["error"]["type"] == "Refused"
+    assert json.loads(checked.stdout)["error"]["type"] == "ChangeRefused"
 
 
 def test_check_lists_what_a_run_then_does(make):
@@ -134,7 +134,7 @@ def _by_name(case):
     return case[0].name + " with rows" * case[1]
 
 
-@pytest.mark.parametrize("case", cases("sqlite", MENDED), ids=_by_name)
+@pytest.mark.parametrize("case", cases("sqlite", REPAIRED), ids=_by_name)
 def test_the_statements_of_a_check_give_what_a_run_gives(tmp_path, case):
     by_run = SQLite(tmp_path / "run.db").make(*case)
     by_hand = twin(by_run)
@@ -144,7 +144,7 @@ def test_the_statements_of_a_check_give_what_a_run_gives(tmp_path, case):
     assert everything(by_hand) == everything(by_run)
 
 
-@pytest.mark.parametrize("case", cases("sqlite", MENDED), ids=_by_name)
+@pytest.mark.parametrize("case", cases("sqlite", REPAIRED), ids=_by_name)
 def test_the_statements_of_a_check_work_where_foreign_keys_are_enforced(tmp_path, case):
     world = SQLite(tmp_path / "hand.db").make(*case)
     before = world.rows()
@@ -200,7 +200,7 @@ def test_rolling_back_refuses_under_what_depends_on_the_table(make, statement):
     world = make(COMPLETE)
     world.execute(statement)
     before = everything(world)
-    with pytest.raises(phase_4_5.Refused, match="notes"):
+    with pytest.raises(phase_4_5.ChangeRefused, match="notes"):
         phase_4_5.rollback(db.connect(world.url), force=True)
     assert everything(world) == before
 
@@ -224,7 +224,7 @@ def test_rolling_back_is_not_held_up_by_what_does_not_depend_on_the_table(make, 
 def test_rolling_back_leaves_what_is_not_ours(tmp_path, case):
     world = SQLite(tmp_path / "app.db").make(*case)
     before = everything(world)
-    with pytest.raises(phase_4_5.Refused):
+    with pytest.raises(phase_4_5.ChangeRefused):
         phase_4_5.rollback(db.connect(world.url), force=True)
     assert everything(world) == before
 

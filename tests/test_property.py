@@ -186,7 +186,7 @@ def hold_the_invariant(world, way):
     database.query_hooks.append(lambda event: statements.append(event.sql))
     try:
         report = phase_4_5.run(database, smoke_test=False)
-    except phase_4_5.Refused:
+    except phase_4_5.ChangeRefused:
         event("refused")
         assert not written(statements), "it was refused, but not before the first write"
         assert Path(world.path).read_bytes() == before

@@ -8,14 +8,14 @@ from pathlib import Path
 import processes
 import pytest
 from engines.worlds import SQLite
-from states import MENDED, State, row
+from states import REPAIRED, State, row
 
 PROCESSES = 16
 STATES = {
-    "fresh": State("fresh", MENDED),
-    "to be rebuilt": State("to be rebuilt", MENDED, items={"week_number": "week_number TEXT NOT NULL"}),
-    "to be edited": State("to be edited", MENDED, items={"week_number": "week_number INTEGER", "unique": None}),
-    "an index missing": State("an index missing", MENDED, items={}, without=("idx_weekly_actuals_date",)),
+    "fresh": State("fresh", REPAIRED),
+    "to be rebuilt": State("to be rebuilt", REPAIRED, items={"week_number": "week_number TEXT NOT NULL"}),
+    "to be edited": State("to be edited", REPAIRED, items={"week_number": "week_number INTEGER", "unique": None}),
+    "an index missing": State("an index missing", REPAIRED, items={}, without=("idx_weekly_actuals_date",)),
 }
 WRITER = """
 import os, sqlite3, sys

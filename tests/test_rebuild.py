@@ -14,11 +14,11 @@ import db
 from db.models import WeeklyActuals
 from migrations import phase_4_5
 
-TEXT = {"week_number": "week_number TEXT NOT NULL"}  # what only a rebuild can mend
+TEXT = {"week_number": "week_number TEXT NOT NULL"}  # what only a rebuild can repair
 
 
 def _weekly(items=None, sql=(), ids=(1, 2, 3)):
-    return State("", "mended", items={**TEXT, **(items or {})}, sql=sql, bad=tuple(row(id, week=id) for id in ids))
+    return State("", "repaired", items={**TEXT, **(items or {})}, sql=sql, bad=tuple(row(id, week=id) for id in ids))
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def written(tmp_path):
     worlds = []
 
     def make(create, *statements, way=EDITED):
-        worlds.append(SQLite(tmp_path / "written.db").make(State("", "mended", sql=(create, *statements))))
+        worlds.append(SQLite(tmp_path / "written.db").make(State("", "repaired", sql=(create, *statements))))
         assert phase_4_5.run(connect(worlds[-1].path, way)).status == "migrated"
         worlds[-1].assert_specified()
         return worlds[-1]
@@ -91,7 +91,7 @@ def test_a_rebuild_in_a_transaction_that_enforces_foreign_keys_is_refused_with_a
     before = world.dump()
     database = db.connect(world.url)
     with database.atomic():
-        with pytest.raises(phase_4_5.Refused, match="PRAGMA foreign_keys = OFF before it begins"):
+        with pytest.raises(phase_4_5.ChangeRefused, match="PRAGMA foreign_keys = OFF before it begins"):
             phase_4_5.run(database)
     assert world.dump() == before
 
@@ -382,7 +382,7 @@ ID = "id INTEGER PRIMARY KEY AUTOINCREMENT"
     f"CREATE TABLE weekly_actuals ({ID}, {WORKFLOW}, week_number INTEGER AS (actual_units_sold), {REST})",
 ])  # fmt: skip
 @both_ways
-def test_a_definition_is_mended_however_it_is_written(written, create, way):
+def test_a_definition_is_repaired_however_it_is_written(written, create, way):
     written(create, way=way)
 
 
@@ -442,12 +442,12 @@ def test_a_primary_key_of_a_users_own_stays_unique_and_may_be_referred_to(make):
 def test_a_primary_key_that_is_referred_to_without_a_name_is_not_replaced(make):
     world = make(KEYED, sql=("CREATE TABLE kid (code TEXT REFERENCES weekly_actuals)",))
     before = world.dump()
-    with pytest.raises(phase_4_5.Refused, match="the table kid refers to"):
+    with pytest.raises(phase_4_5.ChangeRefused, match="the table kid refers to"):
         phase_4_5.run(db.connect(world.url))
     assert world.dump() == before
 
 
-def test_a_table_that_was_altered_is_mended(written):
+def test_a_table_that_was_altered_is_repaired(written):
     create = f"CREATE TABLE weekly_actuals ({ID}, {WORKFLOW}, {REST})".replace(", CONSTRAINT", ", \nCONSTRAINT")
     world = written(
         create.replace("week_number, store_id)", "store_id)"),
@@ -457,14 +457,14 @@ def test_a_table_that_was_altered_is_mended(written):
     assert "extra" in world.columns()
 
 
-def test_a_table_that_was_renamed_is_mended(written):
+def test_a_table_that_was_renamed_is_repaired(written):
     written(
         f"CREATE TABLE old ({ID}, {WORKFLOW}, week_number INTEGER, {REST})",
         "ALTER TABLE old RENAME TO weekly_actuals",
     )
 
 
-def test_a_table_that_refers_to_itself_is_mended(make):
+def test_a_table_that_refers_to_itself_is_repaired(make):
     world = make({"previous": "previous INTEGER REFERENCES weekly_actuals(id) ON DELETE CASCADE"})
     world.execute("UPDATE weekly_actuals SET previous = id - 1 WHERE id > 1")
     phase_4_5.run(db.connect(world.url))
@@ -482,7 +482,7 @@ def test_a_strict_table_is_refused_and_left(tmp_path):
         create = create.replace(f" {word} ", " TEXT ").replace(f" {word},", " TEXT,")
     world = SQLite(tmp_path / "strict.db").make(State("", "refused", sql=(create.replace("ON UPDATE SET NULL", ""),)))
     before = world.dump()
-    with pytest.raises(phase_4_5.Refused, match="STRICT"):
+    with pytest.raises(phase_4_5.ChangeRefused, match="STRICT"):
         phase_4_5.run(db.connect(world.url))
     assert world.dump() == before
 
@@ -535,7 +535,7 @@ def test_a_value_that_fits_is_converted(make, column, type_, value, converted):
 def test_a_value_that_would_be_bent_is_refused(make, column, type_, value):
     world = _typed(make, column, type_, value)
     before = world.dump()
-    with pytest.raises(phase_4_5.Refused, match=f"{column}.*do not convert without loss: 1 row .id 1"):
+    with pytest.raises(phase_4_5.ChangeRefused, match=f"{column}.*do not convert without loss: 1 row .id 1"):
         phase_4_5.run(db.connect(world.url))
     assert world.dump() == before
 
@@ -544,7 +544,7 @@ def test_a_value_that_would_be_bent_is_refused(make, column, type_, value):
 def test_rows_that_become_equal_are_refused_by_name(make, items):
     world = make({"week_number": "week_number NOT NULL", **items}, ids=())
     world.insert(row(1, week=1), row(2, week="1"))
-    with pytest.raises(phase_4_5.Refused, match="2 rows .id 1.*id 2"):
+    with pytest.raises(phase_4_5.ChangeRefused, match="2 rows .id 1.*id 2"):
         phase_4_5.check(db.connect(world.url))
 
 
@@ -568,7 +568,18 @@ def test_a_trigger_that_forbids_deleting_survives_and_is_told_as_what_it_is(make
 def test_a_further_unique_key_without_a_name_is_told_by_its_columns(make):
     world = make({"mine": "UNIQUE (store_id, week_number)"})
     messages = [each.message for each in phase_4_5.run(db.connect(world.url)).differences]
-    assert "UNIQUE (store_id, week_number) refuses uploads that the specification allows" in messages
+    assert "weekly_actuals.store_id, week_number: UNIQUE (store_id, week_number) rejects rows that the model allows; it is not in the model" in messages
+
+
+def test_constraint_and_index_of_one_name_are_both_replaced(make):
+    name = "unique_workflow_week_store"
+    constraint = f"CONSTRAINT {name} UNIQUE (workflow_id, store_id)"
+    index = f"CREATE INDEX {name} ON weekly_actuals (workflow_id, week_number)"
+    world = make({"unique": constraint}, sql=(index,), ids=(1,))
+    before = world.rows()
+    assert phase_4_5.run(db.connect(world.url)).status == "migrated"
+    world.assert_specified()
+    assert world.rows() == before
 
 
 @pytest.mark.parametrize("name", ["prix€", "🙂", "check$1", "unique$", "autoincrement_ok"])

@@ -23,15 +23,15 @@ import peewee
 import pytest
 from engines.worlds import SQLite
 from playhouse.pool import PooledSqliteDatabase
-from states import MENDED, State, row
+from states import REPAIRED, State, row
 
 from migrations import phase_4_5
 
 ROOT = Path(__file__).parents[1]
 STATES = {
-    "fresh": State("fresh", MENDED),
-    "to be edited": State("to be edited", MENDED, items={"week_number": "week_number INTEGER", "unique": None}),
-    "to be rebuilt": State("to be rebuilt", MENDED, items={"week_number": "week_number TEXT NOT NULL"}),
+    "fresh": State("fresh", REPAIRED),
+    "to be edited": State("to be edited", REPAIRED, items={"week_number": "week_number INTEGER", "unique": None}),
+    "to be rebuilt": State("to be rebuilt", REPAIRED, items={"week_number": "week_number TEXT NOT NULL"}),
 }
 every_state = pytest.mark.parametrize("state", STATES.values(), ids=STATES)
 ROWS = tuple(row(id, week=id) for id in range(1, 5))
@@ -178,7 +178,7 @@ def asynchronous_server(path):
 
 @pytest.mark.parametrize("call", [phase_4_5.ensure, phase_4_5.run, phase_4_5.check, phase_4_5.rollback])
 @pytest.mark.parametrize(("kind", "instead"), [
-    (queue, "SqliteQueueDatabase .* give peewee.SqliteDatabase of the file"),
+    (queue, "SqliteQueueDatabase .* pass a peewee.SqliteDatabase of the file"),
     (asynchronous, r"AsyncSqliteDatabase .* asyncio.to_thread\(ensure, database\)"),
     (asynchronous_server, r"AsyncPostgresqlDatabase .* asyncio.to_thread\(ensure, database\)"),
 ])  # fmt: skip

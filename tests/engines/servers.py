@@ -12,15 +12,15 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import processes
-from states import MENDED, UNTOUCHED, State
+from states import REPAIRED, UNTOUCHED, State
 
-NOTHING = State("no table", MENDED)
+NOTHING = State("no table", REPAIRED)
 COMPLETE = State("complete", UNTOUCHED, items={})
 HALF = State(
-    "half of it is missing", MENDED, items={"unique": None, "store": None},
+    "half of it is missing", REPAIRED, items={"unique": None, "store": None},
     without=("idx_weekly_actuals_store", "idx_weekly_actuals_date"),
 )  # fmt: skip
-NO_DATE_INDEX = State("no index on the date", MENDED, items={}, without=("idx_weekly_actuals_date",))
+NO_DATE_INDEX = State("no index on the date", REPAIRED, items={}, without=("idx_weekly_actuals_date",))
 STORE = (
     "INSERT INTO stores (store_id, store_name, cluster_id, store_size_sqft, location_tier, median_income, "
     "store_format, region, avg_weekly_sales_12mo) "

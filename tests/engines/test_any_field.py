@@ -63,11 +63,11 @@ class Plain(peewee.Model):
 def test_every_field_is_made_and_found_as_it_is(world, engine):
     there = world(engine)
     there.clear()
-    phase = Phase("Fields", upon={}, builds=[Plain, Counted, Kept])
+    phase = Phase("Fields", requires={}, manages=[Plain, Counted, Kept])
     assert phase.check(db.connect(there.url)).status == "pending"
     first = phase.run(db.connect(there.url))
     assert first.status == "migrated"
-    assert {change.holds_up for change in first.changes} == {None}
+    assert {change.blocks for change in first.changes} == {None}
     assert False not in first.smoke_test.values()
     again = phase.run(db.connect(there.url))
     assert (again.status, again.changes, again.differences) == ("up_to_date", (), ())
@@ -90,7 +90,7 @@ def test_every_field_keeps_its_value(world, engine):
     there = world(engine)
     there.clear()
     database = db.connect(there.url)
-    Phase("Fields", upon={}, builds=[Kept]).run(database, smoke_test=False)
+    Phase("Fields", requires={}, manages=[Kept]).run(database, smoke_test=False)
     with database.bind_ctx([Kept]), database.connection_context():
         made = Kept.create(**VALUES)
         read = Kept.get_by_id(made.id)

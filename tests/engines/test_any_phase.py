@@ -1,6 +1,6 @@
 """A phase of another shape than the application's: whatever state its tables are in, on every engine.
 
-What a mended database should be, says the database that Peewee makes from the models, in the server's own words.
+What a repaired database should be, says the database that Peewee makes from the models, in the server's own words.
 """
 
 import decimal
@@ -11,10 +11,10 @@ import pytest
 from another_phase import BUILDS, MODELS, phase
 from another_states import ROWS, TABLES, State, cases, held, insert, rows_of
 from oracle import by_peewee, in_words, to_the_letter, unlike
-from states import ENGINES, MENDED, REFUSED, UNTOUCHED
+from states import ENGINES, REPAIRED, REFUSED, UNTOUCHED
 
 import db
-from migrations.report import MigrationError, Refused, SmokeTestFailed
+from migrations.errors import MigrationError, ChangeRefused, SmokeTestFailed
 
 STEPS = ("insert", "select", "unique", "foreign_keys", "cascade", "cleanup")
 NAMES = [model._meta.table_name for model in BUILDS]
@@ -65,7 +65,7 @@ def test_complete_tables_are_left_as_they_are(made, state):
     assert not state.says or any(all(part in text for part in state.says) for text in messages), messages
 
 
-@every(MENDED)
+@every(REPAIRED)
 def test_what_differs_becomes_what_peewee_makes_with_every_row(made, made_by_peewee, state):
     rows, before = rows_of(made), made.dump()
     foreseen = phase.check(connect(made))
@@ -82,7 +82,7 @@ def test_what_differs_becomes_what_peewee_makes_with_every_row(made, made_by_pee
 
 
 @every(REFUSED)
-def test_what_cannot_be_mended_is_refused_by_name_and_nothing_changes(made, state):
+def test_what_cannot_be_repaired_is_refused_by_name_and_nothing_changes(made, state):
     before = made.dump()
     with pytest.raises(MigrationError) as foreseen:
         phase.check(connect(made))
@@ -98,7 +98,7 @@ def test_what_cannot_be_mended_is_refused_by_name_and_nothing_changes(made, stat
 
 @pytest.fixture
 def empty(world, engine, made_by_peewee):  # noqa: ARG001
-    return State("nothing", MENDED, dict.fromkeys(NAMES)).make(world(engine), filled=False)
+    return State("nothing", REPAIRED, dict.fromkeys(NAMES)).make(world(engine), filled=False)
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_the_rows_of_each_table_are_counted(filled):
 
 @on_every_engine
 def test_only_what_is_missing_is_created(world, engine):
-    made = State("other than declared", MENDED, {"articles": {"label": "label VARCHAR(60)"}, "movements": None,
+    made = State("other than declared", REPAIRED, {"articles": {"label": "label VARCHAR(60)"}, "movements": None,
                                                  "order_lines": None}).make(world(engine), filled=True)  # fmt: skip
     before = {name: words for name, words in in_words(made).items() if name == "articles"}
     assert sorted(phase.create_missing(connect(made))) == ["movements", "order_lines"]
@@ -202,11 +202,11 @@ def test_only_what_is_missing_is_created(world, engine):
 
 
 SCRIPTS = [
-    State("nothing", MENDED, dict.fromkeys(NAMES)),
-    State("rules and keys", MENDED, {
+    State("nothing", REPAIRED, dict.fromkeys(NAMES)),
+    State("rules and keys", REPAIRED, {
         "articles": {"label": "label VARCHAR(60)", "check": None, "whole": None}, "movements": None,
         "order_lines": {"primary": None, "instead": None}, "order": {"unique": None}}, without=("order_depot_id",)),
-    State("types", MENDED, {
+    State("types", REPAIRED, {
         "articles": {"volume": "volume VARCHAR(20)", "active": "active VARCHAR(5) NOT NULL DEFAULT '1'"},
         "order": {"due": "due VARCHAR(10)", "group": None}, "movements": {"id": None}}),
 ]  # fmt: skip
@@ -231,7 +231,7 @@ def _login(world):
     return [*login, *([f"--password={unquote(parts.password)}"] if parts.password else []), parts.path[1:]]
 
 
-@every(MENDED, of=lambda engine, *_: [(state, filled) for state in SCRIPTS for filled in (False, True)])
+@every(REPAIRED, of=lambda engine, *_: [(state, filled) for state in SCRIPTS for filled in (False, True)])
 def test_the_script_of_a_dry_run_executed_by_hand_does_what_a_run_does(made, made_by_peewee, state, capsys):
     by_hand_as_by_a_run(made, made_by_peewee, state, capsys)
 
@@ -246,7 +246,7 @@ def by_hand_as_by_a_run(made, made_by_peewee, state, capsys):
 
 
 @pytest.mark.exhaustive
-@every(MENDED)
+@every(REPAIRED)
 def test_the_script_of_any_dry_run_executed_by_hand_does_what_a_run_does(made, made_by_peewee, state, capsys):
     by_hand_as_by_a_run(made, made_by_peewee, state, capsys)
 
@@ -268,7 +268,7 @@ def test_tables_are_dropped_in_the_order_of_their_references(complete):
 @on_every_engine
 def test_tables_with_rows_are_not_dropped_and_all_are_named(filled):
     before = filled.dump()
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(ChangeRefused) as refusal:
         phase.rollback(connect(filled))
     assert all(f"{name} holds 3 rows" in str(refusal.value) for name in NAMES)
     assert filled.dump() == before
@@ -303,7 +303,7 @@ def test_a_run_after_a_rollback_starts_afresh(complete, made_by_peewee):
 def test_tables_that_others_depend_on_are_not_dropped(complete, what, statement):
     complete.execute(statement)
     before = complete.dump()
-    with pytest.raises(Refused, match=what):
+    with pytest.raises(ChangeRefused, match=what):
         phase.rollback(connect(complete), force=True)
     assert complete.dump() == before
 
@@ -327,7 +327,7 @@ def test_in_the_callers_transaction_all_of_it_is_undone_with_it(empty):
 @pytest.mark.parametrize("engine", ["mysql"])
 def test_in_the_callers_transaction_what_would_commit_it_is_refused(empty):
     before, database = empty.dump(), connect(empty)
-    with database.connection_context(), database.atomic(), pytest.raises(Refused, match="transaction"):
+    with database.connection_context(), database.atomic(), pytest.raises(ChangeRefused, match="transaction"):
         phase.run(database)
     assert empty.dump() == before
 

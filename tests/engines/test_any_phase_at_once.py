@@ -14,7 +14,7 @@ from another_phase import BUILDS, MODELS, phase
 from another_states import State, held, rows_of
 from drivers import exhaustive
 from oracle import by_peewee, in_words, unlike
-from states import ENGINES, MENDED
+from states import ENGINES, REPAIRED
 
 import db
 
@@ -23,8 +23,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
 NAMES = [model._meta.table_name for model in BUILDS]
 PROCESSES = {"sqlite": 16, "postgresql": 12, "mysql": 12}
 STATES = {
-    "nothing": State("nothing", MENDED, dict.fromkeys(NAMES)),
-    "half": State("half", MENDED, {
+    "nothing": State("nothing", REPAIRED, dict.fromkeys(NAMES)),
+    "half": State("half", REPAIRED, {
         "articles": {"whole": None, "height": None, "label": "label VARCHAR(60)"}, "movements": None,
         "order": {"unique": None}, "order_lines": {"check": None, "primary": None}},
         without=("article_label_shelf", "order_number")),
@@ -35,9 +35,11 @@ AS_GOOD = ("order.unique_order_of_depot UNIQUE",)
 RACER = """
 import importlib, os, sys
 from another_phase import phase
-import migrations.command, migrations.obstacles, migrations.smoke_test, playhouse.migrate
+import migrations.command, migrations.preflight, migrations.smoke_test, playhouse.migrate
 engine, folder, processes, *arguments = sys.argv[1:]
-importlib.import_module("migrations.engines." + engine)
+importlib.import_module(f"migrations.engines.{engine}.engine")
+importlib.import_module(f"migrations.engines.{engine}.ddl")
+importlib.import_module(f"migrations.engines.{engine}.sample_rows")
 gate, word = os.pipe()
 children = []
 for number in range(int(processes)):
@@ -55,8 +57,9 @@ KILLER = """
 import importlib, os, signal, sys, time
 import db
 from another_phase import phase
-import migrations.obstacles, playhouse.migrate
-importlib.import_module("migrations.engines." + sys.argv[1])
+import migrations.preflight, playhouse.migrate
+importlib.import_module(f"migrations.engines.{sys.argv[1]}.engine")
+importlib.import_module(f"migrations.engines.{sys.argv[1]}.ddl")
 
 for line in sys.stdin:
     child = os.fork()

@@ -124,7 +124,7 @@ def test_another_driver_tells_rows_that_stand_against_it(servers, database, engi
     world = servers(engine).make(HALF, filled=True)
     world.insert({**ROWS[0], "id": 9})
     before = world.dump()
-    with pytest.raises(phase_4_5.Refused, match="2 rows"):
+    with pytest.raises(phase_4_5.ChangeRefused, match="2 rows"):
         phase_4_5.run(database)
     assert world.dump() == before
 
@@ -132,7 +132,7 @@ def test_another_driver_tells_rows_that_stand_against_it(servers, database, engi
 @every_driver
 def test_another_driver_rolls_back_what_holds_no_rows(servers, database, engine):
     world = servers(engine).make(NO_DATE_INDEX, filled=True)
-    with pytest.raises(phase_4_5.Refused, match="holds 3 rows"):
+    with pytest.raises(phase_4_5.ChangeRefused, match="holds 3 rows"):
         phase_4_5.rollback(database)
     world.execute("DELETE FROM weekly_actuals")
     assert phase_4_5.rollback(database).status == "rolled_back"

@@ -12,7 +12,7 @@ import pytest
 from engines import galera
 from engines.servers import COMPLETE, HALF, NOTHING, STORE, another, command, finish, start, statuses, together
 from engines.worlds import MariaDB
-from states import MENDED, State
+from states import REPAIRED, State
 
 import db
 from migrations import phase_4_5
@@ -39,7 +39,7 @@ class OnCluster(MariaDB):
         self.connection = another(cluster.url(node, ""))
         if name is None:
             self.execute(f"CREATE DATABASE {self.name} CHARACTER SET utf8mb4")
-        self.execute("SET wsrep_sync_wait = 1", "SHOW DATABASES", f"USE {self.name}")  # it has arrived here, too
+        self.execute("SET wsrep_sync_wait = 9", "SHOW DATABASES", f"USE {self.name}")  # it has arrived here, too
         self.urls = [cluster.url(each, self.name) for each in galera.NODES]
         self.url = self.urls[node]
 
@@ -56,7 +56,7 @@ class OnCluster(MariaDB):
         self.connection.close()
 
 
-NO_KEY = State("a key is missing", MENDED, items={"store": None})
+NO_KEY = State("a key is missing", REPAIRED, items={"store": None})
 STATES = {"fresh": (NOTHING, False), "half": (HALF, True), "no key": (NO_KEY, True)}
 
 

@@ -20,7 +20,8 @@ RACER = """
 import os, sys, importlib
 from db.init_db import main
 import migrations.phase, playhouse.migrate
-importlib.import_module("migrations.engines." + sys.argv[1])
+importlib.import_module(f"migrations.engines.{sys.argv[1]}.engine")
+importlib.import_module(f"migrations.engines.{sys.argv[1]}.ddl")
 folder, processes, *arguments = sys.argv[2:]
 gate, word = os.pipe()
 children = []

@@ -1,17 +1,17 @@
-"""What a mend leaves as it was: values, ids, and what a user has added to a column."""
+"""What a repair leaves as it was: values, ids, and what a user has added to a column."""
 
 import peewee
 import pytest
 from engines.servers import NOTHING
 from engines.worlds import World
-from states import ENGINES, INDEXES, MENDED, ROWS, TABLE, WORDS, State, row
+from states import ENGINES, INDEXES, REPAIRED, ROWS, TABLE, WORDS, State, row
 
 import db
 from db.init_db import init_db
 from migrations import phase_4_5
 from migrations.phase import Phase
 
-COMPLETE = State("complete", MENDED, items={})
+COMPLETE = State("complete", REPAIRED, items={})
 NO_KEYS = {"workflow": None, "store": None, "category": None, "unique": None}
 
 
@@ -64,13 +64,13 @@ def test_an_unsigned_or_wide_id_is_complete(changed, type_):
 
 
 @pytest.mark.parametrize("type_", ["SMALLINT NOT NULL AUTO_INCREMENT", "VARCHAR(20) NOT NULL"])
-def test_an_id_of_another_type_is_mended(changed, type_):
+def test_an_id_of_another_type_is_repaired(changed, type_):
     made, database = changed("mysql", f"ALTER TABLE weekly_actuals MODIFY id {type_}")
     assert phase_4_5.run(database).status == "migrated"
     made.assert_specified()
 
 
-def test_another_collation_than_the_parents_is_mended_where_the_key_is_missing(changed):
+def test_another_collation_than_the_parents_is_repaired_where_the_key_is_missing(changed):
     made, database = changed(
         "mysql", "ALTER TABLE weekly_actuals DROP FOREIGN KEY weekly_actuals_ibfk_2",
         "ALTER TABLE weekly_actuals MODIFY store_id VARCHAR(50) NOT NULL COLLATE utf8mb4_unicode_ci",
@@ -81,7 +81,7 @@ def test_another_collation_than_the_parents_is_mended_where_the_key_is_missing(c
 
 def test_a_long_key_that_allows_null_keeps_its_length(changed):
     long = WORDS["mysql"]["string"].replace("50", "255")
-    state = State("long", MENDED, items={"store_id": f"store_id {long} NULL"})
+    state = State("long", REPAIRED, items={"store_id": f"store_id {long} NULL"})
     made, database = changed("mysql", state=state)
     assert phase_4_5.run(database).status == "migrated"
     assert made.query(
@@ -93,7 +93,7 @@ def test_a_long_key_that_allows_null_keeps_its_length(changed):
 def test_a_table_whose_engine_keeps_no_foreign_keys_is_refused(changed):
     _, database = changed("mysql", "DROP TABLE weekly_actuals", "CREATE TABLE weekly_actuals (id INT PRIMARY KEY, "
                           "workflow_id VARCHAR(50)) ENGINE=MyISAM", rows=False)  # fmt: skip
-    with pytest.raises(phase_4_5.Refused, match="MyISAM"):
+    with pytest.raises(phase_4_5.ChangeRefused, match="MyISAM"):
         phase_4_5.check(database)
 
 
@@ -110,16 +110,16 @@ def test_a_text_with_an_offset_is_no_time_in_utc(changed, engine, type_, value):
     _, database = changed(
         engine, *default, f"ALTER TABLE weekly_actuals {alter}", f"UPDATE weekly_actuals SET uploaded_at = '{value}'"
     )
-    with pytest.raises(phase_4_5.Refused, match="uploaded_at"):
+    with pytest.raises(phase_4_5.ChangeRefused, match="uploaded_at"):
         phase_4_5.run(database)
 
 
 @pytest.mark.parametrize("value", ["007", "12.0"])
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql", "mysql"])
 def test_a_text_that_would_read_otherwise_as_a_number_is_refused(changed, engine, value):
-    state = State("text", MENDED, items={"week_number": TABLE["week_number"].replace("INTEGER", "VARCHAR(20)")})
+    state = State("text", REPAIRED, items={"week_number": TABLE["week_number"].replace("INTEGER", "VARCHAR(20)")})
     _, database = changed(engine, f"UPDATE weekly_actuals SET week_number = '{value}' WHERE id = 1", state=state)
-    with pytest.raises(phase_4_5.Refused, match="week_number"):
+    with pytest.raises(phase_4_5.ChangeRefused, match="week_number"):
         phase_4_5.check(database)
 
 
@@ -130,7 +130,7 @@ def test_digits_that_a_float_cannot_hold_are_refused(changed, engine):
         engine, f"ALTER TABLE weekly_actuals {alter} DECIMAL(40,25)",
         "UPDATE weekly_actuals SET variance_pct = 123456789012.1234567890123456789 WHERE id = 1",
     )  # fmt: skip
-    with pytest.raises(phase_4_5.Refused, match="variance_pct"):
+    with pytest.raises(phase_4_5.ChangeRefused, match="variance_pct"):
         phase_4_5.check(database)
 
 
@@ -156,7 +156,7 @@ def of_text(world, engine, field, values):
     )
     for number, value in enumerate(values):
         made.execute(f"INSERT INTO thing VALUES ({number}, '{value}')")
-    return made, Phase("Things", upon={}, builds=[Thing])
+    return made, Phase("Things", requires={}, manages=[Thing])
 
 
 INTEGERS = [
@@ -181,7 +181,7 @@ def test_the_limits_of_an_integer_type_are_converted(world, engine, field, limit
 def test_a_number_beyond_an_integer_type_is_refused(world, engine, field, limit, side):
     value = -limit - 1 if side == "below" else limit
     made, phase = of_text(world, engine, field, [value])
-    with pytest.raises(phase_4_5.Refused, match=r"thing\.value.*1 row"):
+    with pytest.raises(phase_4_5.ChangeRefused, match=r"thing\.value.*1 row"):
         phase.run(db.connect(made.url))
     assert made.query("SELECT value FROM thing") == [(str(value),)]
 
@@ -205,7 +205,7 @@ def test_values_without_a_plain_form_stay_where_a_type_grows(world):
     )
     query = "SELECT taken_at::text, until::text, amount::text FROM measure ORDER BY id"
     before = made.query(query)
-    phase = Phase("Measures", upon={}, builds=[Measure])
+    phase = Phase("Measures", requires={}, manages=[Measure])
     assert phase.run(db.connect(made.url)).status == "migrated"
     assert made.query(query) == before
 
@@ -222,7 +222,7 @@ def test_a_collation_stays_where_a_string_grows(changed):
 
 
 def test_a_smallserial_counts_on_beyond_its_old_end(changed):
-    state = State("smallserial", MENDED, items={"id": "id SMALLSERIAL PRIMARY KEY"})
+    state = State("smallserial", REPAIRED, items={"id": "id SMALLSERIAL PRIMARY KEY"})
     made, database = changed("postgresql", state=state, rows=False)
     assert phase_4_5.run(database).status == "migrated"
     made.execute("SELECT setval(pg_get_serial_sequence('weekly_actuals', 'id'), 40000)")
@@ -231,13 +231,13 @@ def test_a_smallserial_counts_on_beyond_its_old_end(changed):
 
 def test_a_renamed_backup_that_kept_the_names_is_named_at_once(changed):
     _, database = changed("postgresql", "ALTER TABLE weekly_actuals RENAME TO weekly_actuals_backup")
-    with pytest.raises(phase_4_5.Refused, match="unique_workflow_week_store"):
+    with pytest.raises(phase_4_5.ChangeRefused, match="unique_workflow_week_store"):
         phase_4_5.check(database)
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql", "mysql"])
 def test_another_primary_key_gives_way_to_a_missing_id(changed, engine):
-    state = State("keyed by columns", MENDED, items={
+    state = State("keyed by columns", REPAIRED, items={
         "id": None, "unique": None, "key": "PRIMARY KEY (workflow_id, week_number, store_id)"})  # fmt: skip
     made, database = changed(engine, state=state, rows=False)
     assert phase_4_5.run(database).status == "migrated"
@@ -250,7 +250,7 @@ def test_a_temporary_table_that_hides_ours_is_refused(world, engine):
     database = db.connect(made.url)
     with database.connection_context():
         database.execute_sql("CREATE TEMPORARY TABLE weekly_actuals (id INTEGER, workflow_id VARCHAR(50))")
-        with pytest.raises(phase_4_5.Refused, match="temporary"):
+        with pytest.raises(phase_4_5.ChangeRefused, match="temporary"):
             phase_4_5.rollback(database)
     assert sorted(made.rows()) == [1, 2, 5]
 
@@ -265,7 +265,7 @@ def test_init_db_leaves_an_open_connection_open(world, engine):
 
 
 def test_rows_that_a_users_own_conflict_clause_would_replace_stop_the_rebuild(changed):
-    state = State("replacing", MENDED, items={
+    state = State("replacing", REPAIRED, items={
         **NO_KEYS, "week_start_date": "week_start_date DATE", "mine": "UNIQUE (actual_units_sold) ON CONFLICT REPLACE",
     }, without=tuple(INDEXES))  # fmt: skip
     made, database = changed("sqlite", state=state)
@@ -274,19 +274,19 @@ def test_rows_that_a_users_own_conflict_clause_would_replace_stop_the_rebuild(ch
 
 
 def test_values_that_become_equal_for_a_users_own_key_stop_the_rebuild(changed):
-    state = State("replacing", MENDED, items={
+    state = State("replacing", REPAIRED, items={
         **NO_KEYS, "week_number": "week_number BLOB",
         "mine": "UNIQUE (week_number, week_start_date) ON CONFLICT REPLACE",
     })  # fmt: skip
     made, database = changed("sqlite", state=state, rows=False)
     made.insert(row(1, week=3), row(2, week="3", store="S002"))
-    with pytest.raises(phase_4_5.Refused):
+    with pytest.raises(phase_4_5.ChangeRefused):
         phase_4_5.run(database)
     assert made.query("SELECT count(*) FROM weekly_actuals") == [(2,)]
 
 
 def test_a_second_foreign_key_of_a_column_stays_in_a_rebuild(changed):
-    state = State("two keys", MENDED, items={
+    state = State("two keys", REPAIRED, items={
         "store_id": "store_id VARCHAR(50) NOT NULL REFERENCES notes(store_id)",
         "store": "FOREIGN KEY (store_id) REFERENCES stores(store_id)",
     })  # fmt: skip
@@ -299,7 +299,7 @@ def test_a_second_foreign_key_of_a_column_stays_in_a_rebuild(changed):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_rows_without_an_id_are_all_kept_and_numbered(world, engine):
-    made = world(engine).make(State("no id", MENDED, items={"id": None}))
+    made = world(engine).make(State("no id", REPAIRED, items={"id": None}))
     World.insert(made, *ROWS)
     query = "SELECT store_id, week_number, actual_units_sold FROM weekly_actuals ORDER BY 1, 2"
     before = made.query(query)
@@ -312,7 +312,7 @@ def test_rows_without_an_id_are_all_kept_and_numbered(world, engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_primary_key_of_a_users_own_stays_unique(world, engine):
     items = {"id": "id INTEGER NOT NULL", "key": "PRIMARY KEY (workflow_id, week_number)"}
-    made = world(engine).make(State("another key", MENDED, items=items))
+    made = world(engine).make(State("another key", REPAIRED, items=items))
     made.insert(row(1), row(2, week=2))
     before = made.rows()
     assert phase_4_5.run(db.connect(made.url)).status == "migrated"
@@ -323,7 +323,7 @@ def test_a_primary_key_of_a_users_own_stays_unique(world, engine):
 
 def test_a_primary_key_that_is_referred_to_is_not_replaced_on_postgresql(world):
     items = {"id": "id INTEGER NOT NULL", "key": "code VARCHAR(9) PRIMARY KEY"}
-    made = world("postgresql").make(State("another key", MENDED, items=items))
+    made = world("postgresql").make(State("another key", REPAIRED, items=items))
     made.execute("CREATE TABLE kid (code VARCHAR REFERENCES weekly_actuals(code))")
-    with pytest.raises(phase_4_5.Refused, match="the table kid refers to"):
+    with pytest.raises(phase_4_5.ChangeRefused, match="a foreign key of kid depends on"):
         phase_4_5.check(db.connect(made.url))

@@ -26,7 +26,7 @@ from engines.servers import (
     url_of,
 )
 from hooks import failed_statements
-from states import MENDED, ROWS, State
+from states import REPAIRED, ROWS, State
 
 import db
 from db.init_db import init_db
@@ -121,7 +121,7 @@ def test_each_key_has_the_collation_of_its_own_parent(of_two_collations):
 
 def test_a_key_whose_name_holds_a_percent_sign_is_replaced(world):
     key = "CONSTRAINT `50%s` FOREIGN KEY (store_id) REFERENCES stores(store_id)"
-    made = world("mysql").make(State("an odd name", MENDED, items={"store": key}))
+    made = world("mysql").make(State("an odd name", REPAIRED, items={"store": key}))
     assert command(made.url).answer == "migrated"
     made.assert_specified()
 
@@ -129,9 +129,9 @@ def test_a_key_whose_name_holds_a_percent_sign_is_replaced(world):
 # -- races and crashes
 
 
-NO_KEY = State("a key is missing", MENDED, items={"store": None})
+NO_KEY = State("a key is missing", REPAIRED, items={"store": None})
 WRONG_KEY = State(
-    "a key of another rule", MENDED, items={"store": "FOREIGN KEY (store_id) REFERENCES stores(store_id)"}
+    "a key of another rule", REPAIRED, items={"store": "FOREIGN KEY (store_id) REFERENCES stores(store_id)"}
 )
 
 
@@ -423,7 +423,7 @@ def used(request, world, caller, hold):
     if request.param == "timeout":
         hold(made, READ)
     database.query_hooks.append(lambda event: statements.append(event.sql))
-    with contextlib.suppress(phase_4_5.Refused, phase_4_5.LockTimeout):
+    with contextlib.suppress(phase_4_5.ChangeRefused, phase_4_5.LockTimeout):
         assert phase_4_5.run(database, lock_timeout=0.5).status == request.param
     database.query_hooks.clear()
     return made, database, before, [sql for sql in statements if "GET_LOCK" in sql]
@@ -485,7 +485,7 @@ def test_a_change_in_the_callers_transaction_is_refused_and_its_work_survives(un
     with database.connection_context():
         database.begin() if begin == "atomic" else database.execute_sql("START TRANSACTION")
         database.execute_sql(STORE.format("mine"))
-        with pytest.raises(phase_4_5.Refused, match="transaction"):
+        with pytest.raises(phase_4_5.ChangeRefused, match="transaction"):
             phase_4_5.run(database)
         assert database.execute_sql("SELECT @@in_transaction").fetchone() == (1,)
         assert database.execute_sql("SELECT count(*) FROM stores WHERE store_id = 'mine'").fetchone() == (1,)
@@ -572,7 +572,7 @@ def test_indexes_and_the_unique_key_are_added_beside_writers(half):
         assert statement.endswith("ALGORITHM=INPLACE, LOCK=NONE")
 
 
-def test_writers_of_the_table_go_on_while_it_is_mended(half):
+def test_writers_of_the_table_go_on_while_it_is_repaired(half):
     half.execute("INSERT INTO workflows (workflow_id, workflow_type, category_id, status, forecast_horizon_weeks, "
                  "season_start_date, replenishment_strategy, dc_holdback_percentage) SELECT concat('new_', seq), "
                  "'forecast', 'dresses', 'running', 12, '2025-01-06', 'weekly', 0.4 FROM seq_0_to_3000")  # fmt: skip

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import pymysql
 import pytest
 from engines.servers import COMPLETE, HALF, NO_DATE_INDEX, NOTHING, another, command, eventually, one_line, url_of
-from states import MENDED, State, row
+from states import REPAIRED, State, row
 
 import db
 from db.init_db import init_db
@@ -44,7 +44,7 @@ ODD = [f"sql_mode = '{mode}'" for mode in MODES] + [
     "max_join_size = 1", "autocommit = 0", "sql_safe_updates = 1", "completion_type = CHAIN",
     "check_constraint_checks = 0, unique_checks = 0, foreign_key_checks = 0", "alter_algorithm = 'INSTANT'",
 ]  # fmt: skip
-NULLS = State("NOT NULL lost", MENDED, items={"week_number": "week_number INTEGER COMMENT 'mine'", "unique": None})
+NULLS = State("NOT NULL lost", REPAIRED, items={"week_number": "week_number INTEGER COMMENT 'mine'", "unique": None})
 STATES = {"nothing": NOTHING, "half": HALF, "complete": COMPLETE, "nulls": NULLS}
 
 
@@ -171,7 +171,7 @@ def interrupt():
 
 def test_an_interrupted_client_ends_its_statement_on_the_server(fresh, interrupt):
     database = db.connect(fresh.url)
-    engine = engine_for(database, 10.0, phase_4_5.phase.models, phase_4_5.phase.names)
+    engine = engine_for(database, phase_4_5.phase.models, 10.0)
 
     def watch():
         assert eventually(lambda: running(fresh, "SLEEP(31)"))
@@ -179,8 +179,8 @@ def test_an_interrupted_client_ends_its_statement_on_the_server(fresh, interrupt
 
     thread = threading.Thread(target=watch)
     thread.start()
-    with pytest.raises(KeyboardInterrupt), engine.connected():
-        engine.query("SELECT SLEEP(31)")
+    with pytest.raises(KeyboardInterrupt), engine.session.connected():
+        engine.session.query("SELECT SLEEP(31)")
     thread.join()
     assert eventually(lambda: not running(fresh, "SLEEP(31)"), 3)
     assert database.is_closed()
@@ -235,22 +235,22 @@ def test_the_lock_names_no_table(half):
     database.query_hooks.append(lambda event: locks.append(event.sql) if "GET_LOCK" in event.sql else None)
     phase_4_5.run(database)
     assert locks
-    assert not any(name in sql for sql in locks for name in phase_4_5.phase.models)
+    assert not any(name in sql for sql in locks for name in phase_4_5.phase.models.by_table)
 
 
 # -- what a statement costs others
 
 HOLDS_UP = {
     "idx_weekly_actuals_date": (NO_DATE_INDEX, (None,)),
-    "UNIQUE": (State("", MENDED, items={"unique": None}), (None,)),
-    "a foreign key": (State("", MENDED, items={"store": None}), ("writers",)),
-    "NOT NULL": (State("", MENDED, items={"week_number": "week_number INTEGER"}), (None,)),
-    "a type": (State("", MENDED, items={"week_number": "week_number VARCHAR(20) NOT NULL"}), ("writers",)),
-    "a default": (State("", MENDED, items={"uploaded_at": "uploaded_at {datetime}"}), (None,)),
-    "a column": (State("", MENDED, items={"variance_pct": None}), (None,)),
-    "a column with a value a row": (State("", MENDED, items={"uploaded_at": None}), ("writers",)),
-    "an id": (State("", MENDED, items={"id": None}), ("writers",)),
-    "an id that counts": (State("", MENDED, items={"id": "id INTEGER NOT NULL PRIMARY KEY"}), ("writers",)),
+    "UNIQUE": (State("", REPAIRED, items={"unique": None}), (None,)),
+    "a foreign key": (State("", REPAIRED, items={"store": None}), ("writes",)),
+    "NOT NULL": (State("", REPAIRED, items={"week_number": "week_number INTEGER"}), (None,)),
+    "a type": (State("", REPAIRED, items={"week_number": "week_number VARCHAR(20) NOT NULL"}), ("writes",)),
+    "a default": (State("", REPAIRED, items={"uploaded_at": "uploaded_at {datetime}"}), (None,)),
+    "a column": (State("", REPAIRED, items={"variance_pct": None}), (None,)),
+    "a column with a value a row": (State("", REPAIRED, items={"uploaded_at": None}), ("writes",)),
+    "an id": (State("", REPAIRED, items={"id": None}), ("writes",)),
+    "an id that counts": (State("", REPAIRED, items={"id": "id INTEGER NOT NULL PRIMARY KEY"}), ("writes",)),
 }
 
 
@@ -263,22 +263,22 @@ def test_a_statement_says_whom_it_holds_up_and_the_server_agrees(world, what):
     else:
         made.insert({name: value for name, value in row(1).items() if name != "id" or state.items["id"]})
     changes = phase_4_5.check(db.connect(made.url)).changes
-    assert tuple(change.holds_up for change in changes) == wanted
+    assert tuple(change.blocks for change in changes) == wanted
     for change in changes:
         if change.sql.startswith("ALTER TABLE"):
             bare = change.sql.partition(", ALGORITHM=")[0]
             beside = f"{bare}, LOCK=NONE"
-            if change.holds_up:
+            if change.blocks:
                 with pytest.raises(pymysql.MySQLError, match="LOCK=NONE is not supported"):
                     made.execute(beside)
-            made.execute(beside if not change.holds_up else f"{bare}, LOCK=SHARED")
+            made.execute(beside if not change.blocks else f"{bare}, LOCK=SHARED")
     made.assert_specified()
 
 
 @pytest.mark.parametrize("state", [HALF, NULLS])
 def test_without_rows_nobody_is_held_up(world, state):
     made = world("mysql").make(state)
-    assert {change.holds_up for change in phase_4_5.check(db.connect(made.url)).changes} == {None}
+    assert {change.blocks for change in phase_4_5.check(db.connect(made.url)).changes} == {None}
 
 
 # -- the script
@@ -372,7 +372,7 @@ def test_the_values_of_a_column_are_found_along_its_index(large):
 @pytest.mark.parametrize("collation", ["latin1_swedish_ci", "utf8mb4_bin"])
 def test_rows_without_a_parent_are_looked_for_by_the_parents_key(world, collation):
     """In another collation than the column's, too: never a row of the one for each row of the other."""
-    state = State("another collation", MENDED, items={
+    state = State("another collation", REPAIRED, items={
         "store": None, "store_id": "store_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL"})  # fmt: skip
     made = world("mysql").make(state)
     made.execute(
@@ -429,7 +429,7 @@ def test_a_temporary_table_that_hides_one_is_refused(complete, look):
     database = db.connect(complete.url)
     with database.connection_context():
         database.execute_sql("CREATE TEMPORARY TABLE stores (store_id VARCHAR(50))")
-        with pytest.raises(phase_4_5.Refused, match="temporary table stores"):
+        with pytest.raises(phase_4_5.ChangeRefused, match="temporary table stores"):
             getattr(phase_4_5, look)(database)
 
 

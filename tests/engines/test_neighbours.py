@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 from engines.servers import COMPLETE, NOTHING
-from states import ENGINES, MENDED, ORM, State
+from states import ENGINES, REPAIRED, ORM, State
 
 import db
 from migrations import phase_4_5
@@ -99,15 +99,15 @@ THEIRS = {**ORM, "variance_pct": "variance_pct FLOAT", "uploaded_at": "uploaded_
 SERVERS = ENGINES[1:]  # SQLite has no lengths, and makes an index of a missing constraint
 STATES = [
     NOTHING,
-    State("theirs", MENDED, items=THEIRS),
-    State("theirs, and half of it is missing", MENDED, items={**THEIRS, "store": None}, without=(
+    State("theirs", REPAIRED, items=THEIRS),
+    State("theirs, and half of it is missing", REPAIRED, items={**THEIRS, "store": None}, without=(
         "idx_weekly_actuals_store", "idx_weekly_actuals_date")),
-    State("theirs, without their constraint", MENDED, items={**THEIRS, "unique": None}, engines=SERVERS),
-    State("theirs, with wrong types and nullability", MENDED, items={
+    State("theirs, without their constraint", REPAIRED, items={**THEIRS, "unique": None}, engines=SERVERS),
+    State("theirs, with wrong types and nullability", REPAIRED, items={
         **THEIRS, "week_number": "week_number INTEGER", "actual_units_sold": "actual_units_sold {string} NOT NULL"}),
-    State("theirs, with a narrow key", MENDED, items={
+    State("theirs, with a narrow key", REPAIRED, items={
         **THEIRS, "store": None, "store_id": "store_id VARCHAR(20)"}, engines=SERVERS),
-    State("theirs, with a lost column", MENDED, items={**THEIRS, "variance_pct": None}),
+    State("theirs, with a lost column", REPAIRED, items={**THEIRS, "variance_pct": None}),
 ]  # fmt: skip
 
 

@@ -105,7 +105,7 @@ def left(url):
         return found
 
 
-def test_a_run_that_mends_beside_rows_leaves_nothing_in_any_session(half, pooled):
+def test_a_run_that_repairs_beside_rows_leaves_nothing_in_any_session(half, pooled):
     url = pooled(half)
     before = left(url)
     for _ in range(3):

@@ -29,7 +29,7 @@ from engines.servers import (
     url_of,
 )
 from hooks import failed_statements
-from states import MENDED, ROWS, State
+from states import REPAIRED, ROWS, State
 
 import db
 from db.init_db import init_db
@@ -125,7 +125,7 @@ def test_a_second_run_in_another_schema_changes_nothing(in_shop, shop_url):
     assert command(shop_url).answer == "up_to_date"
 
 
-def test_a_table_is_mended_and_rolled_back_in_another_schema(in_shop, shop_url):
+def test_a_table_is_repaired_and_rolled_back_in_another_schema(in_shop, shop_url):
     command(shop_url)
     in_shop.execute('DROP INDEX "the shop".idx_weekly_actuals_date')
     assert command(shop_url).answer == "migrated"
@@ -136,7 +136,7 @@ def test_a_table_is_mended_and_rolled_back_in_another_schema(in_shop, shop_url):
 
 def test_a_key_whose_name_holds_a_percent_sign_is_replaced(world):
     key = 'CONSTRAINT "50%s" FOREIGN KEY (store_id) REFERENCES stores(store_id)'
-    made = world("postgresql").make(State("an odd name", MENDED, items={"store": key}))
+    made = world("postgresql").make(State("an odd name", REPAIRED, items={"store": key}))
     assert command(made.url).answer == "migrated"
     made.assert_specified()
 
@@ -147,8 +147,8 @@ def test_a_key_whose_name_holds_a_percent_sign_is_replaced(world):
 def test_a_table_that_a_peer_made_since_the_look_is_no_lookalike(complete):
     database = db.connect(complete.url)
     with database.connection_context():
-        engine = engine_for(database, 1.0, phase_4_5.phase.models, phase_4_5.phase.names)
-        assert engine.lookalikes("weekly_actuals") == []
+        engine = engine_for(database, phase_4_5.phase.models, 1.0)
+        assert engine.catalog.case_variants("weekly_actuals") == []
 
 
 # -- others who hold locks
@@ -468,7 +468,7 @@ def test_what_cannot_be_done_in_a_transaction_is_refused_and_the_transaction_liv
     database = db.connect(half.url)
     with database.connection_context(), database.atomic():
         database.execute_sql(STORE)
-        with pytest.raises(phase_4_5.Refused, match="inside a transaction"):
+        with pytest.raises(phase_4_5.ChangeRefused, match="inside a transaction"):
             phase_4_5.run(database)
         assert database.execute_sql("SELECT current_setting('lock_timeout')").fetchone() == ("0",)
     assert half.query("SELECT count(*) FROM stores WHERE store_id = 'busy'") == [(1,)]
@@ -652,7 +652,7 @@ def test_an_index_is_built_once_an_open_transaction_ends(no_date_index, hold):
     no_date_index.assert_specified()
 
 
-def test_writers_of_the_table_go_on_while_it_is_mended(half):
+def test_writers_of_the_table_go_on_while_it_is_repaired(half):
     half.execute("INSERT INTO workflows SELECT 'new_' || n, workflow_type, forecast_id, category_id, status, NULL, "
                  "NULL, 12, season_start_date, replenishment_strategy, 0.4 FROM workflows, generate_series(0, 3000) n "
                  "WHERE workflow_id = 'wf_1'")  # fmt: skip
@@ -669,7 +669,7 @@ def test_writers_of_the_table_go_on_while_it_is_mended(half):
 @pytest.fixture
 def identity(world):
     items = {"id": "id INTEGER GENERATED ALWAYS AS IDENTITY PRIMARY KEY"}
-    return world("postgresql").make(State("an identity", MENDED, items=items, without=("idx_weekly_actuals_date",)))
+    return world("postgresql").make(State("an identity", REPAIRED, items=items, without=("idx_weekly_actuals_date",)))
 
 
 def test_an_identity_that_is_always_generated_passes_the_smoke_test_and_counts_on(identity):

@@ -5,11 +5,10 @@ from engines.servers import COMPLETE, NOTHING
 
 import db
 from migrations import phase_4_5
-from migrations.engines.postgresql import catalogue
-from migrations.engines.postgresql import engine as room
+from migrations.engines.postgresql import catalog, column_types
 from migrations.schema import UTC_NOW, Type
 
-NAMES = phase_4_5.phase.names + ["historical_sales", "stores", "categories", "workflows"]
+NAMES = list(phase_4_5.phase.models.by_table)
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def asking(world):
     ("character varying(9)[]", ("character varying[]",)),
 ])  # fmt: skip
 def test_a_type_means_the_same_in_peewees_words_and_in_the_catalogues(text, meaning):
-    assert catalogue.parse_type(text) == Type(text, *meaning)
+    assert column_types.parse_type(text) == Type(text, *meaning)
 
 
 @pytest.mark.parametrize(("type_", "default", "meaning"), [
@@ -55,16 +54,16 @@ def test_a_type_means_the_same_in_peewees_words_and_in_the_catalogues(text, mean
 def test_a_default_means_what_it_was_given_as(world, type_, default, meaning, quoted):
     made = world("postgresql").make(NOTHING)
     made.execute(f"CREATE TABLE of_all (value {type_} DEFAULT {default})", f"SET quote_all_identifiers = {quoted}")
-    found = catalogue.tables(asking(made), ["of_all"], {"quote_all_identifiers": "off"})["of_all"]
+    found = catalog.read_tables(asking(made), ["of_all"], {"quote_all_identifiers": "off"})["of_all"]
     made.execute("RESET quote_all_identifiers")
-    assert catalogue.default_meaning(found.columns["value"].default) == meaning
-    assert catalogue.default_meaning(default) == meaning
+    assert column_types.default_meaning(found.columns["value"].default) == meaning
+    assert column_types.default_meaning(default) == meaning
 
 
 @pytest.mark.parametrize("default", ["now()", "CURRENT_TIMESTAMP", "LOCALTIMESTAMP", "clock_timestamp()",
                                      "(now() AT TIME ZONE 'Asia/Tokyo')", "'now'"])  # fmt: skip
 def test_another_time_is_not_now_in_utc(default):
-    assert catalogue.default_meaning(default) != UTC_NOW
+    assert column_types.default_meaning(default) != UTC_NOW
 
 
 # Each of these changes what the catalogue says, or how it is said.
@@ -143,12 +142,12 @@ def test_the_fingerprint_moves_with_everything_that_changes_a_meaning(alone):
     made = alone.make(COMPLETE)
 
     ask = asking(made)
-    moved, fingerprint, schema = 0, catalogue.fingerprint(ask, NAMES), catalogue.tables(ask, NAMES, {})
-    assert catalogue.fingerprint(ask, NAMES) == fingerprint
+    moved, fingerprint, schema = 0, catalog.read_fingerprint(ask, NAMES), catalog.read_tables(ask, NAMES, {})
+    assert catalog.read_fingerprint(ask, NAMES) == fingerprint
     seen = {fingerprint: schema}
     for statement in CHANGES.strip().splitlines():
         made.execute(statement)
-        fingerprint, after = catalogue.fingerprint(ask, NAMES), catalogue.tables(ask, NAMES, {})
+        fingerprint, after = catalog.read_fingerprint(ask, NAMES), catalog.read_tables(ask, NAMES, {})
         assert after == schema or fingerprint not in seen or seen[fingerprint] == after, statement
         moved += after != schema
         seen[fingerprint] = schema = after
@@ -159,14 +158,14 @@ def test_the_fingerprint_does_not_move_with_rows_and_statistics(alone):
     made = alone.make(COMPLETE, filled=True)
 
     ask = asking(made)
-    before = catalogue.fingerprint(ask, NAMES)
+    before = catalog.read_fingerprint(ask, NAMES)
     made.execute("DELETE FROM weekly_actuals", "VACUUM weekly_actuals", "ANALYZE", "CHECKPOINT")
-    assert catalogue.fingerprint(ask, NAMES) == before
+    assert catalog.read_fingerprint(ask, NAMES) == before
 
 
 def test_the_fingerprints_of_two_databases_differ(alone, complete):
     made = alone.make(COMPLETE)
-    assert catalogue.fingerprint(asking(made), NAMES) != catalogue.fingerprint(asking(complete), NAMES)
+    assert catalog.read_fingerprint(asking(made), NAMES) != catalog.read_fingerprint(asking(complete), NAMES)
 
 
 def test_a_copy_of_a_database_is_another(alone):
@@ -212,12 +211,12 @@ def test_nothing_is_remembered_of_a_transaction(world):
 def test_what_is_remembered_does_not_grow_with_the_changes(complete):
     database = db.connect(complete.url)
     assert phase_4_5.ensure(database) is False
-    before = len(room._MET)
+    before = len(catalog._REMEMBERED)
     for _ in range(8):
         complete.execute("ALTER TABLE weekly_actuals ALTER week_number DROP NOT NULL",
                          "ALTER TABLE weekly_actuals ALTER week_number SET NOT NULL")  # fmt: skip
         assert phase_4_5.ensure(database) is False
-    assert len(room._MET) == before
+    assert len(catalog._REMEMBERED) == before
 
 
 def test_the_second_time_nothing_to_do_is_one_query(complete):

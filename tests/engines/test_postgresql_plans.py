@@ -14,25 +14,25 @@ import peewee
 import pytest
 from engines.servers import COMPLETE, HALF, NOTHING, command, eventually
 from engines.worlds import World
-from states import INDEXES, MENDED, REFUSED, ROWS, TABLE, WORDS, State, cases
+from states import INDEXES, REPAIRED, REFUSED, ROWS, TABLE, WORDS, State, cases
 
 import db
 from migrations import phase_4_5
 from migrations.engines import engine_for
 from migrations.phase import Phase
-from migrations.report import MigrationError
+from migrations.errors import MigrationError
 
-LOST = State("everything lost but the columns", MENDED, items={
+LOST = State("everything lost but the columns", REPAIRED, items={
     **{name: item.replace(" NOT NULL", "") for name, item in TABLE.items() if not item.startswith("FOREIGN")},
     "id": "id INTEGER", "unique": None, "workflow": None, "store": None, "category": None,
     "uploaded_at": "uploaded_at {datetime}"}, without=tuple(INDEXES))  # fmt: skip
-NO_ID = State("no id", MENDED, items={"id": None})
-AS_TEXT = State("a number as text", MENDED, items={"week_number": "week_number {string} NOT NULL"})
-TOO_SHORT = State("too short", MENDED, items={"store_id": "store_id VARCHAR(10) NOT NULL"})
-NULLABLE = State("NOT NULL lost", MENDED, items={"week_number": "week_number INTEGER"})
-NO_CASCADE = State("no CASCADE", MENDED, items={
+NO_ID = State("no id", REPAIRED, items={"id": None})
+AS_TEXT = State("a number as text", REPAIRED, items={"week_number": "week_number {string} NOT NULL"})
+TOO_SHORT = State("too short", REPAIRED, items={"store_id": "store_id VARCHAR(10) NOT NULL"})
+NULLABLE = State("NOT NULL lost", REPAIRED, items={"week_number": "week_number INTEGER"})
+NO_CASCADE = State("no CASCADE", REPAIRED, items={
     "store": "CONSTRAINT mine FOREIGN KEY (store_id) REFERENCES stores(store_id)"})  # fmt: skip
-OTHER_KEY = State("another key", MENDED, items={
+OTHER_KEY = State("another key", REPAIRED, items={
     "id": "id INTEGER NOT NULL", "key": "PRIMARY KEY (workflow_id, week_number)"})  # fmt: skip
 PROVEN = (
     "ALTER TABLE weekly_actuals ADD CONSTRAINT not_null_week_number CHECK (week_number IS NOT NULL){}",
@@ -73,7 +73,7 @@ def filled(world, state, without=()):
 @pytest.mark.parametrize("make", [filled, lambda world, state: world("postgresql").make(state)])
 def test_nobody_is_held_up_where_there_is_a_way(world, state, make):
     made = make(world, state)
-    assert {change.holds_up for change in planned(made)} == {None}
+    assert {change.blocks for change in planned(made)} == {None}
     phase_4_5.run(db.connect(made.url))
     made.assert_specified()
 
@@ -81,11 +81,11 @@ def test_nobody_is_held_up_where_there_is_a_way(world, state, make):
 @pytest.mark.parametrize(("state", "what"), [(NO_ID, "add column id"), (AS_TEXT, "convert week_number to INTEGER")])
 def test_what_holds_everybody_up_is_told(world, state, what):
     made = filled(world, state)
-    assert [(change.description, change.holds_up) for change in planned(made) if change.holds_up] == [
-        (what, "everybody")
+    assert [(change.description, change.blocks) for change in planned(made) if change.blocks] == [
+        (what, "reads and writes")
     ]  # fmt: skip
     made.execute("TRUNCATE weekly_actuals")
-    assert {change.holds_up for change in planned(made)} == {None}
+    assert {change.blocks for change in planned(made)} == {None}
 
 
 def test_not_null_beside_rows_rests_on_a_check_that_was_validated(world):
@@ -172,7 +172,7 @@ def test_a_linter_finds_nothing_in_it_but_what_is_specified_or_marked(world, sta
         statement, before = lines[each["line"]], lines[each["line"] - 1]
         replaced = each["rule_name"] == "ban-drop-constraint" and REPLACED.search(statement)
         grows = "TYPE VARCHAR" in statement and " USING " not in statement  # no row is written anew
-        assert each["rule_name"] in SPECIFIED or replaced or grows or before.startswith("-- holds up "), each
+        assert each["rule_name"] in SPECIFIED or replaced or grows or before.startswith("-- blocks "), each
 
 
 @pytest.mark.parametrize("state", SCRIPTS, ids=name_of)
@@ -213,7 +213,7 @@ class Label(peewee.Model):
 def test_a_script_keeps_a_backslash_in_any_string_mode(alone):
     """With standard_conforming_strings off, a backslash begins an escape sequence."""
     made = alone.make(NOTHING)
-    phase, database = Phase("Labels", upon={}, builds=[Label]), db.connect(made.url)
+    phase, database = Phase("Labels", requires={}, manages=[Label]), db.connect(made.url)
     first, *script = phase.check(database).script
     assert first == r"\set ON_ERROR_STOP on"
     made.execute("SET standard_conforming_strings = off", *script)
@@ -256,10 +256,10 @@ def explained(database, queries):
 
 
 def states():
-    for state, rows in cases("postgresql", MENDED, REFUSED):
+    for state, rows in cases("postgresql", REPAIRED, REFUSED):
         yield pytest.param(phase_4_5.phase, lambda world, state=state, rows=rows: world.make(state, rows),
                            id=f"{state.name}{'-with rows' * rows}")  # fmt: skip
-    for state, rows in another_states.cases("postgresql", MENDED, REFUSED):
+    for state, rows in another_states.cases("postgresql", REPAIRED, REFUSED):
         yield pytest.param(another_phase.phase, lambda world, state=state, rows=rows: state.make(world, rows),
                            id=f"another-{state.name}{'-with rows' * rows}")  # fmt: skip
 
@@ -278,7 +278,7 @@ def test_a_look_at_many_rows_is_linear(world, retyped):
         **LOST.items,
         **({"store_id": "store_id {string}", "week_number": "week_number {string}"} if retyped else {}),
     }
-    made = world("postgresql").make(State("lost", MENDED, items=items, without=tuple(INDEXES)))
+    made = world("postgresql").make(State("lost", REPAIRED, items=items, without=tuple(INDEXES)))
     made.execute(
         "INSERT INTO weekly_actuals (id, workflow_id, week_number, week_start_date, week_end_date, store_id, "
         "category_id, actual_units_sold) SELECT n, 'wf_1', n, '2025-01-06', '2025-01-12', 'S001', 'dresses', 1 "
@@ -320,7 +320,7 @@ def test_neither_a_check_nor_a_run_reads_rows_of_the_built_table(alone):
 @pytest.mark.parametrize("kind", ["{float}", "REAL", "NUMERIC"])
 def test_a_stored_generated_column_becomes_a_plain_one_with_its_values(world, kind):
     generated = f"variance_pct {kind} GENERATED ALWAYS AS ((actual_units_sold - 90) / 90.0) STORED"
-    made = filled(world, State("generated", MENDED, items={"variance_pct": generated}), without=("variance_pct",))
+    made = filled(world, State("generated", REPAIRED, items={"variance_pct": generated}), without=("variance_pct",))
     before = made.rows()
     foreseen = statements(made)
     assert [change.sql for change in phase_4_5.run(db.connect(made.url)).changes] == foreseen
@@ -338,7 +338,7 @@ def test_a_stored_generated_column_becomes_a_plain_one_with_its_values(world, ki
 def test_what_rests_on_a_type_is_named_before_it_would_fail(world, what, statement):
     made = world("postgresql").make(AS_TEXT)
     made.execute(statement)
-    with pytest.raises(phase_4_5.Refused, match=f"{what}.* uses it; drop the {what.split()[0]}"):
+    with pytest.raises(phase_4_5.ChangeRefused, match=f"{what}.* depends on it; drop the {what.split()[0]}, run again"):
         phase_4_5.check(db.connect(made.url))
 
 
@@ -375,7 +375,7 @@ def test_names_of_63_characters(world):
             primary_key = peewee.CompositeKey("value", "other")
 
     made = world("postgresql").make(NOTHING)
-    phase, database = Phase("long names", upon={}, builds=[Long]), db.connect(made.url)
+    phase, database = Phase("long names", requires={}, manages=[Long]), db.connect(made.url)
     assert phase.ensure(database) is True
     made.execute(f"ALTER TABLE {'b' * 63} DROP CONSTRAINT {'b' * 58}_pkey, ALTER {'a' * 63} DROP NOT NULL",
                  f"INSERT INTO {'b' * 63} VALUES (1, 1)")  # fmt: skip
@@ -387,8 +387,8 @@ def test_one_engine_asks_for_rows_once(world):
     """What a plan asks of the rows does not grow with its statements."""
     made = world("postgresql").make(LOST, True)
     database, seen = db.connect(made.url), []
-    engine = engine_for(database, 1.0, phase_4_5.phase.models, phase_4_5.phase.names)
-    with engine.connected():
+    engine = engine_for(database, phase_4_5.phase.models, 1.0)
+    with engine.session.connected():
         database.query_hooks.append(lambda event: seen.append(event.sql))
         phase_4_5.check(database)
     assert sum("LIMIT 1) AS t" in sql for sql in seen) == 1
@@ -405,8 +405,8 @@ def newest(world):
 @pytest.mark.exhaustive
 def test_a_virtual_generated_column_is_refused_by_name(newest):
     generated = "variance_pct {float} GENERATED ALWAYS AS ((actual_units_sold - 90) / 90.0) VIRTUAL"
-    made = newest.make(State("generated", MENDED, items={"variance_pct": generated}))
-    with pytest.raises(phase_4_5.Refused, match="weekly_actuals.variance_pct is a virtual generated column"):
+    made = newest.make(State("generated", REPAIRED, items={"variance_pct": generated}))
+    with pytest.raises(phase_4_5.ChangeRefused, match="weekly_actuals.variance_pct is a virtual generated column"):
         phase_4_5.check(db.connect(made.url))
 
 
@@ -453,14 +453,14 @@ def test_not_null_with_a_null_under_it_is_not_up_to_date(newest):
     made = newest.make(NULLABLE, True)
     made.execute("UPDATE weekly_actuals SET week_number = NULL WHERE id = 1",
                  "ALTER TABLE weekly_actuals ADD CONSTRAINT mine NOT NULL week_number NOT VALID")  # fmt: skip
-    with pytest.raises(phase_4_5.Refused, match="week_number: expected NOT NULL, found NULL allowed: 1 row"):
+    with pytest.raises(phase_4_5.ChangeRefused, match="week_number: expected NOT NULL, found NULL allowed: 1 row"):
         phase_4_5.run(db.connect(made.url))
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("rows", [False, True])
-def test_a_foreign_key_that_is_not_enforced_is_mended(newest, rows):
-    made = newest.make(State("no key", MENDED, items={"store": None}), rows)
+def test_a_foreign_key_that_is_not_enforced_is_repaired(newest, rows):
+    made = newest.make(State("no key", REPAIRED, items={"store": None}), rows)
     made.execute("ALTER TABLE weekly_actuals ADD CONSTRAINT mine FOREIGN KEY (store_id) REFERENCES stores (store_id) "
                  "ON DELETE CASCADE NOT ENFORCED")  # fmt: skip
     assert phase_4_5.check(db.connect(made.url)).status == "pending"
@@ -470,8 +470,8 @@ def test_a_foreign_key_that_is_not_enforced_is_mended(newest, rows):
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("rows", [False, True])
-def test_a_check_that_is_not_enforced_is_mended(newest, rows):
-    state = another_states.State("not enforced", MENDED, {"articles": {"check": None}})
+def test_a_check_that_is_not_enforced_is_repaired(newest, rows):
+    state = another_states.State("not enforced", REPAIRED, {"articles": {"check": None}})
     made = state.make(newest, rows)
     made.execute("ALTER TABLE articles ADD CONSTRAINT check_price CHECK (price >= 0) NOT ENFORCED")
     assert another_phase.phase.run(db.connect(made.url)).status == "migrated"
@@ -480,7 +480,7 @@ def test_a_check_that_is_not_enforced_is_mended(newest, rows):
 
 @pytest.mark.parametrize("how", ["DEFERRABLE INITIALLY DEFERRED", ""])
 def test_a_foreign_key_that_was_never_validated_stays_as_it_is_otherwise(world, how):
-    made = filled(world, State("no key", MENDED, items={"store": None}))
+    made = filled(world, State("no key", REPAIRED, items={"store": None}))
     made.execute(
         'ALTER TABLE weekly_actuals ADD CONSTRAINT "Own" FOREIGN KEY (store_id) REFERENCES stores (store_id) '
         f"MATCH FULL ON DELETE CASCADE {how} NOT VALID"

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from engines.servers import COMPLETE, HALF, NOTHING, command, granted, later, one_line, url_of
 from processes import ROOT
-from states import MENDED, TABLE, State, row
+from states import REPAIRED, TABLE, State, row
 
 import db
 from db.init_db import init_db
@@ -22,7 +22,7 @@ from migrations.engines import engine_for
 
 PARENTS = "SELECT, INSERT, DELETE, REFERENCES ON historical_sales, store_clusters, stores, categories, workflows"
 USE = "CREATE, USAGE ON SCHEMA public"
-NO_RIGHT_TIME = State("a time as text", MENDED, items={"week_start_date": "week_start_date {string} NOT NULL"})
+NO_RIGHT_TIME = State("a time as text", REPAIRED, items={"week_start_date": "week_start_date {string} NOT NULL"})
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_what_is_told_about_hidden_rows_helps(complete, hidden):
 
 @pytest.mark.parametrize("arguments", [(), ("--check",), ("--dry-run",)])
 def test_rows_against_a_change_that_a_role_does_not_see_stop_it(world, hidden, arguments):
-    state = State("NOT NULL lost", MENDED, items={"week_number": "week_number INTEGER"}, bad=(row(20, week=None),))
+    state = State("NOT NULL lost", REPAIRED, items={"week_number": "week_number INTEGER"}, bad=(row(20, week=None),))
     made = world("postgresql").make(state, True)
     assert "row-level security" in command(hidden(made), *arguments).message
     assert made.catalogue()[0]["week_number"] == ("integer", True)
@@ -90,7 +90,7 @@ def test_of_a_table_whose_rows_a_role_does_not_see_the_count_is_an_estimate(comp
     complete.execute("ANALYZE weekly_actuals")
     report = phase_4_5.run(db.connect(hidden(complete)))
     assert (report.row_counts["weekly_actuals"], report.row_counts["stores"]) == (3, 4)
-    assert report.estimated == ("weekly_actuals",)
+    assert report.estimated_counts == ("weekly_actuals",)
     assert set(report.smoke_test.values()) == {None}
 
 
@@ -98,24 +98,24 @@ def test_of_a_table_whose_rows_a_role_does_not_see_the_count_is_an_estimate(comp
 def test_a_roles_limit_does_not_end_a_count(complete, owner, opened):
     database = db.connect(owner(complete, settings=("statement_timeout = '200ms'",)))
     complete.execute("CREATE VIEW slow AS SELECT * FROM generate_series(1, 4000000)", "GRANT SELECT ON slow TO PUBLIC")
-    engine = engine_for(database, 10.0, phase_4_5.phase.models, phase_4_5.phase.names)
+    engine = engine_for(database, phase_4_5.phase.models, 10.0)
     if opened:
         database.connect()
-    with engine.connected():
+    with engine.session.connected():
         with pytest.raises(peewee.OperationalError, match="statement timeout"):
-            engine.query("SELECT count(*) FROM slow")
-        assert engine.count("slow") == 4_000_000
+            engine.session.query("SELECT count(*) FROM slow")
+        assert engine.catalog.count("slow") == 4_000_000
 
 
 def test_what_a_run_counts_in_the_callers_transaction_leaves_row_security_as_it_was(half):
     database = db.connect(half.url)
-    with database.connection_context(), database.atomic(), pytest.raises(phase_4_5.Refused):
+    with database.connection_context(), database.atomic(), pytest.raises(phase_4_5.ChangeRefused):
         phase_4_5.rollback(database)
     with database.connection_context(), database.atomic():
         before = database.execute_sql("SELECT name, setting FROM pg_settings ORDER BY 1").fetchall()
-        with contextlib.suppress(phase_4_5.Refused):
+        with contextlib.suppress(phase_4_5.ChangeRefused):
             phase_4_5.rollback(database)
-        with contextlib.suppress(phase_4_5.Refused):
+        with contextlib.suppress(phase_4_5.ChangeRefused):
             phase_4_5.run(database)
         assert database.execute_sql("SELECT name, setting FROM pg_settings ORDER BY 1").fetchall() == before
 
@@ -129,10 +129,10 @@ from migrations.engines import engine_for
 from migrations.phase_4_5 import phase
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever is inherited
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))
-engine = engine_for(db.connect(sys.argv[1]), 10.0, phase.models, phase.names)
-with engine.connected(), engine.all_rows():
+engine = engine_for(db.connect(sys.argv[1]), phase.models, 10.0)
+with engine.session.connected(), engine.session.all_rows():
     print("waiting", flush=True)
-    engine.query("SELECT pg_sleep(60)")
+    engine.session.query("SELECT pg_sleep(60)")
 """
 SLEEPING = (
     "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(60)%' "
@@ -164,7 +164,7 @@ def test_the_server_does_not_go_on_without_us(complete, driver, number, code):
 
 def test_a_connection_can_be_used_after_an_interruption(complete):
     database = db.connect(complete.url.replace("://", "+psycopg://"))
-    engine = engine_for(database, 10.0, phase_4_5.phase.models, phase_4_5.phase.names)
+    engine = engine_for(database, phase_4_5.phase.models, 10.0)
 
     def interrupt(*_):
         raise SystemExit
@@ -172,8 +172,8 @@ def test_a_connection_can_be_used_after_an_interruption(complete):
     before = signal.signal(signal.SIGALRM, interrupt)
     with database.connection_context():
         signal.setitimer(signal.ITIMER_REAL, 0.3)
-        with pytest.raises(SystemExit), engine.connected(), engine.all_rows():
-            engine.query("SELECT pg_sleep(60)")
+        with pytest.raises(SystemExit), engine.session.connected(), engine.session.all_rows():
+            engine.session.query("SELECT pg_sleep(60)")
         assert database.execute_sql("SELECT current_setting('row_security')").fetchone() == ("on",)
     signal.signal(signal.SIGALRM, before)
 
@@ -264,7 +264,7 @@ def test_a_database_that_knows_no_encoding(fresh):
 
 def test_a_default_of_float_text_is_read_to_the_last_digit(alone):
     items = {"variance_pct": TABLE["variance_pct"].replace("{float}", "VARCHAR(40)")}
-    made = alone.make(State("a float as text", MENDED, items=items))
+    made = alone.make(State("a float as text", REPAIRED, items=items))
     made.insert(row(1, variance_pct="0.056910569105691054"), row(2, week=2, variance_pct="-1.5e-10"))
     made.execute(f"ALTER DATABASE {made.name} SET extra_float_digits = 0")
     assert command(made.url).answer == "migrated"

@@ -17,7 +17,7 @@ from peewee import (
     Model,
     TimeField,
 )
-from states import ENGINES, MENDED, State, row
+from states import ENGINES, REPAIRED, State, row
 
 import db
 from db.fields import AutoIncrementField
@@ -38,7 +38,7 @@ ON = {
     "postgresql": "SET session_replication_role = origin",
     "mysql": "SET foreign_key_checks = 1",
 }
-PADDED = State("a padded key", MENDED, items={"store_id": "store_id CHAR(50) NOT NULL"})
+PADDED = State("a padded key", REPAIRED, items={"store_id": "store_id CHAR(50) NOT NULL"})
 on_servers = pytest.mark.parametrize("engine", ["postgresql", "mysql"])
 
 
@@ -51,7 +51,7 @@ def refused_by(phase, made, *says):
     """A check and a run of a phase refuse, and change nothing."""
     before = made.dump()
     for call in (phase.check, phase.run):
-        with pytest.raises(phase_4_5.Refused) as refusal:
+        with pytest.raises(phase_4_5.ChangeRefused) as refusal:
             call(db.connect(made.url))
         assert [word for word in says if word not in str(refusal.value)] == []
     assert made.dump() == before
@@ -68,12 +68,12 @@ def orphaned(made, engine):
 def test_an_orphan_under_a_key_that_would_be_made_anew_stands_against_it(world, engine):
     made = world(engine).make(PADDED, filled=True)
     orphaned(made, engine)
-    refused(made, "store_id: the foreign key has to be made anew", "1 row", "NOPE")
+    refused(made, "store_id: the foreign key has to be recreated", "1 row", "NOPE")
 
 
 def test_values_that_another_collation_makes_equal_stand_against_it(world):
     items = {"store": None, "store_id": "store_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL"}
-    made = world("mysql").make(State("another collation", MENDED, items=items), filled=True)
+    made = world("mysql").make(State("another collation", REPAIRED, items=items), filled=True)
     made.execute(
         "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, week_end_date, store_id, category_id, "
         "actual_units_sold) SELECT workflow_id, week_number, week_start_date, week_end_date, lower(store_id), "
@@ -114,14 +114,14 @@ class Owner(Model):
 
 
 class Thing(Model):
-    id = LastingAutoField()
+    id = AutoIncrementField()
     owner = ForeignKeyField(Owner, null=True)
 
     class Meta:
         table_name = "things"
 
 
-OWNERS = Phase("Owners", upon={}, builds=[Owner, Thing])
+OWNERS = Phase("Owners", requires={}, manages=[Owner, Thing])
 
 
 @pytest.fixture
@@ -161,18 +161,18 @@ def test_a_null_without_a_table_of_parents_is_migrated(without_owners):
 
 
 @pytest.mark.parametrize("state", [
-    State("a wrong index", MENDED, items={}, without=("idx_weekly_actuals_date",),
+    State("a wrong index", REPAIRED, items={}, without=("idx_weekly_actuals_date",),
           sql=("CREATE UNIQUE INDEX idx_weekly_actuals_date ON weekly_actuals (week_start_date, id)",)),
 ])  # fmt: skip
 @pytest.mark.parametrize(("statement", "says"), [
-    ("ALTER TABLE weekly_actuals REPLICA IDENTITY USING INDEX idx_weekly_actuals_date", "the REPLICA IDENTITY rests"),
+    ("ALTER TABLE weekly_actuals REPLICA IDENTITY USING INDEX idx_weekly_actuals_date", "the REPLICA IDENTITY depends"),
     ("CREATE TABLE notes (at DATE, id INTEGER, FOREIGN KEY (at, id) REFERENCES weekly_actuals (week_start_date, id))",
-     "the foreign key of notes rests"),
+     "the foreign key of notes depends"),
 ])  # fmt: skip
 def test_an_index_that_something_rests_on_is_not_replaced(world, state, statement, says):
     made = world("postgresql").make(state, filled=True)
     made.execute("ALTER TABLE weekly_actuals ALTER week_start_date SET NOT NULL", statement)
-    refused(made, "idx_weekly_actuals_date has to be made anew", says)
+    refused(made, "idx_weekly_actuals_date has to be recreated", says)
 
 
 def test_a_column_that_another_table_refers_to_keeps_its_type(world):
@@ -208,11 +208,11 @@ def test_a_rollback_sees_what_another_database_has_on_the_table(world, what):
     "ALTER TABLE weekly_actuals ADD v INT AS (week_number + 1) VIRTUAL, ADD INDEX (v)",
 ])  # fmt: skip
 def test_a_column_is_added_beside_whatever_index_there_is(world, statement):
-    state = State("a column is missing", MENDED, items={"forecast_units_sold": None})
+    state = State("a column is missing", REPAIRED, items={"forecast_units_sold": None})
     made = world("mysql").make(state, filled=True)
     made.execute(statement)
     report = phase_4_5.run(db.connect(made.url))
-    assert [change.holds_up for change in report.changes] == ["writers"]
+    assert [change.blocks for change in report.changes] == ["writes"]
     assert phase_4_5.ensure(db.connect(made.url)) is False
 
 
@@ -243,7 +243,7 @@ def test_a_role_with_one_connection_is_told_that_it_takes_two(world, role):
     url = role(made, "ALL ON ALL TABLES IN SCHEMA public", "CREATE ON SCHEMA public")
     name = url.partition("://")[2].partition(":")[0]
     made.execute(f'ALTER TABLE weekly_actuals OWNER TO "{name}"', f'ALTER ROLE "{name}" CONNECTION LIMIT 1')
-    assert "a run takes up to two" in one_line(command(url))
+    assert "a run uses up to two connections" in one_line(command(url))
 
 
 @pytest.mark.exhaustive
@@ -312,7 +312,7 @@ def test_a_default_is_reached_however_it_is_written(world, engine, field):
         id = AutoIncrementField()
         value = field.clone()
 
-    phase = Phase("Defaults", upon={}, builds=[Thing])
+    phase = Phase("Defaults", requires={}, manages=[Thing])
     made = world(engine)
     made.clear()
     assert phase.run(db.connect(made.url)).status == "migrated"
@@ -323,12 +323,12 @@ def test_a_default_is_reached_however_it_is_written(world, engine, field):
     ("declared", "found"), [("1", "true"), ("1", "1.0"), ("0", "false"), ("1", "(1)"), ("a", "a ")]
 )
 @pytest.mark.parametrize("engine", ["postgresql", "mysql", "sqlite"])
-def test_a_default_that_is_another_text_is_mended(world, engine, declared, found):
+def test_a_default_that_is_another_text_is_repaired(world, engine, declared, found):
     class Thing(Model):
         id = AutoIncrementField()
         value = CharField(9, constraints=[SQL(f"DEFAULT '{declared}'")])
 
-    phase = Phase("Defaults", upon={}, builds=[Thing])
+    phase = Phase("Defaults", requires={}, manages=[Thing])
     made = world(engine)
     made.clear()
     phase.ensure(db.connect(made.url))

@@ -16,13 +16,13 @@ import pytest
 from application import ROOT
 from engines.servers import NO_DATE_INDEX
 from engines.worlds import SQLite
-from states import MENDED, State, row
+from states import REPAIRED, State, row
 
 import db
 from migrations import phase_4_5
 
 SECONDS = 10  # a test that waits for longer fails
-INTERVAL = "migrations.engines.base._EVERY"  # seconds between two reports of a change
+INTERVAL = "migrations.engines.session._PROGRESS_INTERVAL"  # seconds between two reports of a change
 AS_TEXT = "week_number VARCHAR(20) NOT NULL"
 WRITE = "UPDATE weekly_actuals SET week_number = week_number"
 
@@ -74,7 +74,7 @@ def slow_file(tmp_path):
     check = "CONSTRAINT slow CHECK (wait(week_number))"
     made = SQLite(tmp_path / "app.db")
     made.connection.create_function("wait", 1, lambda _: True)
-    state = State("slow", MENDED, items={"week_number": AS_TEXT, "slow": check})
+    state = State("slow", REPAIRED, items={"week_number": AS_TEXT, "slow": check})
     return made.make(state, filled=True)
 
 
@@ -118,7 +118,7 @@ def test_phase_and_share_are_reported_on_postgresql(writers, often):
 
 def test_stage_and_share_are_reported_on_mariadb(world, often):
     slow = "CONSTRAINT slow CHECK (SHA2(REPEAT(week_number, 8000000), 512) <> '')"
-    state = State("slow", MENDED, items={"week_number": AS_TEXT, "slow": slow})
+    state = State("slow", REPAIRED, items={"week_number": AS_TEXT, "slow": slow})
     made = world("mysql").make(state)
     made.execute("SET check_constraint_checks = 0")
     made.insert(*(row(week, week=week) for week in range(1, 10)))
@@ -126,7 +126,7 @@ def test_stage_and_share_are_reported_on_mariadb(world, often):
     with reacting(list, (r"\d s so far, stage 1 of \d \d+ %$", list)) as met:
         assert phase_4_5.ensure(db.connect(made.url)) is True
     (message,) = met
-    assert message.strip().startswith("correct week_number")
+    assert message.strip().startswith("change column week_number")
 
 
 # -- how it is shown
@@ -134,7 +134,7 @@ def test_stage_and_share_are_reported_on_mariadb(world, often):
 
 SHOWN = f"""
 import sys
-import migrations.engines.base
+import migrations.engines.session
 import db
 from migrations.phase_4_5 import phase
 

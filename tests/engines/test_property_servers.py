@@ -167,7 +167,7 @@ def hold_the_invariant(world, statements):
     counted = world.query("SELECT count(*) FROM workflows"), world.query("SELECT count(*) FROM shelves")
     try:
         report = phase_4_5.run(db.connect(world.url), smoke_test=False)
-    except phase_4_5.Refused:
+    except phase_4_5.ChangeRefused:
         event("refused")
         assert world.dump() == before, "it was refused, but not before the first change"
         return

@@ -30,7 +30,7 @@ class Thing(peewee.Model):
         table_name = "things"
 
 
-PHASE = Phase("Types", upon={Owner: ()}, builds=[Thing])
+PHASE = Phase("Types", requires={Owner: ()}, manages=[Thing])
 
 # A type, and a value of it for a row that is there.
 POSTGRESQL = {

@@ -1,7 +1,7 @@
-"""Whatever state the table is in: untouched, mended with every row, or refused and as it was."""
+"""Whatever state the table is in: untouched, repaired with every row, or refused and as it was."""
 
 import pytest
-from states import ENGINES, MENDED, REFUSED, UNTOUCHED, cases
+from states import ENGINES, REPAIRED, REFUSED, UNTOUCHED, cases
 
 import db
 from migrations import phase_4_5
@@ -50,8 +50,8 @@ def test_a_complete_table_is_left_as_it_is(made, state, foreseen):
     assert foreseen == []
 
 
-@every(MENDED)
-def test_a_table_that_differs_is_mended_with_every_row_and_takes_uploads(made, foreseen):
+@every(REPAIRED)
+def test_a_table_that_differs_is_repaired_with_every_row_and_takes_uploads(made, foreseen):
     before = made.rows()
     report = phase_4_5.run(db.connect(made.url))
     assert report.status == "migrated"
@@ -60,15 +60,15 @@ def test_a_table_that_differs_is_mended_with_every_row_and_takes_uploads(made, f
     after = made.rows()
     assert {id: {name: after[id][name] for name in kept} for id, kept in before.items()} == before
     assert len(after) == len(before)
-    mended = made.dump()
+    repaired = made.dump()
     assert phase_4_5.run(db.connect(made.url)).status == "up_to_date"
-    assert made.dump() == mended
+    assert made.dump() == repaired
     assert made.insert_without_id() > max([*after, 0])
     assert made.refuses_what_is_there()
 
 
 @every(REFUSED)
-def test_what_cannot_be_mended_is_refused_by_name_and_nothing_changes(made, state, foreseen):
+def test_what_cannot_be_repaired_is_refused_by_name_and_nothing_changes(made, state, foreseen):
     before = made.dump()
     with pytest.raises(phase_4_5.MigrationError) as refusal:
         phase_4_5.run(db.connect(made.url))

@@ -1,4 +1,4 @@
-"""A mended `weekly_actuals` is what Peewee makes from the model, in the server's own words.
+"""A repaired `weekly_actuals` is what Peewee makes from the model, in the server's own words.
 
 Only where a state has no additions of a user's; what the specification calls as good is read as the same.
 """
@@ -9,7 +9,7 @@ import pytest
 from engines.servers import NOTHING
 from engines.worlds import SQLite
 from oracle import in_words
-from states import ENGINES, INDEXES, MENDED, ORM, TABLE, cases
+from states import ENGINES, INDEXES, REPAIRED, ORM, TABLE, cases
 
 import db
 from db.models import MODELS, WeeklyActuals
@@ -67,8 +67,8 @@ def oracle(world, engine, tmp_path):
     return _ORACLES[engine]
 
 
-@pytest.mark.parametrize(("engine", "state", "filled"), [case for engine in ENGINES for case in plain(engine, MENDED)])
-def test_a_mended_table_is_what_peewee_makes(world, engine, state, filled, oracle):
+@pytest.mark.parametrize(("engine", "state", "filled"), [case for engine in ENGINES for case in plain(engine, REPAIRED)])
+def test_a_repaired_table_is_what_peewee_makes(world, engine, state, filled, oracle):
     there = world(engine).make(state, filled)
     phase_4_5.run(db.connect(there.url), smoke_test=False, statistics=False)
     assert words_of(there) ^ oracle == set()

@@ -4,19 +4,19 @@ import logging
 import uuid
 
 import pytest
-from states import MENDED, State
+from states import REPAIRED, State
 
 import db
-from migrations import phase_4_5, work
+from migrations import phase_4_5, statistics
 
-COMPLETE = State("complete", MENDED, items={})
+COMPLETE = State("complete", REPAIRED, items={})
 ANALYZE = {"postgresql": "ANALYZE", "mysql": "ANALYZE TABLE stores", "sqlite": "ANALYZE stores"}
 
 
 @pytest.fixture
 def analyzed(world, monkeypatch):
     """Return a function that gives the URL of a database in which four stores are very many."""
-    monkeypatch.setattr(work, "COUNTED_UP_TO", 2)
+    monkeypatch.setattr(statistics, "COUNTED_UP_TO", 2)
 
     def make(engine):
         made = world(engine).make(COMPLETE, True)
@@ -31,8 +31,8 @@ def analyzed(world, monkeypatch):
 def test_a_very_large_table_is_estimated_and_marked(analyzed, caplog, engine):
     with caplog.at_level(logging.INFO):
         report = phase_4_5.run(analyzed(engine), smoke_test=False)
-    assert "stores" in report.to_dict()["estimated"]
-    assert "categories" not in report.to_dict()["estimated"]
+    assert "stores" in report.to_dict()["estimated_counts"]
+    assert "categories" not in report.to_dict()["estimated_counts"]
     assert f"stores            ~{report.row_counts['stores']} rows" in caplog.messages
 
 
@@ -40,7 +40,7 @@ def test_a_very_large_table_is_estimated_and_marked(analyzed, caplog, engine):
 def test_a_thorough_count_is_counted_whatever_the_catalogue_says(analyzed, engine):
     report = phase_4_5.run(analyzed(engine), smoke_test=False, thorough=True)
     assert report.row_counts["stores"] == 3
-    assert "estimated" not in report.to_dict()
+    assert report.to_dict()["estimated_counts"] == []
 
 
 def test_a_file_is_always_counted(analyzed):
@@ -69,7 +69,7 @@ def namesake(world, monkeypatch):
 
     Another schema, or another database of the server, has a table stores of 500 rows.
     """
-    monkeypatch.setattr(work, "COUNTED_UP_TO", 2)
+    monkeypatch.setattr(statistics, "COUNTED_UP_TO", 2)
     made = []
 
     def make(engine):
@@ -88,5 +88,5 @@ def namesake(world, monkeypatch):
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"])
 def test_an_estimate_is_of_the_table_in_its_own_schema(namesake, engine):
     report = phase_4_5.run(namesake(engine), smoke_test=False)
-    assert "stores" in report.estimated
+    assert "stores" in report.estimated_counts
     assert report.row_counts["stores"] == 4

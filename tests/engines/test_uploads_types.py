@@ -561,6 +561,6 @@ def test_no_unique_key_for_an_update_says_what_makes_it(database):
             table_name = "sign"
             constraints = [UniqueConstraint("unique_text", "text")]
 
-    hint = "ON CONFLICT.*; run: python -m db.init_db$"
+    hint = "ON CONFLICT.*; run: python -m db.init_db --base-only$"
     with pytest.raises(UploadRefused, match=hint):
         Sign.bulk_insert([{"text": "a"}], on_conflict="update", database=database)

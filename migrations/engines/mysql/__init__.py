@@ -1,5 +1,1 @@
-"""MariaDB, on one server or on a Galera cluster."""
-
-from migrations.engines.mysql.engine import MySQL
-
-__all__ = ["MySQL"]
+"""MariaDB, on one server or a Galera cluster: every DDL statement commits."""

@@ -1,153 +1,355 @@
-"""A session on MariaDB: its settings, the end of its statements, and what its errors mean."""
+"""The session on MariaDB: its settings, locks and transactions, and its errors."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import ClassVar
 
 import peewee
 
-from migrations.engines.base import Engine
-from migrations.report import MigrationError
-from migrations.schema import literal
+from migrations.engines.mysql.server_errors import (
+    ABORTED,
+    DISCONNECTED,
+    FOREIGN_KEY_EXISTS,
+    LOCKED,
+    NO_RIGHT,
+    NOT_SUPPORTED_YET,
+    RACE_LOST,
+    READ_ONLY,
+    error_code,
+    with_causes,
+)
+from migrations.engines.session import MigrationLockHeld, Result, Session
+from migrations.errors import ChangeRefused, MigrationError
+from migrations.report import Change
+from migrations.sql_text import literal
 
-MODE = literal("STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION")  # bend no value, keep an id of 0
-# Modes in which SQL, or what the server says of its tables, is not what it says in others.
-_ODD = {
-    "ANSI_QUOTES", "ORACLE", "NO_TABLE_OPTIONS", "NO_KEY_OPTIONS", "NO_FIELD_OPTIONS", "NO_BACKSLASH_ESCAPES",
-    "EMPTY_STRING_IS_NULL", "HIGH_NOT_PRECEDENCE", "PAD_CHAR_TO_FULL_LENGTH",
-}  # fmt: skip
-_PLAIN = {"sql_quote_show_create": 1, "sql_select_limit": 2**64 - 1, "max_statement_time": 0, "sql_big_selects": 1}
-_ASK = f"SELECT CONNECTION_ID(), @@collation_database, @@sql_mode, {', '.join(f'@@{each}' for each in _PLAIN)} LIMIT 1"
-LOCK = "CONCAT('migrations:', MD5(DATABASE()))"  # server-wide, and of at most 64 characters
-BUSY = {1205, 1213}  # lock timeout; aborted for a peer's change
-_ABORTED = {1213, 1305}  # or the only sign of it: a savepoint that is gone
-_AWAY = {0, 2003, 2006, 2013}
-READ_ONLY = {1290, 1792, 1836}  # by the server, by the session
+# Values are neither truncated nor rounded silently, and an id of 0 stays 0.
+_SQL_MODE = literal("STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION")
+# Modes in which SQL, or the server's description of a table, means or looks different.
+_MISLEADING_MODES = {
+    "ANSI_QUOTES",
+    "EMPTY_STRING_IS_NULL",
+    "HIGH_NOT_PRECEDENCE",
+    "NO_BACKSLASH_ESCAPES",
+    "NO_FIELD_OPTIONS",
+    "NO_KEY_OPTIONS",
+    "NO_TABLE_OPTIONS",
+    "ORACLE",
+    "PAD_CHAR_TO_FULL_LENGTH",
+}
+# See what the other nodes of a Galera cluster have done, before reading (1) and before
+# SHOW (8).
+CLUSTER_SYNC_SETTINGS = {"wsrep_sync_wait": "9"}
+# How long the server's own threads (purge, statistics) may hold a table, in seconds. No
+# user can avoid that, so it is waited for even if the lock timeout is shorter.
+_BACKGROUND_TASK_DURATION = 0.5
 _ADVICE = {
     1045: "; check the user and the password in the URL",
     1049: "; check the name in the URL, or create the database",
-    1193: "; it takes MariaDB 10.6 or newer",
-    4119: "; take the system versioning off, or run: SET GLOBAL system_versioning_alter_history = KEEP",
-    **dict.fromkeys(READ_ONLY, "; connect to the primary, or end what makes it read-only"),
-    **dict.fromkeys(_AWAY, "; check that the server runs and can be reached, then run again"),
+    1193: "; MariaDB 10.6 or newer is needed",
+    4119: (
+        "; remove the system versioning, or run: "
+        "SET GLOBAL system_versioning_alter_history = KEEP"
+    ),
 }
+_ADVICE_IF_READ_ONLY = "; connect to the primary, or end what makes it read-only"
+_ADVICE_IF_DISCONNECTED = (
+    "; check that the server runs and can be reached, then run again"
+)
+_NEEDED_RIGHTS = "SELECT, INSERT, DELETE, CREATE, ALTER, INDEX, DROP, REFERENCES"
 
 
-class Session(Engine):
-    """An engine as far as its session goes: the `number` of its connection, and the database's `collation`."""
+class MySQLSession(Session):
+    """The session of one call."""
 
-    number: int
-    collation: str
+    backend = "mysql"
+    # What every query relies on, and the value in which nothing is limited or hidden.
+    query_settings: ClassVar[Mapping[str, int]] = {
+        "sql_quote_show_create": 1,
+        "sql_select_limit": 2**64 - 1,
+        "max_statement_time": 0,
+        "sql_big_selects": 1,
+    }
+    # What a run sets before it changes anything, as far as the server knows it.
+    change_settings: ClassVar[Mapping[str, str]] = {
+        **CLUSTER_SYNC_SETTINGS,
+        "sql_mode": _SQL_MODE,
+        "foreign_key_checks": "1",  # without it, a new foreign key accepts orphans
+        "unique_checks": "1",
+        "check_constraint_checks": "1",
+        "time_zone": "'+00:00'",  # for a TIMESTAMP that becomes a DATETIME
+        "alter_algorithm": "'DEFAULT'",  # others refuse a change that copies the table
+        "max_statement_time": "0",
+        "innodb_lock_wait_timeout": "1",
+        # All other sessions queue up behind an ALTER TABLE that waits for its metadata
+        # lock. So it does not wait, but is tried again.
+        "lock_wait_timeout": "0",
+    }
+    # Nobody executes a script again, so its statements wait a moment.
+    script_settings: ClassVar[Mapping[str, str]] = {
+        **change_settings,
+        "lock_wait_timeout": "1",
+    }
+    # The name of the lock that all runs on a database share. The names of locks are the
+    # server's, not the database's, and have at most 64 characters.
+    migration_lock_name: ClassVar[str] = "CONCAT('migrations:', MD5(DATABASE()))"
+
+    connection_id: int
+    database_collation: str
+
+    # -- settings
 
     @contextmanager
-    def settings(self) -> Iterator[None]:
-        """Where the session is as the server comes, nothing is set."""
-        self.number, self.collation, modes, *found = self.query(_ASK)[0]
-        before = {name: str(value) for name, value in zip(_PLAIN, found) if value != _PLAIN[name]}
-        if _ODD & {*modes.split(",")}:
+    def run_settings(self) -> Iterator[None]:
+        """Set what differs from the server's usual settings, if anything does."""
+        names = list(self.query_settings)
+        values = ", ".join(f"@@{name}" for name in names)
+        # The LIMIT is needed where sql_select_limit is 0.
+        ((connection_id, collation, modes, *current),) = self.query(
+            "SELECT CONNECTION_ID(), @@collation_database, @@sql_mode, "
+            f"{values} LIMIT 1"
+        )
+        self.connection_id = connection_id
+        self.database_collation = collation
+        before = {}
+        for name, value in zip(names, current):
+            if value != self.query_settings[name]:
+                before[name] = str(value)
+        if not _MISLEADING_MODES.isdisjoint(modes.split(",")):
             before["sql_mode"] = literal(modes)
-        with self._cancelled_with_us(), self.session({**_PLAIN, "sql_mode": MODE}, before):
+        wanted = {**self.query_settings, "sql_mode": _SQL_MODE}
+        with self._statement_killed_on_interrupt(), self._variables_set(wanted, before):
             yield
 
     @contextmanager
-    def session(self, wanted: Mapping[str, object], before: Mapping[str, str] | None = None) -> Iterator[None]:
-        """A context with session variables, those that this server knows; it restores them.
+    def variables(self, wanted: Mapping[str, object]) -> Iterator[None]:
+        """Set session variables, as far as this server knows them; restore them."""
+        with self._variables_set(wanted, self._known_variables(wanted)):
+            yield
 
-        :param before: what they are now, where that is known.
-        """
-        before = self.known(wanted) if before is None else before
+    @contextmanager
+    def _variables_set(
+        self, wanted: Mapping[str, object], before: Mapping[str, object]
+    ) -> Iterator[None]:
+        """Set those of the wanted variables that have a value to restore."""
         self._set({name: wanted[name] for name in before})
         try:
             yield
         finally:
-            try:  # Peewee's is_connection_usable() asks the server, and swallows an answer that is about us
+            try:
                 self._set(before)
             except peewee.PeeweeException as error:
-                if code(error) not in _AWAY:  # the news that the transaction was aborted, and nothing was set
+                # On a cluster, the first statement after a transaction that was aborted
+                # fails with that error, and sets nothing. Peewee's
+                # is_connection_usable() would be that statement, and hide the error.
+                if error_code(error) not in DISCONNECTED:
                     self._set(before)
 
-    def known(self, names: Iterable[str]) -> dict[str, str]:
-        """Return the session's values of variables as SQL, of those that this server knows."""
-        rows = self.query(f"SHOW SESSION VARIABLES WHERE Variable_name IN ({', '.join(map(literal, names))})")
-        return {name: old if re.fullmatch(r"[\d.]+", old) else literal(old) for name, old in rows}
+    def _known_variables(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the values of session variables as SQL, of those that exist here."""
+        listed = ", ".join(literal(name) for name in names)
+        rows = self.query(f"SHOW SESSION VARIABLES WHERE Variable_name IN ({listed})")
+        values = {}
+        for name, value in rows:
+            is_number = re.fullmatch(r"[\d.]+", value)
+            values[name] = value if is_number else literal(value)
+        return values
 
     def _set(self, values: Mapping[str, object]) -> None:
         if values:
-            settings = ", ".join(f"SESSION {name} = {value}" for name, value in values.items())
+            settings = ", ".join(
+                f"SESSION {name} = {value}" for name, value in values.items()
+            )
             self.database.execute_sql(f"SET {settings}")
 
     @contextmanager
-    def _cancelled_with_us(self) -> Iterator[None]:
-        """A context whose statement does not go on once the client is interrupted.
+    def _statement_killed_on_interrupt(self) -> Iterator[None]:
+        """Kill the running statement if this process is interrupted while it waits.
 
-        What undoes the work of a connection that was left in the middle fails, and hides the interrupt.
+        The connection is then in the middle of an answer: rolling back fails, and that
+        error would hide the interrupt.
         """
         try:
             yield
         except BaseException as error:
-            for reason in _causes(error):
-                if not isinstance(reason, Exception):
-                    with suppress(peewee.PeeweeException, OSError), (beside := self.another()).connection_context():
-                        beside.execute_sql(f"KILL QUERY {self.number}")
-                    raise reason from None
+            for cause in with_causes(error):
+                if not isinstance(cause, Exception):
+                    self._kill_running_statement()
+                    raise cause from None
             raise
 
+    def _kill_running_statement(self) -> None:
+        with suppress(peewee.PeeweeException, OSError):
+            second_connection = self.unopened_copy()
+            with second_connection.connection_context():
+                second_connection.execute_sql(f"KILL QUERY {self.connection_id}")
+
+    # -- transactions
+
     def in_transaction(self) -> bool:
-        status = getattr(self.database.connection(), "server_status", None)  # PyMySQL's, of the last answer
+        # PyMySQL has it from the server's last answer.
+        status = getattr(self.database.connection(), "server_status", None)
         if status is None:
-            ((status,),) = self.query("SELECT @@in_transaction LIMIT 1")
-        return self.database.in_transaction() or bool(status & 1)
+            open_on_server = self._server_is_in_transaction()
+        else:
+            open_on_server = bool(status & 1)  # SERVER_STATUS_IN_TRANS
+        return self.database.in_transaction() or open_on_server
+
+    def _server_is_in_transaction(self) -> bool:
+        ((status,),) = self.query("SELECT @@in_transaction LIMIT 1")
+        return bool(status)
+
+    @contextmanager
+    def smoke_test_transaction(self) -> Iterator[bool]:
+        seconds = max(1, int(self.remaining_timeout))
+        wanted = {
+            "lock_wait_timeout": seconds,
+            "innodb_lock_wait_timeout": seconds,
+            "foreign_key_checks": 1,
+            "check_constraint_checks": 0,
+        }
+        with self.variables(wanted), super().smoke_test_transaction() as keys_enforced:
+            yield keys_enforced
+
+    # -- the migration lock
+
+    def with_migration_lock(self, work: Callable[[], Result]) -> Result:
+        if self.in_transaction():
+            tables = " and ".join(self.models.managed)
+            raise ChangeRefused(
+                f"{tables}: every change commits the caller's transaction; run the "
+                "migration outside of a transaction"
+            )
+
+        def work_under_lock() -> Result:
+            with self._migration_lock():
+                return work()
+
+        self.remaining_timeout = max(self.remaining_timeout, _BACKGROUND_TASK_DURATION)
+        with self.variables(self.change_settings):
+            return self.retry_on_lock(work_under_lock, self._is_lock_or_race)
+
+    def _is_lock_or_race(self, error: Exception) -> bool:
+        """Whether something held a lock, or another run has made the same change."""
+        if self.is_lock_timeout(error) or error_code(error) in RACE_LOST:
+            return True
+        return FOREIGN_KEY_EXISTS in str(error)
+
+    @contextmanager
+    def _migration_lock(self) -> Iterator[None]:
+        """Hold the lock; without one where the server has no GET_LOCK.
+
+        :raises MigrationLockHeld: another run holds it.
+        """
+        if not self._take_migration_lock():
+            yield
+            return
+        try:
+            yield
+        finally:
+            self.query(f"SELECT RELEASE_LOCK({self.migration_lock_name})")
+
+    def _take_migration_lock(self) -> bool:
+        """Return whether the lock was taken; False if the server has no GET_LOCK."""
+        try:
+            ((taken,),) = self.query(f"SELECT GET_LOCK({self.migration_lock_name}, 0)")
+        except peewee.DatabaseError as error:
+            if error_code(error) != NOT_SUPPORTED_YET:
+                raise
+            return False
+        if not taken:
+            raise MigrationLockHeld
+        return True
+
+    # -- changes
+
+    def execute_change(self, change: Change) -> None:
+        def execute() -> None:
+            self.execute_literally(change.sql)
+
+        self.retry_on_lock(execute, self.is_lock_timeout)
+
+    def script(self, changes: Sequence[Change]) -> list[str]:
+        settings = [
+            f"SET SESSION {name} = {self.script_settings[name]};"
+            for name in self._known_variables(self.script_settings)
+        ]
+        return settings + super().script(changes)
+
+    def progress(self) -> tuple[str, float | None]:
+        second_connection = self.unopened_copy()
+        with second_connection.connection_context():
+            found = second_connection.execute_sql(self._progress_query()).fetchall()
+        if not found:
+            return "", None
+        ((stage, share),) = found
+        return stage, share
+
+    def _progress_query(self) -> str:
+        """Return the query for the running statement's stage, and the share done."""
+        return (
+            "SELECT CONCAT('stage ', stage, ' of ', max_stage), "
+            "(stage - 1 + progress / 100) / max_stage "
+            "FROM information_schema.processlist "
+            f"WHERE id = {self.connection_id} AND max_stage > 0"
+        )
 
     # -- errors
 
     def is_lock_timeout(self, error: Exception) -> bool:
-        return code(error) in BUSY
+        return error_code(error) in LOCKED
 
     def was_aborted(self, error: Exception) -> bool:
-        # On a cluster the DDL of another node does that to whatever is open on this one; undoing what is undone
-        # already fails with another error.
-        return any(code(cause) in _ABORTED for cause in _causes(error)) and not self.in_transaction()
+        # On a cluster, DDL on another node aborts the transactions that are open here.
+        # Rolling back what was rolled back already fails with an error of its own.
+        aborted = any(error_code(cause) in ABORTED for cause in with_causes(error))
+        return aborted and not self.in_transaction()
 
-    def holders(self) -> str:
+    def lock_holders(self) -> str:
         try:
-            told = self.query(
-                f"SELECT CONCAT('another run is connection ', IS_USED_LOCK({LOCK})) UNION "
-                "(SELECT CONCAT('an open transaction is of connection ', trx_mysql_thread_id) "
-                "FROM information_schema.innodb_trx WHERE trx_mysql_thread_id NOT IN (0, CONNECTION_ID()) "
+            rows = self.query(
+                "SELECT CONCAT('another run is connection ', "
+                f"IS_USED_LOCK({self.migration_lock_name})) UNION "
+                "(SELECT CONCAT('an open transaction is of connection ', "
+                "trx_mysql_thread_id) FROM information_schema.innodb_trx "
+                "WHERE trx_mysql_thread_id NOT IN (0, CONNECTION_ID()) "
                 "ORDER BY trx_started LIMIT 5)"
             )
-        except peewee.DatabaseError:  # it takes the PROCESS privilege
-            return "who holds it is not told to this user"
-        return ", ".join(text for (text,) in told if text) or "who held it is gone by now"
+        except peewee.DatabaseError:
+            return "this user cannot see who holds it, which needs the right PROCESS"
+        holders = [text for (text,) in rows if text]
+        return ", ".join(holders) or "nobody holds it any more"
 
-    def explain(self, error: Exception) -> MigrationError:
-        # Undoing the work of a lost connection fails, and hides why.
-        return super().explain(next((cause for cause in _causes(error) if code(cause)), error))
+    def translate_error(self, error: Exception) -> MigrationError:
+        # Rolling back on a lost connection fails, and that error has no number.
+        for cause in with_causes(error):
+            if isinstance(cause, Exception) and error_code(cause):
+                return super().translate_error(cause)
+        return super().translate_error(error)
 
     def advice(self, error: Exception, text: str) -> str:
-        if code(error) not in (1142, 1044, 1227):
-            return _ADVICE.get(code(error), "")
-        account = text.partition("for user ")[2].partition(" to ")[0]  # of a connection that was refused
-        if not self.database.is_closed():
-            name, _, host = self.query("SELECT CURRENT_USER()")[0][0].rpartition("@")
+        code = error_code(error)
+        if code in NO_RIGHT:
+            return self._advice_to_grant(text)
+        if code in READ_ONLY:
+            return _ADVICE_IF_READ_ONLY
+        if code in DISCONNECTED:
+            return _ADVICE_IF_DISCONNECTED
+        return _ADVICE.get(code, "")
+
+    def _advice_to_grant(self, text: str) -> str:
+        """Return the statement that gives this user the rights of a run."""
+        if self.database.is_closed():  # the account of a connection that was refused
+            account = text.partition("for user ")[2].partition(" to ")[0]
+        else:
+            ((current_user,),) = self.query("SELECT CURRENT_USER()")
+            name, _, host = current_user.rpartition("@")
             account = f"{literal(name)}@{literal(host)}"
-        rights = "SELECT, INSERT, DELETE, CREATE, ALTER, INDEX, DROP, REFERENCES"
-        where = f"{self.quote(str(self.database.database))}.*"
-        return f"; an administrator has to run: GRANT {rights} ON {where} TO {account}"
-
-
-def _causes(error: BaseException | None) -> Iterator[Any]:
-    """Yield an error and those in whose handling it came about."""
-    while error:
-        yield error
-        error = error.__context__
-
-
-def code(error: Exception) -> int:
-    """Return the server's error number behind Peewee's exception."""
-    original = error.args[0] if error.args else error
-    number = original.args[0] if getattr(original, "args", None) else original
-    return number if isinstance(number, int) else 0
+        tables = f"{self.quote(str(self.database.database))}.*"
+        return (
+            "; an administrator has to run: "
+            f"GRANT {_NEEDED_RIGHTS} ON {tables} TO {account}"
+        )

@@ -1,5 +1,1 @@
-"""PostgreSQL: an advisory lock, short waits for table locks, and nothing that blocks a writer for long."""
-
-from migrations.engines.postgresql.engine import PostgreSQL
-
-__all__ = ["PostgreSQL"]
+"""PostgreSQL: changes are made online, without blocking writes, where possible."""

@@ -1,42 +1,130 @@
-"""The session of a run: settings of its own, a lock that dies with its connection, and nothing left behind.
+"""The PostgreSQL connection of a run: its settings, the migration lock, its errors.
 
-A pooler gives each transaction another session, so what is set is set in a transaction and goes with it.
+A transaction pooler gives each transaction another server session. So settings are made
+in a transaction and end with it, and the migration lock belongs to a transaction, too.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import peewee
 
-from migrations.engines.base import Busy, Engine
-from migrations.engines.rows import Row
-from migrations.report import Refused
+from migrations.declaration import PhaseModels
+from migrations.engines.postgresql import catalog_queries
+from migrations.engines.session import MigrationLockHeld, Result, Row, Session
+from migrations.errors import ChangeRefused
+from migrations.report import Change
 
-LOCK = 450_000_045  # the advisory lock of all runs on one database
-TRY = 0.2  # seconds that a statement waits for a table lock, and others behind it
-_MONTH = 2_000_000.0  # seconds, more or less as many as PostgreSQL can wait
-_IDLE, _ACTIVE = 0, 1  # libpq's transaction status
-_SETTINGS = {  # as far as the server knows them
-    # A role's limits would cancel what takes long and leave half of it; a client that was killed cancels nothing.
-    "statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "transaction_timeout": "0",
+MIGRATION_LOCK = 450_000_045  # the advisory lock of all runs on one database
+# Seconds that a statement waits for a table lock; all that come after it wait as long.
+SHORT_LOCK_WAIT = 0.2
+_LONGEST_WAIT = 2_000_000.0  # seconds; lock_timeout is a 32-bit number of milliseconds
+# https://www.postgresql.org/docs/current/libpq-status.html, PQtransactionStatus
+_IDLE = 0
+_ACTIVE = 1
+# What a run relies on, as far as the server knows the setting.
+_RUN_SETTINGS = {
+    # A role's limits would cancel a long statement and leave half of its work. A client
+    # that was killed cannot cancel its statement: the server looks for it.
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "transaction_timeout": "0",
     "client_connection_check_interval": "2s",
-    # What values and expressions look like, and how ours are read.
-    "extra_float_digits": "1", "DateStyle": "ISO", "standard_conforming_strings": "on", "quote_all_identifiers": "off",
-}  # fmt: skip
+    # How values and expressions are written, and how the run's own SQL is read.
+    "extra_float_digits": "1",
+    "DateStyle": "ISO",
+    "standard_conforming_strings": "on",
+    "quote_all_identifiers": "off",
+}
 _SET = """
-SELECT name, current_setting(name), set_config(name, value, %s) FROM unnest(%s::text[], %s::text[]) AS t (name, value)
+SELECT name, current_setting(name), set_config(name, value, %s)
+FROM unnest(%s::text[], %s::text[]) AS t (name, value)
 WHERE current_setting(name, true) IS NOT NULL"""
+# Statements that PostgreSQL refuses to execute in a transaction.
+_CONCURRENTLY = re.compile(r"(CREATE (UNIQUE )?INDEX|DROP INDEX) CONCURRENTLY ")
+
+# SQLSTATEs, https://www.postgresql.org/docs/current/errcodes-appendix.html
+_LOCK_NOT_AVAILABLE = "55P03"
+_ABORTED_BY_OTHERS = {
+    _LOCK_NOT_AVAILABLE,
+    "40P01",  # deadlock_detected
+    # Another run created the same at the same time.
+    "42P07",  # duplicate_table
+    "42710",  # duplicate_object
+    "23505",  # unique_violation, in the catalog
+}
+_CONNECTION_CLASSES = {
+    "",  # the driver's own error
+    "08",  # connection exception
+    "53",  # insufficient resources
+    "57",  # operator intervention
+}
+_ADMINISTRATOR = "an administrator has to run: "
+# By a pattern of the error's text. {name} is what the pattern's group matches.
+_ADVICE = {
+    "row-level security": _ADMINISTRATOR + "ALTER ROLE {user} BYPASSRLS",
+    "for schema (.*?)($| LINE )": (
+        _ADMINISTRATOR + "GRANT CREATE, USAGE ON SCHEMA {name} TO {user}"
+    ),
+    "must be owner": _ADMINISTRATOR + "ALTER TABLE {managed} OWNER TO {user}",
+    "denied for table ([^ ]+)": (
+        _ADMINISTRATOR
+        + "GRANT SELECT, INSERT, DELETE, REFERENCES ON {name}{others} TO {user}"
+    ),
+    "statement timeout": (
+        "connect to the server itself, not to a pooler, or run: "
+        "ALTER ROLE {user} SET statement_timeout = 0"
+    ),
+    "read-only transaction": (
+        "connect to the primary, or run: "
+        "ALTER ROLE {user} SET default_transaction_read_only = off"
+    ),
+    "too many connections|connection slots": (
+        "a run uses up to two connections; close some, or raise the limit"
+    ),
+    "only permanent tables": "run ALTER TABLE … SET LOGGED on the table referred to",
+    "role .* does not exist": "check the user in the URL, or create it with createuser",
+    "database .* does not exist": (
+        "check the name in the URL, or create it with createdb"
+    ),
+    "password": "check the user and the password in the URL",
+}
+_CONNECTION_ADVICE = "check that the server runs and can be reached, then run again"
 
 
-class Session(Engine):
-    """A PostgreSQL connection at work, left as it was found."""
+class _NeedsOwnTransactions(Exception):
+    """The changes cannot share one transaction."""
 
-    brief = TRY  # what a statement waits that others wait behind
-    _driver = ""  # the package of the caller's driver
+
+def sqlstate(error: BaseException) -> str:
+    """Return the SQLSTATE of a database error, or "".
+
+    Peewee's exception has the driver's in `orig`; psycopg 3 calls the code `sqlstate`,
+    psycopg2 `pgcode`.
+    """
+    original = getattr(error, "orig", None)
+    while isinstance(original, Exception):
+        error = original
+        original = getattr(error, "orig", None)
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or ""
+
+
+class PostgreSQLSession(Session):
+    """A connection to PostgreSQL, which is left as it was found."""
+
+    backend = "postgresql"
+
+    def __init__(
+        self, database: peewee.Database, models: PhaseModels, lock_timeout: float
+    ) -> None:
+        super().__init__(database, models, lock_timeout)
+        self._short_lock_wait = SHORT_LOCK_WAIT
+        self._uses_psycopg3 = False  # known once there is a connection
 
     @property
     def connection(self) -> Any:
@@ -47,39 +135,28 @@ class Session(Engine):
         return bool(self.connection.info.transaction_status != _IDLE)
 
     @contextmanager
-    def settings(self) -> Iterator[None]:
-        # A statement that psycopg has prepared is known to one session, and a pooler may give us another.
+    def run_settings(self) -> Iterator[None]:
         connection = self.connection
-        self._driver = type(connection).__module__.partition(".")[0]
-        prepared = getattr(connection, "prepare_threshold", None)
-        if prepared is not None:
-            connection.prepare_threshold = None
-        # Text in an unknown encoding goes to and fro as it is in LATIN1. psycopg2 sees no SET of ours.
-        unknown = connection.info.parameter_status("client_encoding") == "SQL_ASCII"
-        recode = getattr(
-            connection, "set_client_encoding", lambda to: connection.execute(f"SET client_encoding = {to}")
-        )
-        try:
-            if unknown:
-                recode("LATIN1")
+        self._uses_psycopg3 = type(connection).__module__.partition(".")[0] == "psycopg"
+        with _without_prepared_statements(connection), _with_known_encoding(connection):
             yield
-        finally:
-            if unknown:
-                recode("SQL_ASCII")
-            if prepared is not None:
-                connection.prepare_threshold = prepared
+
+    # -- statements
 
     def query(self, sql: str, params: Sequence[object] | None = None) -> list[Row]:
-        with self.cancelled_with_us():
+        with self._cancelled_on_interrupt():
             return super().query(sql, params)
 
-    def texts(self, sql: str, *params: object) -> list[str]:
-        """Return the texts that a query finds."""
+    def query_texts(self, sql: str, *params: object) -> list[str]:
+        """Return the texts that a query of one column finds."""
         return [text for (text,) in self.query(sql, params)]
 
     @contextmanager
-    def cancelled_with_us(self) -> Iterator[None]:
-        """Whoever interrupts us, does not mean that the server should go on. psycopg 3 itself sees to Ctrl-C."""
+    def _cancelled_on_interrupt(self) -> Iterator[None]:
+        """Cancel the running statement if an exception interrupts this run.
+
+        Otherwise the server would go on. psycopg 3 itself does it for Ctrl-C only.
+        """
         try:
             yield
         except BaseException:
@@ -91,79 +168,375 @@ class Session(Engine):
 
     # -- settings
 
-    def configure(self, database: peewee.Database, values: Mapping[str, str], local: bool = True) -> dict[str, str]:
-        """Set settings for the transaction, or for the session; return what they were."""
-        found = database.execute_sql(_SET, (local, [*values], [*values.values()])).fetchall()
-        return {name: before for name, before, _ in found}
+    def run_setting_values(
+        self, short_lock_wait: bool = False, **others: str
+    ) -> dict[str, str]:
+        """Return the settings of a run's queries.
 
-    def ours(self, brief: bool = False, **others: str) -> dict[str, str]:
-        """Return our settings; a lock is waited for as long as patience lasts, or a `brief` while."""
-        wait = max(min(self.patience, self.brief if brief else _MONTH), 0.001)  # 0 would be for ever
-        return {**_SETTINGS, "lock_timeout": f"{wait * 1000:.0f}ms", **others}
+        :param short_lock_wait: wait for a lock only for a moment, because others wait
+            behind the statement; otherwise as long as `remaining_timeout`.
+        :param others: further settings.
+        """
+        longest = self._short_lock_wait if short_lock_wait else _LONGEST_WAIT
+        wait = min(self.remaining_timeout, longest)
+        milliseconds = 1000 * max(wait, 0.001)  # 0 would be without a limit
+        return {**_RUN_SETTINGS, "lock_timeout": f"{milliseconds:.0f}ms", **others}
 
     @contextmanager
-    def limited(self, brief: bool = False, **others: str) -> Iterator[None]:
-        """A transaction, or a savepoint in the caller's, under settings of ours, which are gone afterwards."""
-        outer = self.in_transaction()
-        with self.undone_with_errors(), self.transaction(), self.cancelled_with_us():
-            before = self.configure(self.database, self.ours(brief, **others))
+    def with_run_settings(
+        self, short_lock_wait: bool = False, **others: str
+    ) -> Iterator[None]:
+        """A transaction, or a savepoint in the caller's, with the settings of a run.
+
+        They are restored afterwards. The parameters are those of `run_setting_values`.
+        """
+        in_callers_transaction = self.in_transaction()
+        with (
+            self.forget_executed_on_error(),
+            self.transaction(),
+            self._cancelled_on_interrupt(),
+        ):
+            values = self.run_setting_values(short_lock_wait, **others)
+            before = _configure(self.database, values)
             yield
-            if outer:
-                self.configure(self.database, before)
+            if in_callers_transaction:  # otherwise they end with the transaction
+                _configure(self.database, before)
 
     def all_rows(self) -> AbstractContextManager[None]:
-        return self.limited(row_security="off")
+        return self.with_run_settings(row_security="off")
 
     @contextmanager
-    def unlimited(self) -> Iterator[None]:
-        """A session under settings of ours, for what takes no transaction, and leaves half of itself at a timeout."""
-        ((process,),) = self.query("SELECT pg_backend_pid()")
-        pooled = process != self.connection.info.backend_pid  # where they would stay with somebody else's session
-        ours = {} if pooled else self.ours(lock_timeout="0")
-        before = self.configure(self.database, ours, local=False)
+    def without_timeouts(self) -> Iterator[None]:
+        """Settings for CONCURRENTLY, which a timeout would leave half done.
+
+        As it refuses to run in a transaction, they are made for the session; not behind
+        a pooler, which would leave them to somebody else.
+        """
+        values = {}
+        if not self._is_pooled():
+            values = self.run_setting_values(lock_timeout="0")
+        before = _configure(self.database, values, for_transaction=False)
         try:
-            with self.cancelled_with_us():
+            with self._cancelled_on_interrupt():
                 yield
         finally:
-            with contextlib.suppress(peewee.PeeweeException):  # a connection that was cut has nothing to restore
-                self.configure(self.database, before, local=False)
+            # A connection that was cut has nothing to restore.
+            with contextlib.suppress(peewee.PeeweeException):
+                _configure(self.database, before, for_transaction=False)
 
-    # -- the lock
+    def _is_pooled(self) -> bool:
+        """Whether a pooler is in between, so that another session may come next."""
+        ((process,),) = self.query("SELECT pg_backend_pid()")
+        return bool(process != self.connection.info.backend_pid)
 
-    def lock(self, database: peewee.Database) -> None:
-        """Take the lock of all runs for the transaction.
+    # -- the migration lock
 
-        It is polled: who waited in the queue would deadlock with CREATE INDEX CONCURRENTLY. The query has no
-        parameters, whose portal would keep its snapshot.
+    def with_migration_lock(self, work: Callable[[], Result]) -> Result:
+        """Do work in one transaction with the lock, or step by step under the lock.
+
+        The transaction is repeated while a table is locked. Changes that cannot share a
+        transaction are made one by one, while a second connection holds the lock.
         """
-        ((taken,),) = database.execute_sql(f"SELECT pg_try_advisory_xact_lock({LOCK})").fetchall()
+
+        def in_one_transaction() -> Result:
+            self._take_migration_lock(self.database)
+            return work()
+
+        def step_by_step() -> Result:
+            with self._second_connection_with_lock():
+                return work()
+
+        with contextlib.suppress(_NeedsOwnTransactions):
+            return self._retry_with_short_lock_wait(in_one_transaction)
+        self._refuse_callers_transaction()
+        return self.retry_on_lock(step_by_step)
+
+    def _take_migration_lock(self, database: peewee.Database) -> None:
+        """Take the lock of all runs until the end of the transaction.
+
+        It is polled: a run that waited for it in a query would deadlock with CREATE
+        INDEX CONCURRENTLY, which waits for all older snapshots. The query has no
+        parameters, as the portal of a query with parameters keeps its snapshot.
+        """
+        query = f"SELECT pg_try_advisory_xact_lock({MIGRATION_LOCK})"
+        ((taken,),) = database.execute_sql(query).fetchall()
         if not taken:
-            raise Busy
+            raise MigrationLockHeld
+
+    def _refuse_callers_transaction(self) -> None:
+        if self.in_transaction():
+            names = " and ".join(self.models.managed)
+            raise ChangeRefused(
+                f"{names}: a table with rows is changed online, which is not possible "
+                "inside a transaction; end the transaction, then run again"
+            )
 
     @contextmanager
-    def locked_beside(self) -> Iterator[None]:
-        """The lock in a transaction of another connection, while this one's statements take none.
+    def _second_connection_with_lock(self) -> Iterator[None]:
+        """Hold the lock in a transaction of a second connection.
 
-        Idle and without a snapshot, it holds up no CREATE INDEX CONCURRENTLY; a pooler leaves it to us until
-        its end, and the server ends it with us.
+        It is idle and has no snapshot, so that CREATE INDEX CONCURRENTLY does not wait
+        for it. A pooler leaves the server session to it until its end, and the server
+        ends it if this process is killed.
         """
-        if self.in_transaction():
-            names = " and ".join(self.builds)
-            how = "mended beside its writers, which cannot be done inside a transaction"
-            raise Refused(f"{names} holds rows and is {how}; run the migration outside of it")
-        with self.beside() as other, other.atomic():
-            other.execute_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")  # another would keep its snapshot
-            self.configure(other, self.ours())
-            self.lock(other)
+        with self.second_connection() as database, database.atomic():
+            # REPEATABLE READ and SERIALIZABLE would keep a snapshot.
+            database.execute_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            _configure(database, self.run_setting_values())
+            self._take_migration_lock(database)
             yield
 
     @contextmanager
-    def beside(self) -> Iterator[peewee.Database]:
-        """Another connection to the same database."""
-        # Peewee takes psycopg2 unless told otherwise, and does not say what it was told.
-        other = self.another(prefer_psycopg3=self._driver == "psycopg")
+    def second_connection(self) -> Iterator[peewee.Database]:
+        """Another connection to the same database. Called while executing."""
+        # Peewee prefers psycopg2 unless told otherwise, and keeps no record of that.
+        database = self.unopened_copy(prefer_psycopg3=self._uses_psycopg3)
         try:
-            with other.connection_context():
-                yield other
+            with database.connection_context():
+                yield database
         finally:
-            getattr(other, "close_idle", lambda: None)()  # a pool would keep it
+            close_idle = getattr(database, "close_idle", None)
+            if close_idle is not None:  # of a pool, which would keep the connection
+                close_idle()
+
+    # -- waiting for table locks
+
+    def _retry_with_short_lock_wait(self, work: Callable[[], Result]) -> Result:
+        """Do work in a transaction whose statements wait for locks for a moment only.
+
+        While a statement waits for an exclusive lock, all statements that come after it
+        wait, too. So the attempt is given up, and repeated a little later.
+        """
+
+        def attempt() -> Result:
+            try:
+                with self.with_run_settings(short_lock_wait=True):
+                    return work()
+            except peewee.DatabaseError as error:
+                if self.was_aborted(error):
+                    self._adjust_short_lock_wait()
+                raise
+
+        return self.retry_on_lock(attempt)
+
+    def was_aborted(self, error: Exception) -> bool:
+        if sqlstate(error) not in _ABORTED_BY_OTHERS:
+            return False
+        return not self.in_transaction()
+
+    def _adjust_short_lock_wait(self) -> None:
+        """After an attempt failed: choose how long the next one waits for a lock.
+
+        PostgreSQL cancels an autovacuum for a statement that has waited for
+        deadlock_timeout, so the next attempt waits longer than that. It does not cancel
+        one that prevents the wraparound of transaction ids, so the attempt after that
+        is short again (https://www.postgresql.org/docs/current/routine-vacuuming.html).
+        """
+        waited_for_autovacuum = self._short_lock_wait > SHORT_LOCK_WAIT
+        self._short_lock_wait = SHORT_LOCK_WAIT
+        if waited_for_autovacuum:
+            return
+        tables = list(self.models.by_table)
+        locks = self.query(catalog_queries.AUTOVACUUM_LOCKS, (tables,))
+        if locks:
+            (deadlock_timeout,) = locks[0]
+            self._short_lock_wait = SHORT_LOCK_WAIT + deadlock_timeout
+
+    # -- changes
+
+    def execute_all(self, changes: Iterable[Change]) -> None:
+        """Execute changes in the open transaction, or each group in its own.
+
+        :raises _NeedsOwnTransactions: a transaction is open that they cannot share.
+        """
+        changes = list(changes)
+        if self.in_transaction():
+            if any(change.own_transaction for change in changes):
+                raise _NeedsOwnTransactions
+            super().execute_all(changes)
+            return
+        for group in _grouped_by_transaction(changes):
+            self._execute_group(group)
+
+    def _execute_group(self, group: Sequence[Change]) -> None:
+        def execute() -> None:
+            super(PostgreSQLSession, self).execute_all(group)
+
+        if _is_concurrent(group):
+            with self.without_timeouts():
+                execute()
+        else:
+            self._retry_with_short_lock_wait(execute)
+
+    def progress(self) -> tuple[str, float | None]:
+        managed = list(self.models.managed)
+        query = catalog_queries.INDEXES_BEING_BUILT
+        with self.second_connection() as database:
+            rows = database.execute_sql(query, (managed,)).fetchall()
+        for phase, done, total in rows:
+            return phase, done / total if total else None
+        return "", None
+
+    def script(self, changes: Sequence[Change]) -> list[str]:
+        """Return the lines of a script for psql."""
+        lines = [r"\set ON_ERROR_STOP on"]
+        if any("\\" in change.sql for change in changes):
+            lines.append("SET standard_conforming_strings = on;")
+        for group in _grouped_by_transaction(changes):
+            if _is_concurrent(group):
+                lines += [
+                    "SET lock_timeout = 0;",
+                    "SET statement_timeout = 0;",
+                    *_script_of(group),
+                    "RESET lock_timeout;",
+                    "RESET statement_timeout;",
+                ]
+            else:
+                lines += [
+                    "BEGIN;",
+                    f"SET LOCAL lock_timeout = '{1000 * SHORT_LOCK_WAIT:.0f}ms';",
+                    "SET LOCAL statement_timeout = 0;",
+                    *_script_of(group),
+                    "COMMIT;",
+                ]
+        return lines
+
+    # -- the smoke test
+
+    @contextmanager
+    def smoke_test_transaction(self) -> Iterator[bool]:
+        with super().smoke_test_transaction():
+            self.database.execute_sql("SET CONSTRAINTS ALL IMMEDIATE")
+            # Rows are found by an index in a short table, too. Where there is none, the
+            # price of a sequential scan would start the JIT compiler.
+            values = self.run_setting_values(enable_seqscan="off", jit="off")
+            _configure(self.database, values)
+            # In the role of a replica, the triggers that enforce foreign keys are off.
+            query = "SELECT current_setting('session_replication_role')"
+            (role,) = self.query_texts(query)
+            yield role != "replica"
+
+    # -- errors
+
+    def is_lock_timeout(self, error: Exception) -> bool:
+        return sqlstate(error) == _LOCK_NOT_AVAILABLE
+
+    def lock_holders(self) -> str:
+        tables = list(self.models.by_table)
+        holders: list[str] = []
+        # In a failed transaction nothing can be asked.
+        with contextlib.suppress(peewee.DatabaseError):
+            holders = self.query_texts(
+                catalog_queries.LOCK_HOLDERS, tables, MIGRATION_LOCK
+            )
+        return ", ".join(holders) or "whoever held it has released it"
+
+    def advice(self, error: Exception, text: str) -> str:
+        for pattern, advice in _ADVICE.items():
+            found = re.search(pattern, text)
+            if found:
+                name = found[1] if found.re.groups else ""
+                return f"; {advice.format(**self._names_for_advice(text, name))}"
+        if sqlstate(error)[:2] in _CONNECTION_CLASSES:
+            return f"; {_CONNECTION_ADVICE}"
+        return ""
+
+    def _names_for_advice(self, text: str, name: str) -> dict[str, str]:
+        """Return the words for an advice, as SQL.
+
+        :param name: the schema or table that the error names.
+        """
+        managed = self.models.managed
+        named = [table for table in managed if table in text]
+        others = [table for table in self.models.by_table if table != name]
+        if not named:  # then the rights on managed tables do not matter
+            others = [table for table in others if table not in managed]
+        return {
+            "user": self.quote(self.database.connect_params.get("user") or "the_user"),
+            "managed": self.quote(named[0] if named else managed[0]),
+            "name": self.quote(name),
+            "others": "".join(f", {self.quote(table)}" for table in others),
+        }
+
+
+def _configure(
+    database: peewee.Database, values: Mapping[str, str], for_transaction: bool = True
+) -> dict[str, str]:
+    """Set settings that the server knows; return what they were.
+
+    :param for_transaction: until the end of the transaction, not for the session.
+    """
+    parameters = (for_transaction, list(values), list(values.values()))
+    rows = database.execute_sql(_SET, parameters).fetchall()
+    return {name: before for name, before, _ in rows}
+
+
+@contextmanager
+def _without_prepared_statements(connection: Any) -> Iterator[None]:
+    """psycopg 3 prepares no statements: a pooler's next session would not know them."""
+    threshold = getattr(connection, "prepare_threshold", None)
+    if threshold is None:  # psycopg2, or it prepares none
+        yield
+        return
+    connection.prepare_threshold = None
+    try:
+        yield
+    finally:
+        connection.prepare_threshold = threshold
+
+
+@contextmanager
+def _with_known_encoding(connection: Any) -> Iterator[None]:
+    """Where the encoding is unknown, read and write bytes as they are, as LATIN1."""
+    if connection.info.parameter_status("client_encoding") != "SQL_ASCII":
+        yield
+        return
+    _set_client_encoding(connection, "LATIN1")
+    try:
+        yield
+    finally:
+        _set_client_encoding(connection, "SQL_ASCII")
+
+
+def _set_client_encoding(connection: Any, encoding: str) -> None:
+    if hasattr(connection, "set_client_encoding"):  # psycopg2 does not notice a SET
+        connection.set_client_encoding(encoding)
+    else:
+        connection.execute(f"SET client_encoding = {encoding}")
+
+
+def _is_concurrent(group: Sequence[Change]) -> bool:
+    """Whether a group is a statement that refuses to run in a transaction."""
+    return any(_CONCURRENTLY.match(change.sql) for change in group)
+
+
+def _grouped_by_transaction(changes: Sequence[Change]) -> list[list[Change]]:
+    """Return changes in groups, each of which is one transaction.
+
+    If none needs one of its own, all share one. Otherwise a change that blocks others
+    is alone, too, so that no other lock is held meanwhile.
+    """
+    if not any(change.own_transaction for change in changes):
+        return [list(changes)] if changes else []
+    groups: list[list[Change]] = []
+    shared: list[Change] = []
+    for change in changes:
+        if change.own_transaction or change.blocks:
+            if shared:
+                groups.append(shared)
+                shared = []
+            groups.append([change])
+        else:
+            shared.append(change)
+    if shared:
+        groups.append(shared)
+    return groups
+
+
+def _script_of(group: Sequence[Change]) -> list[str]:
+    lines = []
+    for change in group:
+        if change.blocks:
+            lines.append(f"-- blocks {change.blocks} until it is done")
+        lines.append(f"{change.sql};")
+    return lines

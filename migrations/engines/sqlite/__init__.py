@@ -1,5 +1,1 @@
-"""SQLite: `BEGIN IMMEDIATE` is the lock; the text of a table is edited, or the table rebuilt."""
-
-from migrations.engines.sqlite.engine import SQLite
-
-__all__ = ["SQLite"]
+"""SQLite: BEGIN IMMEDIATE is the lock; definitions are rewritten, tables rebuilt."""

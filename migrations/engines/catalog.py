@@ -1,0 +1,123 @@
+"""Reading: what a database says of its tables, and what it means.
+
+`Catalog` is the abstract base class; a subclass per database is in its package.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+from migrations.declaration import Model, declared_table
+from migrations.engines.session import Session
+from migrations.schema import Column, ForeignKey, Schema, Table, Type
+
+# What models declare, by backend and model; worked out once per process.
+_DECLARED: dict[tuple[str, Model], Table] = {}
+
+
+class Catalog(ABC):
+    """Reads the catalog. Its methods are called at any stage and change nothing."""
+
+    # Actions of foreign keys that this database treats as another one.
+    equivalent_actions: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.models = session.models
+
+    # -- tables
+
+    @abstractmethod
+    def read(self) -> Schema:
+        """Return the phase's tables as they are now, without those that are missing."""
+
+    @abstractmethod
+    def tables(self, names: Iterable[str]) -> Schema:
+        """Return any tables by their names; one that is missing is left out."""
+
+    @abstractmethod
+    def case_variants(self, table: str) -> list[str]:
+        """Return the names of tables that differ from a name only in case.
+
+        None where the database takes them for the same name.
+        """
+
+    @abstractmethod
+    def dependents(self, table: str) -> list[str]:
+        """Return what would break if a table were dropped, such as "view x".
+
+        What the phase manages itself is left out.
+        """
+
+    # -- rows
+
+    def count(self, table: str, up_to: int | None = None) -> int:
+        """Return the number of rows of a table, or of the first `up_to` of them."""
+        source = self.session.quote(table)
+        if up_to is not None:
+            source = f"(SELECT 1 FROM {source} LIMIT {up_to}) AS t"
+        with self.session.all_rows():
+            ((count,),) = self.session.query(f"SELECT count(*) FROM {source}")
+        return int(count)
+
+    def has_rows(self, table: str) -> bool:
+        """Whether a table has at least one row."""
+        return self.count(table, up_to=1) > 0
+
+    def estimated_count(self, table: str) -> int | None:
+        """Return the catalog's estimate of a table's rows; None if it has none."""
+        return None
+
+    def may_hold_orphans(self) -> bool:
+        """Whether rows can violate a foreign key in the ordinary course of things."""
+        return True
+
+    # -- what models declare on this database
+
+    @abstractmethod
+    def parse_type(self, text: str) -> Type:
+        """Return the meaning of a type, as this database or Peewee writes it."""
+
+    @abstractmethod
+    def default_meaning(self, default: str) -> str:
+        """Return a comparable form of a DEFAULT.
+
+        `schema.UTC_NOW` for the current time in UTC, otherwise the literal without
+        quotes or the expression.
+        """
+
+    def declared(self, model: Model) -> Table:
+        """Return the table that a model declares on this database."""
+        key = (self.session.backend, model)
+        if key not in _DECLARED:
+            table = declared_table(model, self.session.database, self.parse_type)
+            columns = {
+                name: self.normalized_default(column)
+                for name, column in table.columns.items()
+            }
+            foreign_keys = [self.normalized_key(key) for key in table.foreign_keys]
+            _DECLARED[key] = table._replace(
+                columns=columns, foreign_keys=tuple(foreign_keys)
+            )
+        return _DECLARED[key]
+
+    def declared_by_name(self, table: str) -> Table:
+        """Return what the phase's model of a table declares on this database."""
+        return self.declared(self.models.by_table[table])
+
+    def normalized_default(self, column: Column) -> Column:
+        """Return a declared column with its DEFAULT as the database will write it back.
+
+        Of '8:00' it may make '08:00:00'.
+        """
+        return column
+
+    def normalized_key(self, key: ForeignKey) -> ForeignKey:
+        """Return a declared foreign key with the actions that this database has."""
+        actions = self.equivalent_actions
+        return key._replace(
+            on_delete=actions.get(key.on_delete, key.on_delete),
+            on_update=actions.get(key.on_update, key.on_update),
+        )

@@ -1,0 +1,92 @@
+"""SQL about values and rows: what a change would lose, and which rows conflict with it.
+
+`Conversions` is the abstract base class; a subclass per database is in its package.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from migrations.engines.catalog import Catalog
+from migrations.schema import Column, ForeignKey, Type
+
+
+class Conversions(ABC):
+    """Writes conditions and expressions. It executes nothing but reads of the catalog.
+
+    Its methods are called while planning (preflight), and by the check for orphans. A
+    `value` is always SQL, usually a column of the row `w`.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.session = catalog.session
+
+    @abstractmethod
+    def lossy_condition(self, value: str, source: Type, target: Type) -> str:
+        """Return a condition that is true for values that `target` cannot hold.
+
+        :param value: SQL of a value of the type `source`.
+        """
+
+    def may_collapse(self, source: Type, target: Type) -> bool:
+        """Whether two different values may become equal when they are converted."""
+        return True
+
+    def cast(self, value: str, target: Type) -> str:
+        """Return SQL of a value as a type.
+
+        The value itself if the database compares it like a value of that type anyway.
+        """
+        return value
+
+    def converted(self, value: str, source: Type, target: Type) -> str:
+        """Return SQL of what a column's value becomes when its type changes."""
+        return self.cast(value, target)
+
+    def with_collation(self, value: str, actual: Column, planned: Column) -> str:
+        """Return SQL of a converted value that compares as its column will.
+
+        :param value: a CASE, whose collation may be another one.
+        """
+        return value
+
+    def not_usable_as_id(self, value: str) -> str:
+        """Return a condition that is true for values that an id cannot have."""
+        return f"{value} IS NULL"
+
+    def orphan_condition(
+        self,
+        values: Sequence[str],
+        key: ForeignKey,
+        child_source: str,
+        parent_source: str,
+    ) -> str:
+        """Return a condition that is true for rows `w` without a parent.
+
+        :param values: SQL of the values in the foreign key's columns.
+        :param child_source: where the rows `w` come from: a table, or a subquery.
+        :param parent_source: where the parents come from.
+        """
+        given = [f"{value} IS NOT NULL" for value in values]
+        matches = []
+        for name, value in zip(key.parent_columns, values):
+            matches.append(f"p.{self.session.quote(name)} = {value}")
+        parents = f"SELECT 1 FROM {parent_source} p WHERE {' AND '.join(matches)}"
+        return f"{' AND '.join(given)} AND NOT EXISTS ({parents})"
+
+    def distinct_values(self, table: str, column: str, up_to: int) -> str:
+        """Return the beginning of a query: `WITH … d (v)`, a column's distinct values.
+
+        Each value is found from the one before, along an index, so that no row is read.
+
+        :param up_to: how many are wanted at most; `d` may have more.
+        """
+        name = self.session.quote(table)
+        column = self.session.quote(column)
+        following = f"(SELECT min({column}) FROM {name} WHERE {column} > d.v)"
+        return (
+            f"WITH RECURSIVE d (v) AS (SELECT min({column}) FROM {name} UNION ALL "
+            f"SELECT {following} FROM d WHERE d.v IS NOT NULL)"
+        )

@@ -1,0 +1,198 @@
+"""From operations to statements.
+
+`DDL` is the abstract base class with what every database shares; `StatementDDL` is the
+one for databases that have a statement for each operation. A subclass per database is
+in its package.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+
+import peewee
+
+from migrations import operations as do
+from migrations.engines.catalog import Catalog
+from migrations.engines.conversions import Conversions
+from migrations.operations import Operation
+from migrations.report import Change
+from migrations.schema import Column, ForeignKey, Schema, Table
+
+
+class _RecordingDatabase:
+    """Stands for the database of a migrator: it records statements, executes none.
+
+    An operation of `playhouse.migrate` can only run itself; a plan shows it first.
+    """
+
+    def __init__(self, database: peewee.Database) -> None:
+        self.get_sql_context = database.get_sql_context
+        self.statements: list[str] = []
+
+    def execute(self, context: peewee.Context) -> None:
+        self.statements.append(context.query()[0])
+
+
+class DDL(ABC):
+    """Writes the statements of one plan. Called while planning; it changes nothing.
+
+    :param schema: the tables as they are before the plan.
+    """
+
+    def __init__(
+        self, catalog: Catalog, conversions: Conversions, schema: Schema
+    ) -> None:
+        self.catalog = catalog
+        self.conversions = conversions
+        self.session = catalog.session
+        self.models = catalog.models
+        self.schema = schema
+        self.quote = self.session.quote
+        self.quote_all = self.session.quote_all
+
+    # -- planning
+
+    def must_release_keys(self, operations: Sequence[Operation]) -> bool:
+        """Whether foreign keys must be dropped while a column changes its type."""
+        return False
+
+    def implied_operations(self, operations: Sequence[Operation]) -> list[Operation]:
+        """Return operations that are needed in addition to these."""
+        return []
+
+    @abstractmethod
+    def statements(self, operations: Sequence[Operation]) -> list[Change]:
+        """Return the statements of operations that are in order of execution.
+
+        :raises ChangeRefused: one cannot be done here; the text says what to do.
+        """
+
+    # -- statements that Peewee writes correctly for every database
+
+    def create_table(self, operation: do.CreateTable) -> Iterator[Change]:
+        """The table with its keys and CHECK constraints, then its indexes."""
+        model = self.models.by_table[operation.table]
+        manager = peewee.SchemaManager(model, self.session.database)
+        sql = manager._create_table(safe=False).query()[0]
+        yield Change(f"create table {operation.table}", sql)
+        for index in operation.declared.indexes:
+            if not index.is_constraint:
+                yield self.create_index(do.AddIndex(operation.table, index))
+
+    def drop_table(self, operation: do.DropTable) -> Iterator[Change]:
+        """The table alone; what depends on it was looked for before."""
+        model = self.models.by_table[operation.table]
+        manager = peewee.SchemaManager(model, self.session.database)
+        sql = manager._drop_table(safe=False).query()[0]
+        yield Change(f"drop table {operation.table}", sql)
+
+    def create_index(self, operation: do.AddIndex) -> Change:
+        """Peewee's own index: `playhouse.migrate` names it only from Peewee 4.5 on."""
+        index = operation.definition
+        table = peewee.Table(operation.table)
+        columns = [getattr(table.c, name) for name in index.columns]
+        node = peewee.Index(index.name, table, columns, unique=index.unique)
+        sql = self.session.database.get_sql_context().sql(node).query()[0]
+        kind = "unique index" if index.unique else "index"
+        return Change(f"create {kind} {index.name}", sql)
+
+    # -- parts of statements
+
+    def written_by_peewee(self, operation: str, *arguments: object) -> str:
+        """Return the statement of an operation of `playhouse.migrate`."""
+        # Imported only where something changes.
+        from playhouse.migrate import SchemaMigrator
+
+        recorder = _RecordingDatabase(self.session.database)
+        migrator = SchemaMigrator.from_database(self.session.database)
+        migrator.database = recorder
+        getattr(migrator, operation)(*arguments).run()
+        (sql,) = recorder.statements
+        return sql
+
+    def alter_table(self, table: str, parts: Iterable[str]) -> str:
+        """Return an ALTER TABLE of some parts."""
+        return f"ALTER TABLE {self.quote(table)} {', '.join(parts)}"
+
+    def declared(self, table: str) -> Table:
+        """Return what the model of a table declares."""
+        return self.catalog.declared_by_name(table)
+
+    def column_definition(self, table: str, column: Column) -> str:
+        """Return the definition of a declared column, as CREATE TABLE has it."""
+        database = self.session.database
+        context = database.get_sql_context(scope=peewee.SCOPE_VALUES)
+        field = self.models.by_table[table]._meta.columns[column.name]
+        return str(context.sql(field.ddl(context)).query()[0])
+
+    def foreign_key_constraint(self, key: ForeignKey) -> str:
+        """Return a foreign key as a constraint of a table."""
+        sql = ""
+        if key.name:
+            sql = f"CONSTRAINT {self.quote(key.name)} "
+        sql += f"FOREIGN KEY {self.quote_all(key.columns)} REFERENCES "
+        sql += f"{self.quote(key.parent)} {self.quote_all(key.parent_columns)}"
+        if key.on_delete != "NO ACTION":
+            sql += f" ON DELETE {key.on_delete}"
+        if key.on_update != "NO ACTION":
+            sql += f" ON UPDATE {key.on_update}"
+        return sql
+
+
+class StatementDDL(DDL):
+    """DDL of a database that has statements for each operation."""
+
+    def statements(self, operations: Sequence[Operation]) -> list[Change]:
+        changes: list[Change] = []
+        for operation in operations:
+            changes += self._statements_of(operation)
+        return changes
+
+    def _statements_of(self, operation: Operation) -> Iterable[Change]:
+        # Each operation has a method of its own.
+        if isinstance(operation, do.CreateTable):
+            return self.create_table(operation)
+        if isinstance(operation, do.DropForeignKey):
+            return self.drop_foreign_key(operation)
+        if isinstance(operation, do.AddColumn):
+            return self.add_column(operation)
+        if isinstance(operation, do.AlterColumn):
+            return self.alter_column(operation)
+        if isinstance(operation, do.SetPrimaryKey):
+            return self.set_primary_key(operation)
+        if isinstance(operation, do.AddIndex):
+            return self.add_index(operation)
+        if isinstance(operation, do.AddCheck):
+            return self.add_check(operation)
+        if isinstance(operation, do.AddForeignKey):
+            return self.add_foreign_key(operation)
+        return self.drop_table(operation)  # mypy proves that nothing else is left
+
+    @abstractmethod
+    def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterable[Change]:
+        """Drop a foreign key."""
+
+    @abstractmethod
+    def add_column(self, operation: do.AddColumn) -> Iterable[Change]:
+        """Add a column; one with auto-increment becomes the primary key."""
+
+    @abstractmethod
+    def alter_column(self, operation: do.AlterColumn) -> Iterable[Change]:
+        """Change a column's type, nullability and DEFAULT, as far as asked for."""
+
+    @abstractmethod
+    def set_primary_key(self, operation: do.SetPrimaryKey) -> Iterable[Change]:
+        """Replace the primary key; an undeclared one stays UNIQUE."""
+
+    @abstractmethod
+    def add_index(self, operation: do.AddIndex) -> Iterable[Change]:
+        """Add an index or a UNIQUE constraint, replacing a different one."""
+
+    @abstractmethod
+    def add_check(self, operation: do.AddCheck) -> Iterable[Change]:
+        """Add a CHECK constraint, or validate the one that exists."""
+
+    @abstractmethod
+    def add_foreign_key(self, operation: do.AddForeignKey) -> Iterable[Change]:
+        """Add a foreign key, or validate the one that exists."""

@@ -1,0 +1,46 @@
+"""A database engine at work for one call of a phase, composed of its parts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from migrations.declaration import PhaseModels
+from migrations.engines.catalog import Catalog
+from migrations.engines.conversions import Conversions
+from migrations.engines.session import Session
+from migrations.schema import Schema
+
+if TYPE_CHECKING:
+    from migrations.engines.ddl import DDL
+    from migrations.engines.sample_rows import SampleRows
+
+
+class Engine(ABC):
+    """The parts of an engine. One engine serves one call on one connection.
+
+    `session` connects, locks, executes and explains errors; `catalog` reads;
+    `conversions` writes SQL about values; `ddl` turns operations into statements;
+    `sample_rows` makes the rows of the smoke test. The last two are made, and imported,
+    only by the calls that need them: most calls have nothing to change.
+    """
+
+    session: Session
+    catalog: Catalog
+    conversions: Conversions
+
+    @property
+    def models(self) -> PhaseModels:
+        """The models of the phase."""
+        return self.session.models
+
+    @abstractmethod
+    def ddl(self, schema: Schema) -> DDL:
+        """Return what writes the statements of a plan. Called while planning.
+
+        :param schema: the tables as they are before the plan.
+        """
+
+    @abstractmethod
+    def sample_rows(self) -> SampleRows:
+        """Return what makes the rows of the smoke test, before its transaction."""

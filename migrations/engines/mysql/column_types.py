@@ -1,0 +1,89 @@
+"""Column types, as MariaDB, MySQL and Peewee write them."""
+
+from __future__ import annotations
+
+import re
+
+from migrations.schema import Type
+
+# Categories that have a collation and are compared by it.
+STRINGS = ("string", "fixed string")
+# By the first word of a type: its category, and its size if the word alone tells it.
+_CATEGORIES: dict[str, tuple[str, int | None]] = {
+    "bool": ("integer", 1),
+    "tinyint": ("integer", 1),
+    "smallint": ("integer", 2),
+    "mediumint": ("integer", 3),
+    "int": ("integer", 4),
+    "integer": ("integer", 4),
+    "bigint": ("integer", 8),
+    "float": ("float", 4),
+    "double": ("float", 8),
+    "decimal": ("decimal", 10),
+    "numeric": ("decimal", 10),
+    "varchar": ("string", None),
+    "tinytext": ("string", 2**8 - 1),
+    "text": ("string", 2**16 - 1),
+    "mediumtext": ("string", 2**24 - 1),
+    "longtext": ("string", 2**32 - 1),
+    "char": ("fixed string", 1),
+    "varbinary": ("blob", None),
+    "binary": ("blob", 1),
+    "tinyblob": ("blob", 2**8 - 1),
+    "blob": ("blob", 2**16 - 1),
+    "mediumblob": ("blob", 2**24 - 1),
+    "longblob": ("blob", 2**32 - 1),
+}
+# Types whose first number is their size: that of an integer is a display width.
+_WITH_SIZE = (*STRINGS, "blob", "decimal")
+_WITH_SCALE = ("decimal", "float")
+# By category, what CAST turns a literal into that a column of such a type would hold.
+_LITERAL_CASTS = {
+    "integer": "SIGNED",
+    "decimal": "DECIMAL({size}, {scale})",
+    "date": "DATE",
+    "time": "TIME",
+    "datetime": "DATETIME",
+}
+
+
+def parse_type(text: str) -> Type:
+    """Return the meaning of a type.
+
+    `INT(11)` is as wide as `INT`, and `FLOAT(7, 4)` keeps four digits behind the point.
+    """
+    text = text.removesuffix(" AUTO_INCREMENT")  # Peewee's; it is not part of the type
+    word = re.split(r"\W", text.lower())[0]
+    category, size = _CATEGORIES.get(word, (word, None))
+    scale = None
+    if category == "decimal":
+        scale = 0
+    in_parentheses = text.partition("(")[2]
+    numbers = [int(number) for number in re.findall(r"\d+", in_parentheses)]
+    if numbers and category in _WITH_SIZE:
+        size = numbers[0]
+    if len(numbers) > 1 and category in _WITH_SCALE:
+        scale = numbers[1]
+    return Type(text, category, size, scale)
+
+
+def literal_cast(type_: Type) -> str | None:
+    """Return the type for CAST with which the server reads a literal for a column.
+
+    None if the column holds the text of the literal as it is, or if there is no such
+    CAST.
+    """
+    cast = _LITERAL_CASTS.get(type_.category)
+    if cast is None:
+        return None
+    return cast.format(size=type_.size, scale=type_.scale)
+
+
+def text_with_collation(type_: Type, collation: str | None) -> str:
+    """Return a type as a column definition has it."""
+    if not collation or type_.category not in STRINGS:
+        return type_.text
+    if "_" not in collation:
+        # An older server shows only the character set if the collation is its default.
+        return f"{type_.text} CHARACTER SET {collation}"
+    return f"{type_.text} COLLATE {collation}"

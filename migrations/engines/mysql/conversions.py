@@ -1,0 +1,224 @@
+"""SQL about values on MariaDB: what conversions lose, and which rows have no parent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from migrations.engines.conversions import Conversions
+from migrations.engines.mysql.catalog import MySQLCatalog
+from migrations.engines.mysql.column_types import STRINGS
+from migrations.engines.mysql.session import MySQLSession
+from migrations.schema import Column, ForeignKey, Type
+
+# A number with all digits that any type of a number or its text may have.
+_EXACT_NUMBER = "DECIMAL(65, 30)"
+_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_TIME = "[0-9]{2}:[0-5][0-9]:[0-5][0-9]"
+_ZERO_FRACTION = "([.]0*)?"
+# By category, the type for CAST that has every value of such a column.
+_CASTS = {
+    "integer": "SIGNED",
+    "float": "DOUBLE",
+    "decimal": "DECIMAL({size}, {scale})",
+    "date": "DATE",
+    "time": "TIME(6)",
+    "datetime": "DATETIME(6)",
+    "blob": "BINARY",
+}
+
+
+class MySQLConversions(Conversions):
+    """Writes conditions and expressions."""
+
+    catalog: MySQLCatalog
+    session: MySQLSession
+
+    def lossy_condition(self, value: str, source: Type, target: Type) -> str:
+        condition = "FALSE"
+        fits = _FITS.get(target.category)
+        if fits is not None:
+            condition = fits(value, source, target)
+        # What the server cannot read as that type may become NULL in a condition.
+        return f"{value} IS NOT NULL AND NOT coalesce({condition}, FALSE)"
+
+    def cast(self, value: str, target: Type) -> str:
+        return _cast(escape_backslashes(value), target)
+
+    def converted(self, value: str, source: Type, target: Type) -> str:
+        if target.category not in STRINGS:
+            return _cast(value, target)
+        if source.category in STRINGS:
+            return value  # and keeps its collation
+        return _text(value)
+
+    def with_collation(self, value: str, actual: Column, planned: Column) -> str:
+        if planned.collation:  # of the parent that the column will refer to
+            return _in_collation(value, planned.collation)
+        return value
+
+    def orphan_condition(
+        self,
+        values: Sequence[str],
+        key: ForeignKey,
+        child_source: str,
+        parent_source: str,
+    ) -> str:
+        """The values are compared in the collations of the parent's columns.
+
+        In another one, the index of the parent would not be used.
+        """
+        compared = []
+        for value, name in zip(values, key.parent_columns):
+            collation = self._collation_of_parent(key.parent, name)
+            if collation:
+                value = _in_collation(value, collation)
+            compared.append(value)
+        return super().orphan_condition(compared, key, child_source, parent_source)
+
+    def _collation_of_parent(self, table: str, column: str) -> str | None:
+        """Return the collation of a column that is referred to, if it is a string."""
+        parent = self.catalog.tables([table]).get(table)
+        existing = parent and parent.columns.get(column)
+        if existing and existing.collation:
+            return existing.collation
+        if table in self.catalog.models.by_table:
+            declared = self.catalog.declared_by_name(table).columns.get(column)
+            if declared and declared.type.category in STRINGS:
+                return self.session.database_collation
+        return None
+
+    def distinct_values(self, table: str, column: str, up_to: int) -> str:
+        """Return a query with a plain DISTINCT.
+
+        MariaDB would read the whole index for each step of the recursive query; for a
+        DISTINCT it goes along the index from value to value by itself ("loose index
+        scan").
+        """
+        name = self.session.quote(column)
+        limit = up_to + 1  # NULL is one of the values
+        source = (
+            f"SELECT DISTINCT {name} FROM {self.session.quote(table)} LIMIT {limit}"
+        )
+        return f"WITH d (v) AS ({source})"
+
+
+def escape_backslashes(default: str) -> str:
+    """Return a declared DEFAULT in which a backslash stands for itself."""
+    return default.replace("\\", "\\\\")
+
+
+def _in_collation(value: str, collation: str) -> str:
+    character_set, separator, _ = collation.partition("_")
+    sql = f"CONVERT({value} USING {character_set})"
+    if separator:
+        sql += f" COLLATE {collation}"
+    return sql
+
+
+def _cast(value: str, target: Type) -> str:
+    cast = _CASTS.get(target.category)
+    if cast is None:
+        return value
+    return f"CAST({value} AS {cast.format(size=target.size, scale=target.scale)})"
+
+
+def _text(value: str) -> str:
+    return f"CAST({value} AS CHAR)"
+
+
+def _exact_number(value: str) -> str:
+    return f"CAST({_text(value)} AS {_EXACT_NUMBER})"
+
+
+# -- the conditions under which a value fits into a type: a function per category
+
+
+def _fits_integer(value: str, source: Type, target: Type) -> str:
+    text = _text(value)
+    limit = 2 ** (8 * min(target.size or 4, 8) - 1)
+    fraction = _ZERO_FRACTION
+    if source.category in STRINGS:
+        fraction = ""  # "12.0" would become "12"
+    return (
+        f"{text} REGEXP '^(-?(0|[1-9][0-9]{{0,18}}){fraction})$' "
+        f"AND {_exact_number(value)} BETWEEN -{limit} AND {limit - 1}"
+    )
+
+
+def _fits_float(value: str, source: Type, target: Type) -> str:
+    text = _text(value)
+    return (
+        f"{text} REGEXP '^(-?[0-9]{{1,15}}([.][0-9]*)?(e[+-]?[0-9]{{1,2}})?)$' "
+        f"AND CAST(CAST({text} AS DOUBLE) AS {_EXACT_NUMBER}) = {_exact_number(value)}"
+    )
+
+
+def _fits_decimal(value: str, source: Type, target: Type) -> str:
+    exact = _exact_number(value)
+    return (
+        f"{_text(value)} REGEXP '^(-?(0|[1-9][0-9]*)([.][0-9]*)?)$' "
+        f"AND CAST({exact} AS DECIMAL({target.size}, {target.scale})) = {exact}"
+    )
+
+
+def _fits_string(value: str, source: Type, target: Type) -> str:
+    return f"CHAR_LENGTH({_text(value)}) <= {target.size}"
+
+
+def _fits_fixed_string(value: str, source: Type, target: Type) -> str:
+    text = _text(value)
+    without_blanks = f"CHAR_LENGTH(RTRIM({text})) = CHAR_LENGTH({text})"
+    return f"{_fits_string(value, source, target)} AND {without_blanks}"
+
+
+def _fits_blob(value: str, source: Type, target: Type) -> str:
+    return f"LENGTH({value}) <= {target.size}"
+
+
+def _fits_json(value: str, source: Type, target: Type) -> str:
+    return f"JSON_VALID({value})"
+
+
+# DAYOFYEAR, TIME_TO_SEC and SECOND are NULL for what looks like a date or a time and is
+# none, such as 2025-02-30.
+
+
+def _fits_date(value: str, source: Type, target: Type) -> str:
+    text = _text(value)
+    return (
+        f"{text} REGEXP '^({_DATE}( 00:00:00{_ZERO_FRACTION})?)$' "
+        f"AND DAYOFYEAR({text}) > 0"
+    )
+
+
+def _fits_time(value: str, source: Type, target: Type) -> str:
+    text = _text(value)
+    return (
+        f"{text} REGEXP '^({_TIME}{_ZERO_FRACTION})$' "
+        f"AND TIME_TO_SEC({text}) IS NOT NULL"
+    )
+
+
+def _fits_datetime(value: str, source: Type, target: Type) -> str:
+    text = _text(value)
+    fraction = _ZERO_FRACTION
+    if source.category in ("timestamp", "datetime"):
+        fraction = "([.][0-9]+)?"  # the new type keeps the digits of the old one
+    return (
+        f"{text} REGEXP '^({_DATE}([ T]{_TIME}{fraction})?)$' "
+        f"AND DAYOFYEAR({text}) > 0 AND SECOND({text}) IS NOT NULL"
+    )
+
+
+_FITS: dict[str, Callable[[str, Type, Type], str]] = {
+    "integer": _fits_integer,
+    "float": _fits_float,
+    "decimal": _fits_decimal,
+    "string": _fits_string,
+    "fixed string": _fits_fixed_string,
+    "blob": _fits_blob,
+    "json": _fits_json,
+    "date": _fits_date,
+    "time": _fits_time,
+    "datetime": _fits_datetime,
+}

@@ -1,0 +1,456 @@
+"""The statements of MariaDB: each commits by itself, so each does as much as it can.
+
+`playhouse.migrate` writes MODIFY without a column's collation, comment, CHECK and
+fractions of seconds. And it takes several statements where one is enough, between which
+a crash, or another session, finds the table without a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar
+
+import peewee
+
+from migrations import operations as do
+from migrations.engines.ddl import StatementDDL
+from migrations.engines.mysql.catalog import MySQLCatalog
+from migrations.engines.mysql.column_types import text_with_collation
+from migrations.engines.mysql.conversions import MySQLConversions, escape_backslashes
+from migrations.engines.mysql.planned_columns import PlannedColumns
+from migrations.engines.mysql.session import MySQLSession
+from migrations.errors import ChangeRefused
+from migrations.operations import Operation
+from migrations.report import Change
+from migrations.schema import UTC_NOW, Column, Index, Schema, Table
+
+# A change that the server cannot make without blocking writes fails with these, instead
+# of copying the table: https://mariadb.com/kb/en/innodb-online-ddl-overview/
+_ONLINE = "ALGORITHM=INPLACE, LOCK=NONE"
+# Characters of four bytes in a key of InnoDB, which has at most 3072 bytes.
+_LONGEST_KEY_COLUMN = 3072 // 4
+_LONGEST_NAME = 64
+# Clauses of a column's definition that are written from the column, and not kept.
+_REWRITTEN_CLAUSES = {"", "NOT", "NULL", "DEFAULT"}
+
+
+class MySQLDDL(StatementDDL):
+    """Writes the statements of one plan.
+
+    A change that the server cannot make online copies the table, and blocks writes.
+    """
+
+    catalog: MySQLCatalog
+    conversions: MySQLConversions
+    session: MySQLSession
+    online: ClassVar[str] = _ONLINE
+
+    def __init__(
+        self, catalog: MySQLCatalog, conversions: MySQLConversions, schema: Schema
+    ) -> None:
+        super().__init__(catalog, conversions, schema)
+        self.planned_columns = PlannedColumns(catalog, schema)
+
+    # -- planning
+
+    def must_release_keys(self, operations: Sequence[Operation]) -> bool:
+        # A column keeps its type as long as a foreign key has it (errors 1832, 1833).
+        return True
+
+    def implied_operations(self, operations: Sequence[Operation]) -> list[Operation]:
+        """Return operations without which others fail, or undo something."""
+        implied: list[Operation] = []
+        for operation in operations:
+            if isinstance(operation, do.AddForeignKey):
+                implied += self._alterations_for_foreign_key(operation)
+            elif isinstance(operation, do.AlterColumn):
+                implied += self._alterations_for_not_null(operation)
+            elif isinstance(operation, do.AddIndex):
+                columns = operation.definition.columns
+                implied += self._implicit_indexes(operation.table, columns)
+            elif isinstance(operation, do.SetPrimaryKey):
+                implied += self._implicit_indexes(operation.table, operation.columns)
+        return implied
+
+    def _existing(self, table: str) -> Table:
+        """Return a table as it is, or one without anything."""
+        return self.schema.get(table, Table(table))
+
+    def _alterations_for_foreign_key(
+        self, operation: do.AddForeignKey
+    ) -> Iterator[Operation]:
+        """The column must have the shape of the parent's."""
+        table = operation.table
+        (name,) = operation.key.columns
+        column = self._existing(table).columns.get(name)
+        if column is None:
+            return
+        if self.planned_columns.has_another_shape(table, column):
+            planned = self.planned_columns.column(table, name)
+            declared = self.declared(table).columns[name]
+            declared = declared._replace(collation=planned.collation)
+            yield do.AlterColumn(table, declared, column, changes_type=True)
+
+    def _alterations_for_not_null(
+        self, operation: do.AlterColumn
+    ) -> Iterator[Operation]:
+        """A foreign key that sets NULL keeps its column nullable.
+
+        A change of the type releases it.
+        """
+        if not operation.changes_null or operation.column.null:
+            return
+        for key in self._existing(operation.table).foreign_keys:
+            if operation.column.name not in key.columns:
+                continue
+            if "SET NULL" in (key.on_delete, key.on_update):
+                yield do.AlterColumn(
+                    operation.table,
+                    operation.column,
+                    operation.actual,
+                    changes_type=True,
+                )
+
+    def _implicit_indexes(
+        self, table: str, columns: tuple[str, ...]
+    ) -> Iterator[Operation]:
+        """Declared indexes in whose place the index of a foreign key was accepted.
+
+        InnoDB drops an index that it made for a foreign key, without a word, once a
+        longer one begins with its columns:
+        https://dev.mysql.com/doc/refman/8.4/en/create-table-foreign-keys.html
+        """
+        existing = self._existing(table)
+        for index in self.declared(table).indexes:
+            is_beginning = index.columns == columns[: len(index.columns)]
+            is_shorter = len(index.columns) < len(columns)
+            if is_beginning and is_shorter and not existing.index_named(index.name):
+                yield do.AddIndex(table, index)
+
+    # -- tables
+
+    def create_table(self, operation: do.CreateTable) -> Iterator[Change]:
+        """One complete statement: a crash leaves all of the table or nothing of it."""
+        table = self.declared(operation.table)
+        name = table.name
+        columns = [self._new_column(name, each) for each in table.columns.values()]
+        self._refuse_index_that_is_cut(table, Index("a primary key", table.primary_key))
+        primary_key = f"PRIMARY KEY {self.quote_all(table.primary_key)}"
+        indexes = [self._new_index(table, index) for index in table.indexes]
+        checks = [
+            f"CONSTRAINT {self.quote(check.name)} CHECK ({check.condition})"
+            for check in table.checks
+        ]
+        keys = [self.foreign_key_constraint(key) for key in table.foreign_keys]
+        parts = [*columns, primary_key, *indexes, *checks, *keys]
+        sql = (
+            f"CREATE TABLE {self.quote(table.name)} ({', '.join(parts)}) ENGINE=InnoDB"
+        )
+        yield Change(f"create table {table.name}", sql)
+
+    # -- columns
+
+    def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
+        table = operation.table
+        column = operation.column
+        description = f"add column {column.name}"
+        part = f"ADD COLUMN {self._new_column(table, column)}"
+        if column.auto_increment:
+            yield self._replace_primary_key(description, table, (column.name,), part)
+        elif self._adding_copies(table, column):
+            yield self._alter(description, table, [part], copies=True)
+        else:
+            yield self._alter(description, table, [part, self.online])
+
+    def _adding_copies(self, table: str, column: Column) -> bool:
+        """Whether adding a column copies the table."""
+        existing = self.schema[table]
+        if self.catalog.default_meaning(column.default or "") == UTC_NOW:
+            return True  # each row gets a value of its own
+        generated = set()
+        for other in existing.columns.values():
+            if other.generated:
+                generated.add(other.name.lower())
+        for index in existing.indexes:
+            for part in index.columns:
+                if part in generated or part.endswith((" FULLTEXT", " SPATIAL")):
+                    return True
+        return False
+
+    def alter_column(self, operation: do.AlterColumn) -> Iterator[Change]:
+        """All that changes in one MODIFY, which keeps the clauses that nobody declared.
+
+        MODIFY drops whatever it does not repeat.
+        """
+        table = operation.table
+        column = operation.column
+        clauses = self.catalog.table_text(table).clauses(column.name)
+        if "VIRTUAL" in clauses.get("GENERATED", ""):
+            raise ChangeRefused(
+                f"{table}.{column.name} is a generated column, and a VIRTUAL one "
+                "cannot become a plain one; drop it, then run again"
+            )
+        rewritten = set(_REWRITTEN_CLAUSES)
+        definition = clauses[""]
+        if operation.changes_type:
+            self._refuse_default_that_is_lost(operation)
+            self._refuse_if_referred_to(operation)
+            planned = self.planned_columns.column(table, column.name)
+            definition = text_with_collation(planned.type, planned.collation)
+            rewritten |= self._clauses_of_old_type(operation)
+        definition += self._null_and_default(operation)
+        kept = [text for keyword, text in clauses.items() if keyword not in rewritten]
+        modify = " ".join([f"MODIFY {self.quote(column.name)} {definition}", *kept])
+        others = self.schema[table].columns.values()
+        has_generated = any(other.generated for other in others)
+        yield self._alter(
+            f"change column {column.name}",
+            table,
+            [modify],
+            copies=operation.changes_type or has_generated,
+        )
+
+    def _refuse_default_that_is_lost(self, operation: do.AlterColumn) -> None:
+        """Refuse a new type that cannot hold the DEFAULT that the column has."""
+        actual = operation.actual
+        target = operation.column.type
+        if not actual.default or operation.changes_default:
+            return
+        if actual.type.covers(target):
+            return
+        lossy = self.conversions.lossy_condition(actual.default, actual.type, target)
+        ((is_lost,),) = self.session.query_literally(f"SELECT {lossy}")
+        if is_lost:
+            where = f"{operation.table}.{actual.name}"
+            raise ChangeRefused(
+                f"{where} has a DEFAULT {actual.default}, which is no {target}; "
+                f"drop it, then run again: ALTER TABLE {self.quote(operation.table)} "
+                f"ALTER COLUMN {self.quote(actual.name)} DROP DEFAULT"
+            )
+
+    def _refuse_if_referred_to(self, operation: do.AlterColumn) -> None:
+        """Refuse a change of a type that another table's foreign key depends on.
+
+        A string may become longer all the same.
+        """
+        table = operation.table
+        column = operation.column
+        target = column.type
+        if target.category == "string" and target.covers(operation.actual.type):
+            return
+        for other in self.catalog.referring_tables(table, column.name):
+            raise ChangeRefused(
+                f"{table}.{column.name} has to be converted, and the foreign key of "
+                f"the table {other} depends on it; drop that foreign key, run again, "
+                "then create it again"
+            )
+
+    def _clauses_of_old_type(self, operation: do.AlterColumn) -> set[str]:
+        """Return the clauses that only the old type of a column had."""
+        clauses = {"GENERATED"}
+        if operation.column.type.category != "datetime":
+            clauses.add("ON")  # ON UPDATE CURRENT_TIMESTAMP
+        if operation.actual.type.category == "json":
+            clauses.add("CHECK")  # MariaDB's JSON has one by itself
+        return clauses
+
+    def _null_and_default(self, operation: do.AlterColumn) -> str:
+        """Return these clauses: as declared if they change, otherwise as they are."""
+        null = operation.actual.null
+        if operation.changes_null:
+            null = operation.column.null
+        sql = " NOT NULL"
+        if null:
+            sql = " NULL"
+        if operation.changes_default:
+            sql += self._default_clause(operation.column)
+        elif operation.actual.default:
+            sql += f" DEFAULT {operation.actual.default}"
+        return sql
+
+    # -- keys and indexes
+
+    def set_primary_key(self, operation: do.SetPrimaryKey) -> Iterator[Change]:
+        table = operation.table
+        modify = None
+        if operation.auto_increment:
+            column = self.declared(table).columns[operation.columns[0]]
+            modify = f"MODIFY {self._new_column(table, column)}"
+        yield self._replace_primary_key(
+            "replace the primary key", table, operation.columns, modify
+        )
+
+    def _replace_primary_key(
+        self,
+        description: str,
+        name: str,
+        columns: Sequence[str],
+        auto_increment_part: str | None,
+    ) -> Change:
+        """Return a change of the primary key; the columns of an old one stay unique.
+
+        :param auto_increment_part: makes or adds its column, if that is auto-increment.
+        """
+        table = self.schema[name]
+        if auto_increment_part:
+            self._refuse_second_auto_increment(table, columns)
+        parts = []
+        old_key = table.primary_key
+        if old_key:
+            parts.append("DROP PRIMARY KEY")
+            is_implied = set(columns) <= set(old_key)
+            if not is_implied and old_key not in self.declared(name).unique_keys():
+                parts.append(f"ADD UNIQUE {self.quote_all(old_key)}")
+        if auto_increment_part:
+            parts.append(auto_increment_part)
+        parts.append(f"ADD PRIMARY KEY {self.quote_all(columns)}")
+        copies = auto_increment_part is not None
+        return self._alter(description, name, parts, copies)
+
+    def _refuse_second_auto_increment(
+        self, table: Table, columns: Sequence[str]
+    ) -> None:
+        for column in table.columns.values():
+            if column.auto_increment and column.name not in columns:
+                raise ChangeRefused(
+                    f"{table.name}.{column.name} is auto-increment, and no table has "
+                    "two such columns; make it a plain column, then run again"
+                )
+
+    def add_index(self, operation: do.AddIndex) -> Iterator[Change]:
+        """Replace or add an index in one statement."""
+        table = operation.table
+        index = operation.definition
+        declared = self.declared(table)
+        verb = "add"
+        parts = []
+        if operation.replaces is not None:
+            verb = "replace"
+            parts.append(f"DROP INDEX {self.quote(operation.replaces.name)}")
+            parts += self._indexes_for_foreign_keys(operation)
+        parts.append(f"ADD {self._new_index(declared, index)}")
+        is_hashed = _has_long_column(declared, index)
+        if not is_hashed:
+            parts.append(self.online)
+        yield self._alter(f"{verb} index {index.name}", table, parts, copies=is_hashed)
+
+    def _indexes_for_foreign_keys(self, operation: do.AddIndex) -> Iterator[str]:
+        """An index for each foreign key that used the one that is dropped.
+
+        Without one, the statement would fail (error 1553).
+        """
+        table = self.schema[operation.table]
+        others = [each.columns for each in table.indexes if each != operation.replaces]
+        left = [table.primary_key, operation.definition.columns, *others]
+        for key in table.foreign_keys:
+            beginnings = [columns[: len(key.columns)] for columns in left]
+            if key.columns not in beginnings:
+                yield f"ADD INDEX {self.quote_all(key.columns)}"
+
+    # -- constraints
+
+    def add_check(self, operation: do.AddCheck) -> Iterator[Change]:
+        table = operation.table
+        check = operation.check
+        condition = peewee.SQL(f"CHECK ({check.condition})")
+        sql = self.written_by_peewee("add_constraint", table, check.name, condition)
+        blocks = self._blocked_by_copy(table)
+        yield Change(f"add the check {check.name}", sql, blocks)
+
+    def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterator[Change]:
+        name = operation.key.name or ""
+        part = f"DROP FOREIGN KEY {self.quote(name)}"
+        yield self._alter(f"drop the foreign key {name}", operation.table, [part])
+
+    def add_foreign_key(self, operation: do.AddForeignKey) -> Iterator[Change]:
+        """Add a foreign key, under a name.
+
+        The name makes the statement fail on all nodes of a cluster except the first:
+        the run that lost the race gets "already exists".
+        """
+        table = operation.table
+        key = operation.key
+        columns = ", ".join(key.columns)
+        if not key.name:
+            name = f"fk_{table}_{'_'.join(key.columns)}"
+            key = key._replace(name=name[:_LONGEST_NAME])
+        names = [replaced.name or "" for replaced in operation.replaces]
+        parts = [f"DROP FOREIGN KEY {self.quote(name)}" for name in names]
+        if key.name in names:  # it cannot be dropped and added in one statement (1826)
+            yield self._alter(f"drop the foreign key {key.name}", table, parts)
+            parts = []
+        parts.append(f"ADD {self.foreign_key_constraint(key)}")
+        yield self._alter(
+            f"add the foreign key of {columns}", table, parts, copies=True
+        )
+
+    # -- parts of statements
+
+    def _alter(
+        self, description: str, table: str, parts: Iterable[str], copies: bool = False
+    ) -> Change:
+        """Return a change of a table.
+
+        :param copies: whether the server copies the table for it.
+        """
+        blocks = None
+        if copies:
+            blocks = self._blocked_by_copy(table)
+        return Change(description, self.alter_table(table, parts), blocks)
+
+    def _blocked_by_copy(self, table: str) -> str | None:
+        """Return what copying a table blocks: nothing for long if it has no rows."""
+        if self.catalog.has_rows(table):
+            return "writes"
+        return None
+
+    def _new_column(self, table: str, declared: Column) -> str:
+        """Return the definition of a new column."""
+        planned = self.planned_columns.column(table, declared.name)
+        sql = self.quote(declared.name)
+        sql += f" {text_with_collation(planned.type, planned.collation)}"
+        if not declared.null:
+            sql += " NOT NULL"
+        if declared.auto_increment:
+            sql += " AUTO_INCREMENT"
+        return sql + self._default_clause(declared)
+
+    def _default_clause(self, column: Column) -> str:
+        """Return the DEFAULT of a declared column, or ""."""
+        if column.default is None:
+            return ""
+        return f" DEFAULT {escape_backslashes(column.default)}"
+
+    def _new_index(self, table: Table, index: Index) -> str:
+        """Return the definition of a declared index."""
+        self._refuse_index_that_is_cut(table, index)
+        sql = f"INDEX {self.quote(index.name)} {self.quote_all(index.columns)}"
+        if index.unique:
+            return f"UNIQUE {sql}"
+        return sql
+
+    def _refuse_index_that_is_cut(self, table: Table, index: Index) -> None:
+        """Refuse an index of a column that is longer than a key may be.
+
+        MariaDB has a unique index of it as a hash, but cuts another one short and says
+        no more than a note about it.
+        """
+        if index.unique:
+            return
+        for name in index.columns:
+            column = table.columns[name]
+            if _is_too_long(column):
+                raise ChangeRefused(
+                    f"{table.name}.{name}: {column.type.text} is too long for "
+                    f"{index.name}; give it a length of at most {_LONGEST_KEY_COLUMN}"
+                )
+
+
+def _is_too_long(column: Column) -> bool:
+    """Whether a column is longer than a key may be."""
+    size = column.type.size
+    return size is not None and size > _LONGEST_KEY_COLUMN
+
+
+def _has_long_column(table: Table, index: Index) -> bool:
+    return any(_is_too_long(table.columns[name]) for name in index.columns)

@@ -1,0 +1,141 @@
+"""The rows of the smoke test on MariaDB."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+
+from migrations.engines.mysql.server_errors import (
+    ABORTED,
+    DISCONNECTED,
+    INTERRUPTED,
+    LOCKED,
+    READ_ONLY,
+    error_code,
+)
+from migrations.engines.sample_rows import (
+    SampleRow,
+    SampleRows,
+    random_below,
+    random_datetime,
+    random_ip_address,
+    random_number,
+    random_text,
+)
+from migrations.schema import Column, Table
+from migrations.sql_text import literal
+
+
+def _random_date() -> str:
+    return random_datetime().partition(" ")[0]
+
+
+def _random_time() -> str:
+    return random_datetime().partition(" ")[2]
+
+
+def _random_year() -> str:
+    return str(1901 + random_below(255))  # https://mariadb.com/kb/en/year-data-type/
+
+
+def _random_uuid() -> str:
+    return str(uuid.uuid4())
+
+
+def _random_ipv6_address() -> str:
+    return f"::{random_ip_address()}"
+
+
+# By the first word of a type.
+_RANDOM: dict[str, Callable[[], str]] = {
+    "date": _random_date,
+    "time": _random_time,
+    "datetime": random_datetime,
+    "timestamp": random_datetime,
+    "year": _random_year,
+    "uuid": _random_uuid,
+    "inet4": random_ip_address,
+    "inet6": _random_ipv6_address,
+}
+_SHAPES = {
+    "geometry": "POINT(0 0)",
+    "point": "POINT(0 0)",
+    "linestring": "LINESTRING(0 0,1 1)",
+    "polygon": "POLYGON((0 0,0 1,1 1,0 0))",
+    "multipoint": "MULTIPOINT(0 0)",
+    "multilinestring": "MULTILINESTRING((0 0,1 1))",
+    "multipolygon": "MULTIPOLYGON(((0 0,0 1,1 1,0 0)))",
+    "geometrycollection": "GEOMETRYCOLLECTION(POINT(0 0))",
+}
+_MOST_RANDOM_DIGITS = 15
+_MOST_RANDOM_BITS = 60
+# Errors that are not about the row: of a lock, the connection, a limit or a right.
+_NOT_ABOUT_THE_ROW = LOCKED | ABORTED | INTERRUPTED | DISCONNECTED | READ_ONLY
+
+
+class MySQLSampleRows(SampleRows):
+    """Makes the rows of one smoke test."""
+
+    def candidate_values(
+        self, table: Table, column: Column, size: int, row: SampleRow
+    ) -> list[str]:
+        text = column.type.text.lower()
+        word = re.split(r"[ (]", text)[0]
+        if column.auto_increment:
+            if "unsigned" in text:
+                return []
+            # A positive one would move the next number for good.
+            return [f"-{random_number(size)}"]
+        if word in ("enum", "set"):
+            return re.findall("'(?:[^']|'')*'", column.type.text)
+        if word in _SHAPES:
+            return [f"ST_GeomFromText('{_SHAPES[word]}')"]
+        number = self._random_number_of(column, word, size)
+        if number:
+            return [number]
+        if word == "binary":
+            # A shorter one would be padded with zero bytes, and not be found again.
+            (length,) = _numbers(text)
+            return [f"RPAD('{random_text(size)}', {length}, 'x')"]
+        if word in _RANDOM:
+            return [literal(_RANDOM[word]())]
+        return [literal(random_text(size))]
+
+    def _random_number_of(self, column: Column, word: str, size: int) -> str:
+        """Return a number that a column accepts; "" if it is not one of numbers."""
+        text = column.type.text
+        if column.type.scale is not None:
+            digits, scale = _numbers(text)
+            units = random_below(10 ** min(digits, _MOST_RANDOM_DIGITS))
+            return f"{Decimal(units).scaleb(-scale):f}"
+        if column.type.category in ("integer", "float"):
+            return random_number(size)
+        if word == "bit":
+            (bits,) = _numbers(text)
+            return str(random_below(2 ** min(bits, _MOST_RANDOM_BITS)))
+        return ""
+
+    def copied_values(self, columns: Iterable[str], source: str) -> list[str]:
+        """Return them as literals.
+
+        An INSERT that selects from a row locks it, and waits for who has it locked.
+        """
+        literals = []
+        for column in columns:
+            digits = f"hex(cast({column} AS BINARY))"
+            literals.append(f"coalesce(concat('x''', {digits}, ''''), 'NULL')")
+        rows = self.session.query_literally(f"SELECT {', '.join(literals)} {source}")
+        return [str(value) for row in rows for value in row]
+
+    def is_refusal(self, error: Exception) -> bool:
+        return error_code(error) not in _NOT_ABOUT_THE_ROW
+
+    def checked_at_commit(self, table: Table) -> bool:
+        return False  # InnoDB checks every key at once
+
+
+def _numbers(type_text: str) -> list[int]:
+    """Return the numbers in the parentheses of a type."""
+    return [int(number) for number in re.findall(r"\d+", type_text)]

@@ -1,0 +1,48 @@
+"""The error numbers of MariaDB and MySQL.
+
+https://mariadb.com/kb/en/mariadb-error-code-reference/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+# Lock wait timeout; aborted because of a deadlock, or of another node's change.
+LOCKED = {1205, 1213}
+# The same, or its only sign: a savepoint that does not exist any more.
+ABORTED = {1213, 1305}
+# By PyMySQL (0, 2003, 2006, 2013): the connection failed or was lost.
+DISCONNECTED = {0, 2003, 2006, 2013}
+# The server is read-only, or the transaction, or InnoDB.
+READ_ONLY = {1290, 1792, 1836}
+# A table, column, index or key exists already, or does not exist any more.
+RACE_LOST = {1022, 1050, 1051, 1060, 1061, 1068, 1091, 1146, 1826}
+# No such table; no right to see it.
+NOT_VISIBLE = {1142, 1146}
+# A right is missing: on a table, on a database, or a global one.
+NO_RIGHT = {1044, 1142, 1227}
+# Not supported: GET_LOCK on a node of a cluster, up to MariaDB 10.6.14 and 10.11.4.
+NOT_SUPPORTED_YET = 1235
+# The text of the error 1005, which may mean anything, if it means that a foreign key of
+# that name exists.
+FOREIGN_KEY_EXISTS = "errno: 121"
+# An interrupted statement, or one that took longer than the server allows.
+INTERRUPTED = {1317, 1969, 3024}
+
+
+def error_code(error: BaseException) -> int:
+    """Return the server's error number behind Peewee's exception; 0 if it has none."""
+    original = error.args[0] if error.args else error
+    number = original
+    if getattr(original, "args", None):
+        number = original.args[0]
+    if isinstance(number, int):
+        return number
+    return 0
+
+
+def with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, and the errors during whose handling it was raised."""
+    while error is not None:
+        yield error
+        error = error.__context__

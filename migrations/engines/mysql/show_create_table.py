@@ -1,0 +1,244 @@
+"""What the text of SHOW CREATE TABLE means.
+
+    definition = CreateTableText(text)
+    table = definition.table("child")
+    clauses = definition.clauses("parent_id")
+
+The text has all that there is to know about a table, and the server writes it in one
+way, however the table was created. Three queries of the `information_schema` return the
+same, take ten times as long, have no common snapshot, and do not show foreign keys to a
+user who may only read. Peewee's introspection makes several queries per table, does not
+tell a prefix index or a descending one from a plain one, and has no collations.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from migrations.engines.mysql.column_types import STRINGS, parse_type
+from migrations.errors import ChangeRefused
+from migrations.schema import Check, Column, ForeignKey, Index, Table
+from migrations.sql_text import masked
+
+_NAME = r"`(?:[^`]|``)*`"
+_QUOTED = rf"'(?:[^'\\]|\\.|'')*'|{_NAME}"
+# Where a clause of a column's definition begins; the type is what comes before.
+_CLAUSE = re.compile(
+    r" (NOT|(?<!NOT )(?<!DEFAULT )NULL|DEFAULT|ON|AUTO_INCREMENT|COMMENT|CHECK"
+    r"|GENERATED|INVISIBLE|WITHOUT|/\*)"
+)
+_COLLATION = re.compile(r"(?:CHARSET|CHARACTER SET|COLLATE)[ =](\w+)")
+_ACTION = re.compile(r"ON (DELETE|UPDATE) (CASCADE|SET \w+)")
+# The next number, which grows with every row.
+_NEXT_NUMBER = re.compile(r"(?<=\n\) ENGINE=InnoDB) AUTO_INCREMENT=\d+")
+# Categories of types that have a collation.
+_WITH_COLLATION = (*STRINGS, "enum", "set", "json")
+
+
+@functools.lru_cache(512)
+def parsed_table(name: str, text: str) -> Table:
+    """Return the table of a text; each text is parsed once per process."""
+    return CreateTableText(text).table(name)
+
+
+def without_next_number(text: str) -> str:
+    """Return a text that does not change with every inserted row."""
+    return _NEXT_NUMBER.sub("", text)
+
+
+class CreateTableText:
+    """A text of SHOW CREATE TABLE."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        # The words of each column, index and constraint; each has a line of its own.
+        self.items: list[list[str]] = []
+        # What follows them, such as ENGINE=InnoDB.
+        options = []
+        for line in text.split("\n")[1:]:
+            if line.startswith("  "):
+                self.items.append(split_sql(line.strip().rstrip(",")))
+            else:
+                options.append(line)
+        self.options = masked(" ".join(options), _QUOTED)
+
+    def table(self, name: str) -> Table:
+        """Return the table, or what else has its name.
+
+        :raises ChangeRefused: it is a temporary table.
+        """
+        if self.text.startswith("CREATE TEMPORARY"):
+            raise ChangeRefused(
+                f"the temporary table {name} hides the real one on this connection; "
+                "drop it, then run again"
+            )
+        if not self.text.startswith("CREATE TABLE"):
+            return Table(name, "view")
+        columns = {}
+        indexes = []
+        primary_key: tuple[str, ...] = ()
+        foreign_keys = []
+        checks = []
+        for words in self.items:
+            if words[0].startswith("`"):
+                column = self.column(words)
+                columns[column.name.lower()] = column
+            elif words[0] == "CONSTRAINT" and words[2] == "FOREIGN":
+                foreign_keys.append(self.foreign_key(words))
+            elif words[0] == "CONSTRAINT" and words[2] == "CHECK":
+                checks.append(self.check(words))
+            elif words[:2] == ["PRIMARY", "KEY"]:
+                primary_key = self.index(words).columns
+            elif "KEY" in words[:2]:
+                indexes.append(self.index(words))
+        return Table(
+            name=name,
+            kind=self.kind(),
+            columns=columns,
+            primary_key=primary_key,
+            indexes=tuple(indexes),
+            foreign_keys=tuple(foreign_keys),
+            checks=tuple(checks),
+        )
+
+    def kind(self) -> str:
+        """Return what kind of table it is; only those of InnoDB keep foreign keys."""
+        if "PARTITION BY" in self.options:
+            return "partitioned table"
+        engine = self.options.partition("ENGINE=")[2].split(" ")[0]
+        if engine == "InnoDB":
+            return "table"
+        return f"{engine} table"
+
+    # -- columns
+
+    def column(self, words: list[str]) -> Column:
+        """Return the column of some words."""
+        clauses = self._clauses(words)
+        type_text = re.split(" CHARACTER SET | COLLATE ", clauses[""])[0]
+        type_ = parse_type(type_text)
+        # MariaDB has JSON as a LONGTEXT with this CHECK.
+        if clauses.get("CHECK") == f"CHECK (json_valid({words[0]}))":
+            type_ = type_._replace(category="json", size=None)
+        default = None
+        clause = clauses.get("DEFAULT", "DEFAULT NULL")
+        if clause != "DEFAULT NULL":
+            default = _with_doubled_quotes(clause.removeprefix("DEFAULT "))
+        collation = None
+        if type_.category in _WITH_COLLATION:
+            collation = _collation(clauses[""]) or _collation(self.options)
+        return Column(
+            name=_unquoted(words[0]),
+            type=type_,
+            null="NOT" not in clauses,
+            default=default,
+            auto_increment="AUTO_INCREMENT" in clauses,
+            generated="GENERATED" in clauses,
+            collation=collation,
+        )
+
+    def clauses(self, column: str) -> dict[str, str]:
+        """Return the clauses of a column as they stand there, by their first words.
+
+        "" for the type with its collation; NOT, DEFAULT, COMMENT, CHECK …
+
+        :param column: its name in lower case.
+        """
+        for words in self.items:
+            if words[0].startswith("`") and _unquoted(words[0]).lower() == column:
+                return self._clauses(words)
+        raise KeyError(column)
+
+    def _clauses(self, words: list[str]) -> dict[str, str]:
+        definition = " ".join(words[1:])
+        clauses = {}
+        keyword = ""
+        start = 0
+        for found in _CLAUSE.finditer(masked(definition, _QUOTED)):
+            clauses[keyword] = definition[start : found.start()].strip()
+            keyword = found[1]
+            start = found.start()
+        clauses[keyword] = definition[start:].strip()
+        return clauses
+
+    # -- indexes and constraints
+
+    def index(self, words: list[str]) -> Index:
+        """Return the index of some words; the primary key is one as well."""
+        position = 0
+        while not words[position].startswith("("):
+            position += 1
+        name = ""
+        if words[0] != "PRIMARY":
+            name = _unquoted(words[position - 1])
+        suffix = ""
+        if words[0] not in ("PRIMARY", "UNIQUE", "KEY"):
+            suffix = f" {words[0]}"  # FULLTEXT, SPATIAL
+        columns = [part + suffix for part in _columns(words[position])]
+        return Index(name, tuple(columns), unique=words[0] == "UNIQUE")
+
+    def foreign_key(self, words: list[str]) -> ForeignKey:
+        """Return the foreign key of some words."""
+        # CONSTRAINT name FOREIGN KEY (columns) REFERENCES parent (columns) ...
+        _, name, _, _, columns, _, parent, parent_columns, *_ = words
+        actions = dict(_ACTION.findall(masked(" ".join(words), _QUOTED)))
+        return ForeignKey(
+            columns=_columns(columns),
+            # With the name of its database, if that is another one.
+            parent=parent.replace("`", "").lower(),
+            parent_columns=_columns(parent_columns),
+            on_delete=actions.get("DELETE", "NO ACTION"),
+            on_update=actions.get("UPDATE", "NO ACTION"),
+            name=_unquoted(name),
+        )
+
+    def check(self, words: list[str]) -> Check:
+        """Return the CHECK constraint of some words."""
+        _, name, _, condition, *_ = words  # CONSTRAINT name CHECK (condition)
+        return Check(_unquoted(name), condition[1:-1])
+
+
+def _with_doubled_quotes(expression: str) -> str:
+    r"""Return SQL in whose strings a quote is written twice, as in standard SQL.
+
+    MariaDB writes it so in the DEFAULT of a VARCHAR, but in that of a TEXT as `\'`.
+    """
+
+    def doubled(found: re.Match[str]) -> str:
+        if found[0] == r"\'":
+            return "''"
+        return found[0]
+
+    return re.sub(r"\\.", doubled, expression)
+
+
+def _collation(sql: str) -> str:
+    """Return the last collation of some SQL; a character set stands for its default."""
+    found: list[str] = _COLLATION.findall(sql)
+    if found:
+        return found[-1]
+    return ""
+
+
+def _columns(group: str) -> tuple[str, ...]:
+    """Return the parts of a key: names in lower case, with what makes one not plain."""
+
+    def name(found: re.Match[str]) -> str:
+        return _unquoted(found[0]).lower()
+
+    parts = split_sql(group[1:-1], "[^,]+")
+    return tuple(re.sub(_NAME, name, part) for part in parts)
+
+
+def split_sql(sql: str, pattern: str = r"\S+") -> list[str]:
+    """Return the parts of SQL between blanks, or of another pattern.
+
+    What is quoted or in parentheses stays in one part.
+    """
+    parts = re.finditer(pattern, masked(sql, _QUOTED))
+    return [sql[part.start() : part.end()].strip() for part in parts]
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace("``", "`")

@@ -1,0 +1,232 @@
+"""Reading PostgreSQL's catalog: tables, and what is remembered of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from db.url import describe
+from migrations.engines.catalog import Catalog
+from migrations.engines.postgresql import catalog_queries, column_types
+from migrations.engines.postgresql.session import PostgreSQLSession
+from migrations.engines.session import MigrationLockHeld
+from migrations.schema import Check, Column, ForeignKey, Index, Schema, Table, Type
+from migrations.sql_text import literal
+
+Query = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
+Fingerprint = tuple[object, ...]
+Parts = list[str]  # each the JSON array of one column, index or constraint
+
+# By database and names of tables: the schema that was read last, and its fingerprint,
+# which is None before the second time.
+_REMEMBERED: dict[object, tuple[Fingerprint | None, Schema]] = {}
+_ACTIONS = {
+    "a": "NO ACTION",
+    "r": "RESTRICT",
+    "c": "CASCADE",
+    "n": "SET NULL",
+    "d": "SET DEFAULT",
+}
+_LITERAL = re.compile(r"['\d-]")  # its first character
+
+
+class PostgreSQLCatalog(Catalog):
+    """PostgreSQL's catalog."""
+
+    session: PostgreSQLSession
+
+    def __init__(self, session: PostgreSQLSession) -> None:
+        super().__init__(session)
+        self.managed = list(self.models.managed)
+
+    # -- tables
+
+    def read(self) -> Schema:
+        schema = self._read_or_remember()
+        if self._has_unfinished_index(schema):
+            query = catalog_queries.INDEXES_BEING_BUILT
+            if self.session.query(query, (self.managed,)):
+                # CREATE INDEX CONCURRENTLY IF NOT EXISTS would be satisfied with an
+                # index that another run is building at this moment.
+                raise MigrationLockHeld
+        return schema
+
+    def _has_unfinished_index(self, schema: Schema) -> bool:
+        for name in self.managed:
+            if name in schema and any(not each.valid for each in schema[name].indexes):
+                return True
+        return False
+
+    def _read_or_remember(self) -> Schema:
+        """Read the phase's tables, or return what was read of the same catalog before.
+
+        Not in a transaction: everything that it wrote has the same number, so that the
+        fingerprint would not change.
+        """
+        names = tuple(self.models.by_table)
+        if self.session.in_transaction():
+            return self.tables(names)
+        place = (describe(self.session.database), names)
+        fingerprint = None
+        if place in _REMEMBERED:  # a process that reads only once needs none
+            fingerprint = read_fingerprint(self.session.query, names)
+            remembered, schema = _REMEMBERED[place]
+            if remembered == fingerprint:
+                return schema
+        schema = self.tables(names)
+        _REMEMBERED[place] = (fingerprint, schema)
+        return schema
+
+    def tables(self, names: Iterable[str]) -> Schema:
+        if self.session.in_transaction():
+            # The settings that the query makes would end with the transaction only.
+            with self.session.with_run_settings():
+                return self._read_now(names)
+        return self._read_now(names)
+
+    def _read_now(self, names: Iterable[str]) -> Schema:
+        settings = self.session.run_setting_values()
+        return read_tables(self.session.query, list(names), settings)
+
+    def case_variants(self, table: str) -> list[str]:
+        return self.session.query_texts(catalog_queries.CASE_VARIANTS, table, table)
+
+    def dependents(self, table: str) -> list[str]:
+        query = catalog_queries.DEPENDENTS_OF_TABLE
+        return self.session.query_texts(query, table, self.managed)
+
+    def dependents_of_column(self, table: str, column: str) -> list[str]:
+        """Return what would prevent that a column changes its type."""
+        query = catalog_queries.DEPENDENTS_OF_COLUMN
+        return self.session.query_texts(query, table, self.managed, column)
+
+    # -- rows
+
+    def estimated_count(self, table: str) -> int | None:
+        query = catalog_queries.ESTIMATED_ROWS
+        ((rows,),) = self.session.query(query, (table, table))
+        return None if rows is None else int(rows)
+
+    def may_hold_orphans(self) -> bool:
+        # Only rows that were loaded while triggers were off can be orphans. A foreign
+        # key that was never validated is a difference.
+        return False
+
+    # -- what models declare
+
+    def parse_type(self, text: str) -> Type:
+        return column_types.parse_type(text)
+
+    def default_meaning(self, default: str) -> str:
+        return column_types.default_meaning(default)
+
+    def normalized_default(self, column: Column) -> Column:
+        default = column.default or ""
+        if not _LITERAL.match(default) or "string" in column.type.category:
+            return column
+        type_ = column_types.type_of_existing_column(column.type)
+        if column.type.category == "decimal":
+            # PostgreSQL keeps all digits of the default, and rounds in each row.
+            type_ = "numeric"
+        sql = self.session.escape_percent(f"SELECT CAST({default} AS {type_})::text")
+        with self.session.with_run_settings():
+            (text,) = self.session.query_texts(sql)
+        if default.startswith("'"):
+            text = f"{literal(text)}::{type_}"
+        return column._replace(default=text)
+
+
+def read_tables(
+    query: Query, names: Sequence[str], settings: Mapping[str, str]
+) -> Schema:
+    """Return the tables of some names, and whatever else has these names.
+
+    :param settings: settings that hold for the query.
+    """
+    parameters = (list(settings), list(settings.values()), names)
+    rows = query(catalog_queries.TABLES, parameters)
+    tables = {}
+    for name, kind, columns, indexes, keys, checks in rows:
+        tables[name] = Table(
+            name=name,
+            kind=kind,
+            columns=_columns(columns),
+            primary_key=_primary_key(indexes),
+            indexes=_indexes(indexes),
+            foreign_keys=_foreign_keys(keys),
+            checks=_checks(checks),
+        )
+    return Schema(tables)
+
+
+def read_fingerprint(query: Query, names: Iterable[str]) -> Fingerprint:
+    """Return a value that changes if anything does that `read_tables` returns."""
+    return tuple(query(catalog_queries.FINGERPRINT, (list(names),)))
+
+
+def _columns(parts: Parts) -> dict[str, Column]:
+    columns = {}
+    for part in parts:
+        name, type_, null, default, is_identity, generated, collation = json.loads(part)
+        has_sequence = default is not None and default.startswith("nextval(")
+        if has_sequence:
+            default = "nextval()"  # whatever the sequence's name is
+        if generated:
+            default = None  # it is the expression
+        columns[name] = Column(
+            name=name,
+            type=column_types.parse_type(type_),
+            null=null,
+            default=default,
+            auto_increment=has_sequence or is_identity,
+            generated=generated,
+            collation=collation,
+        )
+    return columns
+
+
+def _indexes(parts: Parts) -> tuple[Index, ...]:
+    """Return the indexes except the primary key's."""
+    indexes = []
+    for part in parts:
+        name, columns, unique, partial, valid, is_constraint, primary = json.loads(part)
+        if not primary:
+            index = Index(name, tuple(columns), unique, partial, valid, is_constraint)
+            indexes.append(index)
+    return tuple(indexes)
+
+
+def _primary_key(parts: Parts) -> tuple[str, ...]:
+    for part in parts:
+        _, columns, _, _, _, _, primary = json.loads(part)
+        if primary:
+            return tuple(columns)
+    return ()
+
+
+def _foreign_keys(parts: Parts) -> tuple[ForeignKey, ...]:
+    keys = []
+    for part in parts:
+        columns, parent, parent_columns, delete, update, name, valid = json.loads(part)
+        keys.append(
+            ForeignKey(
+                columns=tuple(columns),
+                parent=parent,
+                parent_columns=tuple(parent_columns),
+                on_delete=_ACTIONS[delete],
+                on_update=_ACTIONS[update],
+                name=name,
+                valid=valid,
+            )
+        )
+    return tuple(keys)
+
+
+def _checks(parts: Parts) -> tuple[Check, ...]:
+    checks = []
+    for part in parts:
+        name, condition, valid = json.loads(part)
+        checks.append(Check(name, condition, valid))
+    return tuple(checks)

@@ -1,0 +1,111 @@
+"""PostgreSQL's types and defaults: what the catalog's words mean, and Peewee's."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from migrations.schema import UTC_NOW, Type
+from migrations.sql_text import literal_meaning
+
+
+def _types_by_name() -> dict[str, tuple[str, int | None]]:
+    """Return the category and the size in bytes, or None, of each type."""
+    names = {
+        ("integer", 2): "smallint, int2, smallserial",
+        ("integer", 4): "integer, int, int4, serial",
+        ("integer", 8): "bigint, int8, bigserial",
+        ("float", 4): "real, float4",
+        ("float", 8): "double precision, float8, float",
+        ("decimal", None): "numeric, decimal",
+        ("string", None): "character varying, varchar, text",
+        ("fixed string", None): "bpchar",
+        ("fixed string", 1): "character, char",
+        ("boolean", None): "boolean, bool",
+        ("date", None): "date",
+        ("time", None): "time without time zone, time",
+        ("datetime", None): "timestamp without time zone, timestamp",
+        ("blob", None): "bytea",
+    }
+    by_name = {}
+    for meaning, text in names.items():
+        for name in text.split(", "):
+            by_name[name] = meaning
+    return by_name
+
+
+# By what PostgreSQL and Peewee call a type. Any other type is a category of its own.
+_TYPES = _types_by_name()
+# The digits of fractions of a second that a type has if it names none.
+_DEFAULT_DIGITS = {"time": 6, "datetime": 6}
+_WITH_SIZE = re.compile(r"(.*?)\s*\(([\d\s,-]+)\)(.*)")
+# Not types of an existing column: they create a sequence, too.
+_SERIAL_TYPES = {"SERIAL": "INTEGER", "BIGSERIAL": "BIGINT", "SMALLSERIAL": "SMALLINT"}
+
+# The expressions, in lower case and without casts, blanks and parentheses.
+_UTC_NOW_EXPRESSIONS = {
+    "nowattimezone'utc'",
+    "timezone'utc',now",
+    "current_timestampattimezone'utc'",
+    "timezone'utc',current_timestamp",
+}
+_STRING = re.compile(r"('(?:[^']|'')*')")
+_CAST = re.compile(
+    r"""::[\w."]+ ([ ]varying|[ ]precision)? (\([\d, ]+\))?
+        ([ ]with(out)?[ ]time[ ]zone)? (\[\])*""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_QUOTED_NUMBER = re.compile(r"'::(small|big)?(int|numeric|real|double|bool)", re.I)
+
+
+@cache
+def parse_type(text: str) -> Type:
+    """Return the meaning of a type, as PostgreSQL or as Peewee writes it."""
+    name = text.lower()
+    numbers: list[int] = []
+    with_size = _WITH_SIZE.fullmatch(name)
+    if with_size:
+        name = with_size[1] + with_size[3]
+        numbers = [int(number) for number in with_size[2].split(",")]
+    category, size = _TYPES.get(name, (name, None))
+    if not numbers or name not in _TYPES:
+        return Type(text, category, size)
+    if name == "float":  # its number is one of binary digits
+        return Type(text, category, 4 if numbers[0] <= 24 else 8)
+    if category == "decimal":
+        scale = numbers[1] if len(numbers) > 1 else 0
+        return Type(text, category, numbers[0], scale)
+    if numbers[0] == _DEFAULT_DIGITS.get(category):
+        return Type(text, category, size)
+    return Type(text, category, numbers[0])
+
+
+def default_meaning(default: str) -> str:
+    """Return a comparable form of a DEFAULT; see `Catalog.default_meaning`."""
+    text = ""
+    for part in _STRING.split(default):
+        if part.startswith("'"):
+            text += part
+        else:
+            text += _CAST.sub("", part)
+    if re.sub(r"[\s()]", "", text.lower()) in _UTC_NOW_EXPRESSIONS:
+        return UTC_NOW
+    meaning = literal_meaning(text)
+    if _QUOTED_NUMBER.search(default):  # PostgreSQL writes -0.50 as '-0.50'::numeric
+        meaning = literal_meaning(meaning)
+    return meaning
+
+
+def type_of_existing_column(declared: Type) -> str:
+    """Return a declared type as an existing column can have it."""
+    return _SERIAL_TYPES.get(declared.text.upper(), declared.text)
+
+
+def keeps_stored_rows(source: Type, target: Type) -> bool:
+    """Whether a change of type leaves the rows as they are stored.
+
+    https://www.postgresql.org/docs/current/sql-altertable.html, Notes: the new type is
+    binary coercible, or the same one without a limit or with a wider one.
+    """
+    growing = ("string", "decimal", "time", "datetime")
+    return source.category in growing and target.covers(source)

@@ -1,0 +1,166 @@
+"""Values on their way from one type to another, as SQL of PostgreSQL.
+
+Which values cannot be converted without loss is decided by their text. No pattern has a
+backslash, so that it means the same whatever `standard_conforming_strings` is.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from migrations.engines.conversions import Conversions
+from migrations.engines.postgresql.column_types import (
+    keeps_stored_rows,
+    type_of_existing_column,
+)
+from migrations.schema import Type
+
+_DATE = "[0-9]{4}-(0[1-9]|1[0-2])-[0-9]{2}"
+_TIME = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+_INTEGER = "-?(0|[1-9][0-9]{0,130})"
+_NUMBER = _INTEGER + "([.][0-9]{1,130})?(e[+-]?[0-9]{1,2})?"
+_UUID = "[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}"
+_NUMBERS = ("integer", "decimal", "float")
+# Conversions that no value gets lost in, by the category of either type.
+_LOSSLESS = {
+    # As everywhere in the project, a time without a time zone is in UTC.
+    ("timestamp with time zone", "datetime"): "{} AT TIME ZONE 'utc'",
+    ("string", "blob"): "convert_to({}, 'UTF8')",
+    ("json", "jsonb"): "{}::jsonb",
+    ("jsonb", "json"): "{}::json",
+    ("boolean", "integer"): "{}::integer",
+    ("boolean", "decimal"): "{}::integer",
+    ("boolean", "float"): "{}::integer",
+}
+
+
+class _Accepted(NamedTuple):
+    """The texts that a type accepts and that it would read as what they say.
+
+    The text 007, for example, is not accepted as a number.
+    """
+
+    pattern: str  # of the whole text
+    condition: str = "true"  # about a text that has this pattern
+
+
+class PostgreSQLConversions(Conversions):
+    """SQL about values on PostgreSQL."""
+
+    def cast(self, value: str, target: Type) -> str:
+        return f"CAST({value} AS {type_of_existing_column(target)})"
+
+    def converted(self, value: str, source: Type, target: Type) -> str:
+        lossless = _LOSSLESS.get((source.category, target.category))
+        if lossless:
+            return lossless.format(value)
+        if target.category == "boolean" and source.category in _NUMBERS:
+            return f"{value} <> 0"
+        type_ = type_of_existing_column(target)
+        if source.category in ("integer", "decimal"):
+            return f"{value}::{type_}"
+        # By way of the text, which is what people have read: 0.1, not the float4 next
+        # to it.
+        return f"{value}::text::{type_}"
+
+    def lossy_condition(self, value: str, source: Type, target: Type) -> str:
+        both = (source.category, target.category)
+        if keeps_stored_rows(source, target) or both in _LOSSLESS:
+            return "false"
+        text = f"{value}::text"
+        accepted = _accepted(text, source, target)
+        # CASE keeps the order: to cast a text of another pattern would be an error.
+        return (
+            f"{value} IS NOT NULL AND NOT CASE "
+            f"WHEN {text} ~ '^({accepted.pattern})$' THEN {accepted.condition} "
+            "ELSE false END"
+        )
+
+
+def _accepted(text: str, source: Type, target: Type) -> _Accepted:
+    """Return what a type accepts.
+
+    :param text: SQL of a value of the type `source`, as text.
+    """
+    category = target.category
+    if category in ("string", "fixed string"):
+        return _accepted_as_string(text, target)
+    if category in ("date", "datetime"):
+        return _accepted_as_date(text, target)
+    if category == "integer":
+        return _accepted_as_integer(text, source, target)
+    if category == "decimal":
+        return _accepted_as_decimal(text, target)
+    if category == "float":
+        return _accepted_as_float(text, target)
+    if category == "time":
+        return _Accepted(_time_pattern(target))
+    if category == "uuid":
+        return _Accepted(_UUID)
+    if category == "boolean":
+        if source.category in _NUMBERS:
+            return _Accepted("(-?0|1)([.]0*)?")
+        return _Accepted("true|false|t|f|1|0")
+    # Before PostgreSQL 16, there is no way to ask whether a text is JSON, for example.
+    return _Accepted(".*", "false")
+
+
+def _accepted_as_string(text: str, target: Type) -> _Accepted:
+    condition = "true"
+    if target.size:
+        condition = f"char_length({text}) <= {target.size}"
+    if target.category == "fixed string":  # blanks at the end would get lost
+        condition += f" AND right({text}, 1) <> ' '"
+    return _Accepted(".*", condition)
+
+
+def _accepted_as_date(text: str, target: Type) -> _Accepted:
+    month = f"(substr({text}, 1, 8) || '01')::date"
+    last_day = f"extract(day FROM {month} + interval '1 month - 1 day')"
+    day_exists = f"substr({text}, 9, 2)::int BETWEEN 1 AND {last_day}"
+    time = "( 00:00:00)?"
+    if target.category == "datetime":
+        time = f"([ T]{_time_pattern(target)})?"
+    return _Accepted(f"(?!0000){_DATE}{time}", day_exists)
+
+
+def _time_pattern(target: Type) -> str:
+    digits = 6 if target.size is None else target.size
+    if digits:
+        return f"{_TIME}([.][0-9]{{1,{digits}}})?"
+    return _TIME
+
+
+def _accepted_as_integer(text: str, source: Type, target: Type) -> _Accepted:
+    pattern = _INTEGER
+    if source.category != "string":  # a number's decimals, as far as they are zero
+        pattern += "([.]0*)?"
+    limit = 2 ** (8 * (target.size or 4) - 1)
+    return _Accepted(pattern, f"{text}::numeric BETWEEN -{limit} AND {limit - 1}")
+
+
+def _accepted_as_decimal(text: str, target: Type) -> _Accepted:
+    if target.size is None or target.scale is None:
+        return _Accepted(_NUMBER)
+    number = f"{text}::numeric"
+    fits = f"abs({number}) < 1e{target.size - target.scale}"
+    return _Accepted(_NUMBER, f"{fits} AND {number} = round({number}, {target.scale})")
+
+
+def _accepted_as_float(text: str, target: Type) -> _Accepted:
+    """A number that reads the same afterwards, in its shortest text.
+
+    `extra_float_digits` is among the settings of a run.
+    """
+    type_ = "float8"
+    range_ = "1e-300 AND 1e300"
+    if target.size == 4:
+        type_ = "float4"
+        range_ = "1e-37 AND 3e38"
+    number = f"{text}::numeric"
+    is_kept = f"{number} = {text}::{type_}::text::numeric"
+    return _Accepted(
+        _NUMBER,
+        f"CASE WHEN abs({number}) BETWEEN {range_} THEN {is_kept} "
+        f"ELSE {number} = 0 END",
+    )

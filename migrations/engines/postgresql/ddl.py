@@ -1,0 +1,472 @@
+"""PostgreSQL's statements. They block nobody for long, where there is a way.
+
+If a table has rows, others may be writing to it. Then an index is built CONCURRENTLY; a
+foreign key or a CHECK is added NOT VALID and validated afterwards; SET NOT NULL relies
+on such a CHECK, and a primary or unique key on such an index. There is no such way for
+a new auto-increment column and for most changes of type: those say what they block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import peewee
+
+from migrations import operations as do
+from migrations.engines.ddl import StatementDDL
+from migrations.engines.postgresql import catalog_queries
+from migrations.engines.postgresql.catalog import PostgreSQLCatalog
+from migrations.engines.postgresql.column_types import (
+    keeps_stored_rows,
+    type_of_existing_column,
+)
+from migrations.engines.postgresql.conversions import PostgreSQLConversions
+from migrations.errors import ChangeRefused
+from migrations.report import Change
+from migrations.schema import Column, Index, Schema
+from migrations.sql_text import literal
+
+# https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS:
+# of a longer name the rest is cut off.
+_MAX_NAME_LENGTH = 63
+_BLOCKS_ALL = "reads and writes"
+
+
+class _Constraint(NamedTuple):
+    """A constraint that is added or validated."""
+
+    table: str
+    name: str
+    definition: str  # CONSTRAINT name …
+    description: str
+    replaces: Collection[str | None] = ()  # names of constraints
+    exists: bool = False  # and needs validation only
+
+
+class _KeySource(NamedTuple):
+    """What a primary key or a UNIQUE constraint is made of."""
+
+    changes: list[Change]  # that are needed before
+    sql: str  # "USING INDEX name", or "(columns)"
+
+
+class PostgreSQLDDL(StatementDDL):
+    """The statements of one plan on PostgreSQL."""
+
+    catalog: PostgreSQLCatalog
+    conversions: PostgreSQLConversions
+
+    def __init__(
+        self,
+        catalog: PostgreSQLCatalog,
+        conversions: PostgreSQLConversions,
+        schema: Schema,
+    ) -> None:
+        super().__init__(catalog, conversions, schema)
+        self.query_texts = catalog.session.query_texts
+        self._tables_with_rows: dict[str, bool] = {}
+
+    def must_release_keys(self, operations: Sequence[do.Operation]) -> bool:
+        # ALTER TYPE recreates a foreign key by itself, but fails if the types at both
+        # ends cannot be compared in the meantime.
+        for operation in operations:
+            if isinstance(operation, do.AlterColumn) and operation.changes_type:
+                category = operation.column.type.category
+                if operation.actual.type.category != category:
+                    return True
+        return False
+
+    # -- helpers
+
+    def _has_rows(self, table: str) -> bool:
+        """Whether a table has rows, so that others may be writing to it."""
+        if table not in self._tables_with_rows:
+            has_rows = table in self.schema and self.catalog.has_rows(table)
+            self._tables_with_rows[table] = has_rows
+        return self._tables_with_rows[table]
+
+    def _change_table(
+        self, description: str, table: str, parts: Iterable[str], blocks: bool = False
+    ) -> Change:
+        """Return an ALTER TABLE.
+
+        :param blocks: whether it blocks reads and writes for as long as it takes.
+        """
+        return Change(
+            description,
+            self.alter_table(table, parts),
+            blocks=_BLOCKS_ALL if blocks else None,
+        )
+
+    def _alter_column(self, name: str, parts: Iterable[str]) -> list[str]:
+        column = self.quote(name)
+        return [f"ALTER COLUMN {column} {part}" for part in parts]
+
+    def _drop_constraints(self, names: Iterable[str | None]) -> list[str]:
+        return [f"DROP CONSTRAINT {self.quote(name or '')}" for name in names]
+
+    def _refuse_taken_names(self, table: str, names: Collection[str]) -> None:
+        """Refuse names that something else has: indexes share them with tables."""
+        query = catalog_queries.TAKEN_NAMES
+        taken = self.query_texts(query, list(names), table)
+        if taken:
+            raise ChangeRefused(
+                f"{table}: the schema has something else of the name "
+                f"{', '.join(taken)}; rename or drop it first, then run again"
+            )
+
+    # -- tables and columns
+
+    def create_table(self, operation: do.CreateTable) -> Iterator[Change]:
+        names = [index.name for index in operation.declared.indexes]
+        self._refuse_taken_names(operation.table, names)
+        yield from super().create_table(operation)
+
+    def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
+        table = operation.table
+        column = operation.column
+        parts = []
+        if column.auto_increment:
+            replaced_key = self.schema[table].primary_key
+            yield from self._keep_unique(table, replaced_key)
+            parts += self._drop_constraints(self._primary_key_names(table))
+        parts.append(f"ADD COLUMN {self.column_definition(table, column)}")
+        # Every row is written again, with its number.
+        blocks = column.auto_increment and self._has_rows(table)
+        yield self._change_table(f"add column {column.name}", table, parts, blocks)
+
+    def alter_column(self, operation: do.AlterColumn) -> Iterator[Change]:
+        """All changes of a column in one statement, except SET NOT NULL."""
+        table = operation.table
+        column = operation.column
+        actual = operation.actual
+        if actual.generated:
+            # In a statement of its own: until then, TYPE accepts no USING.
+            yield self._make_plain_column(table, column.name)
+        retyped = operation.changes_type and not actual.type.covers(column.type)
+        if retyped:
+            yield from self._alter_type(operation)
+        else:
+            parts = self._alter_default_and_null(operation)
+            if parts:
+                description = f"change column {column.name}"
+                parts = self._alter_column(column.name, parts)
+                yield self._change_table(description, table, parts)
+        if operation.changes_null and not column.null:
+            yield from self._set_not_null(table, column.name)
+
+    def _make_plain_column(self, table: str, name: str) -> Change:
+        query = catalog_queries.KIND_OF_GENERATED_COLUMN
+        if self.query_texts(query, table, name) == ["v"]:
+            raise ChangeRefused(
+                f"{table}.{name} is a virtual generated column, which cannot become a "
+                "plain one; drop it, then run again"
+            )
+        parts = self._alter_column(name, ["DROP EXPRESSION"])
+        return self._change_table(f"make {name} a plain column", table, parts)
+
+    def _alter_default_and_null(self, operation: do.AlterColumn) -> list[str]:
+        parts = []
+        if operation.changes_default and operation.column.default is not None:
+            parts.append(f"SET DEFAULT {operation.column.default}")
+        if operation.changes_null and operation.column.null:
+            parts.append("DROP NOT NULL")
+        return parts
+
+    def _alter_type(self, operation: do.AlterColumn) -> Iterator[Change]:
+        """Change a column's type, and its DEFAULT and NULL with it."""
+        table = operation.table
+        column = operation.column
+        actual = operation.actual
+        type_ = type_of_existing_column(column.type)
+        keeps_rows = keeps_stored_rows(actual.type, column.type)
+        self._refuse_dependents(table, column.name, keeps_rows)
+        parts = []
+        if actual.default and not actual.auto_increment:
+            # It may not convert by itself, so it is dropped before and set afterwards.
+            parts.append("DROP DEFAULT")
+            kept_default = f"({actual.default})::{type_}"
+            column = column._replace(default=column.default or kept_default)
+            operation = operation._replace(column=column, changes_default=True)
+        parts.append(self._type_clause(actual, column, keeps_rows))
+        parts += self._alter_default_and_null(operation)
+        yield self._change_table(
+            f"convert {column.name} to {type_}",
+            table,
+            self._alter_column(column.name, parts),
+            blocks=not keeps_rows and self._has_rows(table),
+        )
+        if actual.auto_increment and actual.default:
+            # The sequence of a SMALLSERIAL would end where its old type ends.
+            query = catalog_queries.SEQUENCE
+            for sequence in self.query_texts(query, self.quote(table), column.name):
+                yield Change(
+                    f"convert the sequence of {column.name} to {type_}",
+                    f"ALTER SEQUENCE {sequence} AS {type_}",
+                )
+
+    def _type_clause(self, actual: Column, column: Column, keeps_rows: bool) -> str:
+        clause = f"TYPE {type_of_existing_column(column.type)}"
+        if actual.collation and column.type.category == "string":
+            clause += f" COLLATE {actual.collation}"
+        if not keeps_rows:
+            value = self.quote(column.name)
+            converted = self.conversions.converted(value, actual.type, column.type)
+            clause += f" USING {converted}"
+        return clause
+
+    def _refuse_dependents(self, table: str, name: str, keeps_rows: bool) -> None:
+        """Refuse to change the type of a column that something else depends on.
+
+        PostgreSQL would refuse it as well, or fail.
+        """
+        dependents = self.catalog.dependents_of_column(table, name)
+        if keeps_rows:
+            # ALTER TYPE recreates constraints. To another category it may fail, as
+            # their conditions may have no operators for the new type.
+            dependents = [
+                each for each in dependents if not each.startswith("constraint ")
+            ]
+        if not dependents:
+            return
+        if len(dependents) == 1:
+            kind = dependents[0].partition(" ")[0]
+            advice = f"depends on it; drop the {kind}, run again, then create it again"
+        else:
+            advice = "depend on it; drop them, run again, then create them again"
+        raise ChangeRefused(
+            f"{table}.{name} has to be converted, and the "
+            f"{' and the '.join(dependents)} {advice}"
+        )
+
+    def _set_not_null(self, table: str, name: str) -> Iterator[Change]:
+        """SET NOT NULL, after a CHECK has proven it while others go on.
+
+        https://www.postgresql.org/docs/current/sql-altertable.html: with a valid CHECK
+        that proves that no NULL can exist, the table scan is skipped.
+        """
+        # Since PostgreSQL 18, NOT NULL can exist without having been validated.
+        query = catalog_queries.UNVALIDATED_NOT_NULL
+        for constraint in self.query_texts(query, table, name):
+            yield self._validate(table, constraint, f"NOT NULL of {name}")
+            return
+        check_name = f"not_null_{name}"[:_MAX_NAME_LENGTH]
+        # A run that was killed may have left it.
+        checks = self.schema[table].checks
+        left = [check.name for check in checks if check.name == check_name]
+        uses_check = self._has_rows(table)
+        if uses_check:
+            condition = f"{self.quote(name)} IS NOT NULL"
+            definition = f"CONSTRAINT {self.quote(check_name)} CHECK ({condition})"
+            description = f"check that {name} is not NULL"
+            yield from self._add_constraint(
+                _Constraint(table, check_name, definition, description, replaces=left)
+            )
+        set_not_null = self.written_by_peewee("add_not_null", table, name)
+        yield Change(f"set NOT NULL on {name}", set_not_null)
+        if uses_check or left:
+            drop = self.written_by_peewee("drop_constraint", table, check_name)
+            yield Change(f"drop the check that {name} is not NULL", drop)
+
+    # -- indexes and keys
+
+    def add_index(self, operation: do.AddIndex) -> Iterator[Change]:
+        table = operation.table
+        index = operation.definition
+        if not index.is_constraint:
+            yield from self._drop_replaced(table, index.name, operation.replaces)
+            yield self._build_index(table, index)
+            return
+        source = self._key_source(table, index._replace(is_constraint=False))
+        yield from source.changes
+        constraint = peewee.SQL(f"UNIQUE {source.sql}")
+        arguments = (table, index.name, constraint)
+        sql = self.written_by_peewee("add_constraint", *arguments)
+        yield Change(f"add constraint {index.name}", sql)
+
+    def _key_source(self, table: str, index: Index) -> _KeySource:
+        """Return what a key is made of: of an index, if the table has rows."""
+        using_index = f"USING INDEX {self.quote(index.name)}"
+        existing = self.schema[table].index_named(index.name)
+        if existing == index:  # a run that was killed has completed it
+            return _KeySource([], using_index)
+        changes = list(self._drop_replaced(table, index.name, existing))
+        if not self._has_rows(table):
+            return _KeySource(changes, self.quote_all(index.columns))
+        changes.append(self._build_index(table, index))
+        return _KeySource(changes, using_index)
+
+    def _build_index(self, table: str, index: Index) -> Change:
+        change = self.create_index(do.AddIndex(table, index))
+        if not self._has_rows(table):
+            return change
+        # Peewee has no CONCURRENTLY. IF NOT EXISTS would be satisfied with an INVALID
+        # index, but that was dropped before.
+        concurrently = "INDEX CONCURRENTLY IF NOT EXISTS"
+        sql = change.sql.replace("INDEX", concurrently, 1)
+        return change._replace(sql=sql, own_transaction=True)
+
+    def _drop_replaced(
+        self, table: str, name: str, existing: Index | None
+    ) -> Iterator[Change]:
+        """Drop the index that has a name which is needed."""
+        if existing is None:
+            if table in self.schema:
+                self._refuse_taken_names(table, [name])
+            return
+        query = catalog_queries.INDEX
+        ((index, dependent),) = self.session.query(query, (table, existing.name))
+        if dependent:
+            raise ChangeRefused(
+                f"{table}.{name} has to be recreated, and {dependent} depends on it; "
+                f"drop {dependent}, run again, then create it again"
+            )
+        if existing.is_constraint:
+            drop = self.written_by_peewee("drop_constraint", table, existing.name)
+            yield Change(f"drop constraint {name}", drop)
+            return
+        online = self._has_rows(table)
+        concurrently = " CONCURRENTLY" if online else ""
+        yield Change(
+            f"drop index {name}",
+            f"DROP INDEX{concurrently} IF EXISTS {index}",
+            own_transaction=online,
+        )
+
+    def set_primary_key(self, operation: do.SetPrimaryKey) -> Iterator[Change]:
+        table = operation.table
+        first = self.schema[table].columns.get(operation.columns[0])
+        if self.schema[table].primary_key != operation.columns:
+            yield from self._add_primary_key(operation, first)
+        if operation.auto_increment and first and not first.auto_increment:
+            yield from self._add_identity(table, first)
+
+    def _add_primary_key(
+        self, operation: do.SetPrimaryKey, first: Column | None
+    ) -> Iterator[Change]:
+        """Replace the primary key.
+
+        :param first: its first column as it is now.
+        """
+        table = operation.table
+        yield from self._keep_unique(table, operation.replaces)
+        new_index = Index(f"{table[:50]}_pkey_new", operation.columns, unique=True)
+        source = self._key_source(table, new_index)
+        yield from source.changes
+        if operation.auto_increment and first and first.null:
+            yield from self._set_not_null(table, first.name)
+        replaced = self._primary_key_names(table)
+        name = f"{table[:58]}_pkey"  # as PostgreSQL itself would call it
+        if name not in replaced:
+            self._refuse_taken_names(table, [name])
+        parts = self._drop_constraints(replaced)
+        parts.append(f"ADD CONSTRAINT {self.quote(name)} PRIMARY KEY {source.sql}")
+        yield self._change_table("add the primary key", table, parts)
+
+    def _keep_unique(self, table: str, key: tuple[str, ...]) -> Iterator[Change]:
+        """Keep the columns of an undeclared primary key, which is replaced, unique."""
+        actual = self.schema[table]
+        # A part of a DEFERRABLE key is not the plain name of a column.
+        if not key or not actual.columns.keys() >= set(key):
+            return
+        if key in actual._replace(primary_key=()).unique_keys():
+            return
+        if key in self.declared(table).unique_keys():
+            return
+        name = f"{table}_{'_'.join(key)}_key"[:_MAX_NAME_LENGTH]
+        constraint = Index(name, key, unique=True, is_constraint=True)
+        yield from self.add_index(do.AddIndex(table, constraint))
+
+    def _primary_key_names(self, table: str) -> list[str]:
+        """Return the name of a table's primary key, if it has one."""
+        names = []
+        query = catalog_queries.PRIMARY_KEY
+        for name, child in self.session.query(query, (table,)):
+            if child:
+                declared_key = ", ".join(self.declared(table).primary_key)
+                raise ChangeRefused(
+                    f"the primary key of {table} has to become {declared_key}, and a "
+                    f"foreign key of {child} depends on the one it has; drop that "
+                    "foreign key, run again, then create it again"
+                )
+            names.append(name)
+        return names
+
+    def _add_identity(self, table: str, column: Column) -> Iterator[Change]:
+        name = column.name
+        parts = []
+        if column.default is not None:
+            parts.append("DROP DEFAULT")
+        parts.append("ADD GENERATED BY DEFAULT AS IDENTITY")
+        description = f"make {name} an identity column"
+        yield self._change_table(description, table, self._alter_column(name, parts))
+        table_name = self.quote(table)
+        sequence = f"pg_get_serial_sequence({literal(table_name)}, {literal(name)})"
+        next_value = f"coalesce(max({self.quote(name)}), 0) + 1"
+        yield Change(
+            f"set the sequence of {name} to the next value",
+            f"SELECT setval({sequence}, {next_value}, false) FROM {table_name}",
+        )
+
+    # -- CHECK constraints and foreign keys
+
+    def add_check(self, operation: do.AddCheck) -> Iterator[Change]:
+        check = operation.check
+        name = self.quote(check.name)
+        exists = not check.valid
+        constraint = _Constraint(
+            operation.table,
+            check.name,
+            definition=f"CONSTRAINT {name} CHECK ({check.condition})",
+            description=f"check {check.name}",
+            replaces=[check.name] if exists else [],
+            exists=exists,
+        )
+        return self._add_constraint(constraint)
+
+    def add_foreign_key(self, operation: do.AddForeignKey) -> Iterator[Change]:
+        key = operation.key
+        columns = "_".join(key.columns)
+        name = key.name or f"fk_{operation.table}_{columns}"[:_MAX_NAME_LENGTH]
+        constraint = _Constraint(
+            operation.table,
+            name,
+            definition=self.foreign_key_constraint(key._replace(name=name)),
+            description=f"foreign key of {', '.join(key.columns)}",
+            replaces=[replaced.name for replaced in operation.replaces],
+            exists=key in operation.replaces,
+        )
+        return self._add_constraint(constraint)
+
+    def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterator[Change]:
+        key = operation.key
+        sql = self.written_by_peewee("drop_constraint", operation.table, key.name)
+        yield Change(f"drop the foreign key of {', '.join(key.columns)}", sql)
+
+    def _add_constraint(self, constraint: _Constraint) -> Iterator[Change]:
+        """Add a constraint, and check the rows while others go on."""
+        table = constraint.table
+        exists = constraint.exists
+        if exists:
+            # What PostgreSQL 18 calls NOT ENFORCED cannot be validated.
+            query = catalog_queries.NOT_ENFORCED
+            exists = not self.query_texts(query, table, constraint.name)
+        online = self._has_rows(table)
+        if not exists:
+            addition = f"ADD {constraint.definition}"
+            if online:
+                addition += " NOT VALID"
+            parts = [*self._drop_constraints(constraint.replaces), addition]
+            yield self._change_table(f"add the {constraint.description}", table, parts)
+        if exists or online:
+            yield self._validate(table, constraint.name, constraint.description)
+
+    def _validate(self, table: str, name: str, description: str) -> Change:
+        """Check the rows, in a transaction of its own if there are any.
+
+        In one with the ADD, its stronger lock would be held meanwhile.
+        """
+        validate = f"VALIDATE CONSTRAINT {self.quote(name)}"
+        change = self._change_table(f"validate the {description}", table, [validate])
+        return change._replace(own_transaction=self._has_rows(table))

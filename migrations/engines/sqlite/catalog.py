@@ -1,0 +1,365 @@
+"""What an SQLite file says of its tables, read with PRAGMAs from the schema `main`.
+
+Peewee's `get_indexes` does not tell a partial, descending or expression index from a
+plain one, and its `get_columns` leaves generated columns out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from migrations.engines.catalog import Catalog
+from migrations.engines.session import Row
+from migrations.engines.sqlite.column_types import parse_type
+from migrations.engines.sqlite.session import SQLiteSession
+from migrations.engines.sqlite.table_text import Clause, parse_create_table
+from migrations.errors import ChangeRefused
+from migrations.schema import (
+    UTC_NOW,
+    Check,
+    Column,
+    ForeignKey,
+    Index,
+    Schema,
+    Table,
+    Type,
+)
+from migrations.sql_text import literal, literal_meaning
+
+# All of these are UTC: https://sqlite.org/lang_datefunc.html
+_UTC_NOW = re.compile(
+    r"[(\s]*((?i:current_timestamp)|(?i:datetime)\s*\(\s*'now'\s*\)"
+    r"|(?i:strftime)\s*\(\s*'%Y-%m-%d %H:%M:%S'\s*,\s*'now'\s*\))[\s)]*"
+)
+# ABORT is the default: an error that undoes the statement.
+_CONFLICT = re.compile(r"\bON\s+CONFLICT\s+(?!ABORT)(\w+)", re.IGNORECASE)
+_STORED = (
+    "SELECT CASE WHEN type = 'table' AND rootpage = 0 THEN 'virtual table' "
+    "ELSE type END, name, sql"
+)
+_INDEX_PARTS = """
+SELECT i.name, i."unique", origin, partial, lower(x.name), "desc", coll
+FROM pragma_index_list(?, 'main') i, pragma_index_xinfo(i.name, 'main') x
+WHERE key ORDER BY i.seq, seqno"""
+# A foreign key that names no parent columns refers to the primary key.
+_FOREIGN_KEY_PARTS = """
+SELECT id, lower("from"), lower("table"), on_delete, on_update,
+       lower(coalesce("to", (SELECT name FROM pragma_table_info(f."table", 'main')
+                             WHERE pk = f.seq + 1), ''))
+FROM pragma_foreign_key_list(?, 'main') f ORDER BY id, seq"""
+# The tables m that refer to one, each with its foreign keys f.
+REFERRING_TABLES = """main.sqlite_master m, pragma_foreign_key_list(m.name, 'main') f
+WHERE m.type = 'table' AND f."table" = ?1 COLLATE NOCASE"""
+# The stored texts are all there is to an SQLite schema, so what they mean is worked out
+# once per process. By the managed tables and the texts.
+_SCHEMA_CACHE: dict[tuple[tuple[str, ...], tuple[Row, ...]], Schema] = {}
+_SCHEMA_CACHE_SIZE = 64
+
+# By the kind of a constraint ("NOT", "UNIQUE", "PRIMARY") and its columns, the
+# " ON CONFLICT …" that it has.
+_Conflicts = Mapping[tuple[str, tuple[str, ...]], str]
+
+
+class _ColumnRow(NamedTuple):
+    """A row of `PRAGMA table_xinfo`."""
+
+    position: int
+    name: str
+    type: str
+    not_null: int
+    default: str | None
+    primary_key_position: int  # from 1; 0: not in the primary key
+    hidden: int  # 2 or 3: generated
+
+
+class _IndexPart(NamedTuple):
+    """A row of `_INDEX_PARTS`: one column of an index."""
+
+    index_name: str
+    unique: int
+    origin: str  # "pk", "u" (a UNIQUE constraint) or "c" (CREATE INDEX)
+    partial: int
+    column: str | None  # None: an expression
+    descending: int
+    collation: str
+
+
+class _ForeignKeyPart(NamedTuple):
+    """A row of `_FOREIGN_KEY_PARTS`: one column of a foreign key."""
+
+    id: int
+    column: str
+    parent: str
+    on_delete: str
+    on_update: str
+    parent_column: str
+
+
+class _TableIndexes(NamedTuple):
+    """The indexes of a table."""
+
+    indexes: tuple[Index, ...]
+    primary_key: tuple[str, ...]  # the columns of its index; () if it has none
+
+
+class SQLiteCatalog(Catalog):
+    """Reads the schema of an SQLite file."""
+
+    session: SQLiteSession
+
+    # -- tables
+
+    def read(self) -> Schema:
+        cached = _SCHEMA_CACHE.get(self._cache_key(self._stored_texts()))
+        if cached is not None:
+            return cached
+        # Otherwise another run's change may come between a text and what PRAGMAs say.
+        with self.session.read_transaction():
+            texts = self._stored_texts()
+            schema = self._schema_of(texts)
+        if len(_SCHEMA_CACHE) >= _SCHEMA_CACHE_SIZE:
+            _SCHEMA_CACHE.clear()
+        _SCHEMA_CACHE[self._cache_key(texts)] = schema
+        return schema
+
+    def _cache_key(
+        self, texts: Sequence[Row]
+    ) -> tuple[tuple[str, ...], tuple[Row, ...]]:
+        return tuple(self.models.managed), tuple(texts)
+
+    def _stored_texts(self) -> list[Row]:
+        """Return kind, name and SQL of all that belongs to the phase's tables."""
+        conditions = [
+            f"tbl_name = {literal(name)} COLLATE NOCASE"
+            for name in self.models.by_table
+        ]
+        of_phase = " OR ".join(conditions)
+        # A name without a schema means the temporary table, if there is one.
+        return self.session.query(
+            f"{_STORED} FROM main.sqlite_master WHERE {of_phase} "
+            "UNION ALL SELECT 'temporary', name, sql FROM sqlite_temp_master "
+            f"WHERE type IN ('table', 'view') AND ({of_phase})"
+        )
+
+    def _schema_of(self, texts: Sequence[Row]) -> Schema:
+        for kind, name, _ in texts:
+            if kind == "temporary":
+                raise ChangeRefused(
+                    f"the temporary table {name} hides the real one on this "
+                    "connection; drop it, then run again"
+                )
+        tables = {}
+        for kind, name, sql in texts:
+            if kind not in ("index", "trigger"):
+                tables[name.lower()] = self._table(kind, name, sql)
+        return Schema(tables)
+
+    def tables(self, names: Iterable[str]) -> Schema:
+        sql = (
+            f"{_STORED} FROM main.sqlite_master "
+            "WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE"
+        )
+        found = {}
+        for wanted in names:
+            for kind, name, text in self.session.query(sql, (wanted,)):
+                found[wanted] = self._table(kind, name, text)
+        return Schema(found)
+
+    def case_variants(self, table: str) -> list[str]:
+        return []  # names are the same in any case
+
+    # -- one table
+
+    def _table(self, kind: str, name: str, sql: str) -> Table:
+        if kind != "table":
+            return Table(name, kind)
+        clauses = parse_create_table(sql, name).clauses
+        is_managed = name.lower() in self.models.managed
+        conflicts = {}
+        if is_managed:
+            conflicts = _conflicts_of(clauses)
+        pragma = f"PRAGMA main.table_xinfo({self.session.quote(name)})"
+        rows = [_ColumnRow(*row) for row in self.session.query(pragma)]
+        key_rows = [row for row in rows if row.primary_key_position]
+        key_rows.sort(key=lambda row: row.primary_key_position)
+        key = tuple(row.name.lower() for row in key_rows)
+        indexes = self._indexes(name, clauses, conflicts)
+        # A key of one column without an index of its own is another name of the rowid.
+        is_rowid = len(key) == 1 and not indexes.primary_key
+        key_conflict = conflicts.get(("PRIMARY", key), "")
+        key_columns = indexes.primary_key or key
+        collations = _collations_of(clauses)
+        columns = {}
+        for row in rows:
+            column = _column(row, is_managed, is_rowid, conflicts)
+            column = column._replace(collation=collations.get(row.name.lower()))
+            columns[row.name.lower()] = column
+        return Table(
+            name=name,
+            kind=kind,
+            columns=columns,
+            primary_key=tuple(column + key_conflict for column in key_columns),
+            indexes=indexes.indexes,
+            foreign_keys=tuple(self._foreign_keys(name)),
+            checks=tuple(_named_checks(clauses)),
+        )
+
+    def _indexes(
+        self, table: str, clauses: Sequence[Clause], conflicts: _Conflicts
+    ) -> _TableIndexes:
+        parts_by_index: dict[str, list[_IndexPart]] = {}
+        for row in self.session.query(_INDEX_PARTS, (table,)):
+            part = _IndexPart(*row)
+            parts_by_index.setdefault(part.index_name, []).append(part)
+        indexes = []
+        primary_key: tuple[str, ...] = ()
+        for parts in parts_by_index.values():
+            index = _index(parts, clauses, conflicts)
+            if parts[0].origin == "pk":
+                primary_key = index.columns
+            else:
+                indexes.append(index)
+        return _TableIndexes(tuple(indexes), primary_key)
+
+    def _foreign_keys(self, table: str) -> list[ForeignKey]:
+        parts_by_key: dict[int, list[_ForeignKeyPart]] = {}
+        for row in self.session.query(_FOREIGN_KEY_PARTS, (table,)):
+            part = _ForeignKeyPart(*row)
+            parts_by_key.setdefault(part.id, []).append(part)
+        keys = []
+        for parts in parts_by_key.values():
+            first = parts[0]
+            key = ForeignKey(
+                columns=tuple(part.column for part in parts),
+                parent=first.parent,
+                parent_columns=tuple(part.parent_column for part in parts),
+                on_delete=first.on_delete,
+                on_update=first.on_update,
+            )
+            keys.append(key)
+        return keys
+
+    # -- what depends on a table
+
+    def dependents(self, table: str) -> list[str]:
+        """Return what SQLite would leave broken: it drops the table all the same."""
+        found = self.session.query(
+            f"SELECT DISTINCT m.type, m.name, tbl_name FROM {REFERRING_TABLES} "
+            "AND m.tbl_name <> ?1 COLLATE NOCASE "
+            "UNION SELECT type, name, tbl_name FROM main.sqlite_master "
+            "WHERE type IN ('view', 'trigger') AND tbl_name <> ?1 COLLATE NOCASE "
+            "AND ' ' || lower(sql) || ' ' GLOB ?2",
+            (table, f"*[^a-z0-9_]{table}[^a-z0-9_]*"),
+        )
+        dependents = []
+        for kind, name, of_table in found:
+            if of_table.lower() not in self.models.managed:
+                dependents.append(f"{kind} {name}")
+        return dependents
+
+    # -- what models declare
+
+    def parse_type(self, text: str) -> Type:
+        return parse_type(text)
+
+    def default_meaning(self, default: str) -> str:
+        if _UTC_NOW.fullmatch(default):
+            return UTC_NOW
+        return literal_meaning(default)
+
+
+def _conflicts_of(clauses: Iterable[Clause]) -> dict[tuple[str, tuple[str, ...]], str]:
+    """Return the ON CONFLICT of each constraint that does not refuse a row as usual.
+
+    It becomes part of a type or of a key's columns, which then differ from the declared
+    ones.
+    """
+    conflicts = {}
+    for clause in clauses:
+        found = _CONFLICT.search(clause.text)
+        if found:
+            key = (clause.kind, clause.columns)
+            conflicts[key] = f" ON CONFLICT {found[1].upper()}"
+    return conflicts
+
+
+def _column(
+    row: _ColumnRow, is_managed: bool, is_rowid: bool, conflicts: _Conflicts
+) -> Column:
+    """Return a column.
+
+    :param is_rowid: whether the table's primary key is another name of the rowid.
+    """
+    type_ = parse_type(row.type)
+    conflict = conflicts.get(("NOT", (row.name.lower(),)))
+    if conflict:
+        type_ = Type(row.type + conflict, conflict)
+    # A primary key that is not the rowid accepts NULL, unless it is declared NOT NULL:
+    # https://sqlite.org/lang_createtable.html#primkeyconst
+    # A required table is compared loosely, and may have such a key.
+    in_key = row.primary_key_position > 0
+    refuses_null = bool(row.not_null) or (in_key and (is_rowid or not is_managed))
+    default = row.default
+    if default in ("NULL", "null"):
+        default = None
+    return Column(
+        name=row.name,
+        type=type_,
+        null=not refuses_null,
+        default=default,
+        auto_increment=is_rowid and in_key,
+        generated=row.hidden > 1,
+    )
+
+
+def _index(
+    parts: Sequence[_IndexPart], clauses: Sequence[Clause], conflicts: _Conflicts
+) -> Index:
+    """Return the index of some parts; that of a UNIQUE constraint has its name."""
+    collations = _collations_of(clauses)
+    constraint_names = {
+        clause.columns: clause.name for clause in clauses if clause.kind == "UNIQUE"
+    }
+    first = parts[0]
+    is_constraint = first.origin == "u"
+    plain_columns = tuple(part.column or "(expression)" for part in parts)
+    columns = []
+    for part, column in zip(parts, plain_columns):
+        if part.column is not None:
+            usual_collation = collations.get(part.column, "BINARY")
+            if part.collation.upper() != usual_collation:
+                column += f" COLLATE {part.collation}"
+        if part.descending and first.origin == "c":
+            column += " DESC"
+        if is_constraint:
+            column += conflicts.get(("UNIQUE", plain_columns), "")
+        columns.append(column)
+    name = first.index_name
+    if is_constraint:  # the index has a name that SQLite made up
+        name = constraint_names.get(plain_columns, "")
+    return Index(
+        name=name,
+        columns=tuple(columns),
+        unique=bool(first.unique),
+        partial=bool(first.partial),
+        is_constraint=is_constraint,
+    )
+
+
+def _collations_of(clauses: Iterable[Clause]) -> dict[str, str]:
+    """Return the collation of each column that names one."""
+    return {
+        clause.column: clause.target.upper()
+        for clause in clauses
+        if clause.kind == "COLLATE"
+    }
+
+
+def _named_checks(clauses: Iterable[Clause]) -> list[Check]:
+    return [
+        Check(clause.name, clause.inner)
+        for clause in clauses
+        if clause.kind == "CHECK" and clause.name
+    ]

@@ -1,0 +1,374 @@
+"""The statements of a plan on SQLite, table by table.
+
+What `ALTER TABLE` and `CREATE INDEX` can do is done by them. Otherwise the table gets a
+new definition, in one of two ways:
+
+    edit:    set writable_schema -> replace the stored definition -> reset it
+             -> increase schema_version
+    rebuild: create the new table -> copy the rows -> drop the old table
+             -> rename the new one -> restore indexes, triggers, sequence
+
+An edit is for what does not concern how rows are stored, and takes the same time
+however many there are. That the rows satisfy what it adds was checked before, under the
+same lock: once the definition says NOT NULL, SQLite does not look at them again. See
+https://sqlite.org/lang_altertable.html#otheralter. Peewee's own rebuild loses triggers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import NamedTuple
+
+import peewee
+
+from migrations import operations as do
+from migrations.engines.ddl import DDL
+from migrations.engines.sqlite.catalog import REFERRING_TABLES, SQLiteCatalog
+from migrations.engines.sqlite.column_types import affinity
+from migrations.engines.sqlite.conversions import SQLiteConversions
+from migrations.engines.sqlite.session import SQLiteSession
+from migrations.engines.sqlite.table_rewrite import NewDefinition
+from migrations.engines.sqlite.table_text import without_comments
+from migrations.errors import ChangeRefused
+from migrations.operations import Operation
+from migrations.report import Change
+from migrations.schema import UTC_NOW, Schema, Table
+from migrations.sql_text import literal, plural
+
+_NEW_TABLE = "__new"  # at the end of its name
+# More than 1, as a script may be executed much later: no connection that is open then
+# shall know the schema by the new number.
+_SCHEMA_VERSION_STEP = 100
+
+
+class _TableChanges(NamedTuple):
+    """The statements for one table."""
+
+    changes: list[Change]
+    is_rebuild: bool = False
+
+
+class SQLiteDDL(DDL):
+    """Writes the statements of one plan."""
+
+    session: SQLiteSession
+
+    def __init__(
+        self, catalog: SQLiteCatalog, conversions: SQLiteConversions, schema: Schema
+    ) -> None:
+        super().__init__(catalog, conversions, schema)
+
+    def statements(self, operations: Sequence[Operation]) -> list[Change]:
+        changes: list[Change] = []
+        rebuilds = False
+        for name in dict.fromkeys(operation.table for operation in operations):
+            of_table = [each for each in operations if each.table == name]
+            table_changes = self._table_changes(name, of_table)
+            changes += table_changes.changes
+            rebuilds = rebuilds or table_changes.is_rebuild
+        if rebuilds:
+            return self._with_rebuild_settings(changes)
+        return changes
+
+    def _with_rebuild_settings(self, changes: Iterable[Change]) -> list[Change]:
+        """Add the pragmas that a rebuild needs around its transaction.
+
+        See `SQLiteSession.with_migration_lock`.
+        """
+        before = {"foreign_keys": "OFF", "legacy_alter_table": "ON"}
+        after = {"foreign_keys": "ON", "legacy_alter_table": "OFF"}
+        if not self.session.enforces_foreign_keys:
+            del before["foreign_keys"], after["foreign_keys"]
+        return [
+            *_pragmas("prepare the rebuild", before),
+            *changes,
+            *_pragmas("finish the rebuild", after),
+        ]
+
+    def _table_changes(
+        self, name: str, operations: Sequence[Operation]
+    ) -> _TableChanges:
+        table = self.schema.get(name)
+        if table is None:
+            self._refuse_taken_name(name, name)
+            return _TableChanges(self._own_statements(operations))
+        if all(_needs_no_definition(operation) for operation in operations):
+            return _TableChanges(self._own_statements(operations))
+        definition = NewDefinition(self, table, operations)
+        indexes = [each for each in operations if isinstance(each, do.AddIndex)]
+        edits = any(_is_edit(operation) for operation in operations)
+        rebuilds = self._needs_rebuild(operations, definition)
+        if rebuilds or (edits and not self._schema_is_writable):
+            return self._rebuild_changes(table, definition, indexes)
+        columns = [each for each in operations if isinstance(each, do.AddColumn)]
+        changes = self._own_statements(columns)
+        if edits:
+            changes += self._edit_statements(table, definition)
+        changes += self._own_statements(indexes)
+        return _TableChanges(changes)
+
+    def _rebuild_changes(
+        self, table: Table, definition: NewDefinition, indexes: Iterable[do.AddIndex]
+    ) -> _TableChanges:
+        changes = self._rebuild_statements(table, definition)
+        for operation in indexes:
+            if not operation.definition.is_constraint:
+                # The index that it replaces went with the old table.
+                changes += self._index_statements(operation._replace(replaces=None))
+        return _TableChanges(changes, is_rebuild=True)
+
+    def _needs_rebuild(
+        self, operations: Iterable[Operation], definition: NewDefinition
+    ) -> bool:
+        """Whether the stored rows change, or the index of a key in the definition."""
+        if definition.drops_unique:
+            return True
+        for operation in operations:
+            if isinstance(operation, do.SetPrimaryKey):
+                return True
+            if isinstance(operation, do.AddColumn) and not self._is_addable(operation):
+                return True
+            if isinstance(operation, do.AlterColumn) and _changes_values(operation):
+                return True
+        return False
+
+    def _is_addable(self, operation: do.AddColumn) -> bool:
+        """Whether ALTER TABLE can add a column.
+
+        It adds no primary key, no DEFAULT CURRENT_TIMESTAMP, and no NOT NULL without a
+        DEFAULT: https://sqlite.org/lang_altertable.html#altertabaddcol
+        """
+        column = operation.column
+        if column.auto_increment:
+            return False
+        if column.default is None:
+            return column.null
+        return self.catalog.default_meaning(column.default) != UTC_NOW
+
+    @cached_property
+    def _schema_is_writable(self) -> bool:
+        """Whether the connection may write to the schema, found out without writing.
+
+        It may not in defensive mode, https://sqlite.org/c3ref/c_dbconfig_defensive.html.
+        Before 3.34 a connection does not notice its own edit.
+        """
+        if self.session.database.server_version < (3, 34):
+            return False
+        update = "EXPLAIN UPDATE main.sqlite_master SET sql = sql"
+        with self.session.pragmas(writable_schema=1), suppress(peewee.DatabaseError):
+            return bool(self.session.query(update))
+        return False
+
+    # -- what has a statement of its own
+
+    def _own_statements(self, operations: Iterable[Operation]) -> list[Change]:
+        changes: list[Change] = []
+        for operation in operations:
+            if isinstance(operation, do.CreateTable):
+                changes += self.create_table(operation)
+            elif isinstance(operation, do.DropTable):
+                changes += self.drop_table(operation)
+            elif isinstance(operation, do.AddColumn):
+                changes.append(self._add_column(operation))
+            elif isinstance(operation, do.AddIndex):
+                changes += self._index_statements(operation)
+        return changes
+
+    def _add_column(self, operation: do.AddColumn) -> Change:
+        definition = self.column_definition(operation.table, operation.column)
+        sql = self.alter_table(operation.table, [f"ADD COLUMN {definition}"])
+        return Change(f"add column {operation.column.name}", sql)
+
+    def _index_statements(self, operation: do.AddIndex) -> Iterator[Change]:
+        create = self.create_index(operation)
+        if operation.replaces is not None:
+            name = operation.replaces.name
+            drop = self.written_by_peewee("drop_index", operation.table, name)
+            yield Change(f"drop index {operation.definition.name}", drop)
+        yield create
+
+    def create_index(self, operation: do.AddIndex) -> Change:
+        table = operation.table
+        self._refuse_taken_name(operation.definition.name, table)
+        change = super().create_index(operation)
+        if table in self.schema and self.catalog.has_rows(table):
+            return change._replace(blocks="writes")
+        return change
+
+    def _refuse_taken_name(self, name: str, table: str) -> None:
+        """Refuse to create for a table what has the name of something of another table.
+
+        Tables and indexes of a schema share their names.
+        """
+        found = self.session.query(
+            "SELECT type, tbl_name FROM (SELECT * FROM main.sqlite_master "
+            "UNION ALL SELECT * FROM sqlite_temp_master) "
+            "WHERE type <> 'trigger' AND name = ? COLLATE NOCASE "
+            "AND tbl_name <> ? COLLATE NOCASE",
+            (name, table),
+        )
+        for kind, owner in found:
+            raise ChangeRefused(
+                f"the name {name} belongs to the {kind} of {owner}; "
+                "rename or drop it first, then run again"
+            )
+
+    # -- the edit
+
+    def _edit_statements(
+        self, table: Table, definition: NewDefinition
+    ) -> Iterator[Change]:
+        text = literal(f"CREATE TABLE {self.quote(table.name)} {definition.sql()}")
+        condition = f"type = 'table' AND name = {literal(table.name)}"
+        version = self.session.database.pragma("schema_version")
+        version += _SCHEMA_VERSION_STEP
+        steps = {
+            "set writable_schema": "PRAGMA writable_schema = ON",
+            "replace it": (
+                f"UPDATE main.sqlite_master SET sql = {text} WHERE {condition}"
+            ),
+            "reset writable_schema": "PRAGMA writable_schema = OFF",
+            # Every connection then reads the schema again.
+            "increase schema_version": f"PRAGMA schema_version = {version}",
+        }
+        for step, sql in steps.items():
+            yield Change(f"edit the definition of {table.name}: {step}", sql)
+
+    # -- the rebuild
+
+    def _rebuild_statements(
+        self, table: Table, definition: NewDefinition
+    ) -> list[Change]:
+        self._refuse_rebuild(table, definition)
+        definition.add_unique_constraints()
+        rows = self.catalog.count(table.name)
+        blocks = self._blocked_by_rebuild(rows)
+        changes = []
+        for step, sql in self._rebuild_steps(table, definition, rows):
+            change = Change(f"rebuild {table.name}: {step}", sql, blocks)
+            changes.append(change)
+        return changes
+
+    def _blocked_by_rebuild(self, rows: int) -> str | None:
+        if not rows:
+            return None
+        if self.session.database.pragma("journal_mode") == "wal":
+            return "writes"
+        return "reads and writes"
+
+    def _rebuild_steps(
+        self, table: Table, definition: NewDefinition, rows: int
+    ) -> Iterator[tuple[str, str]]:
+        """Yield what each statement does, and the statement."""
+        new_name = table.name + _NEW_TABLE
+        new = self.quote(new_name)
+        old = self.quote(table.name)
+        copied = []
+        for name, column in table.columns.items():
+            if not column.generated or name in definition.altered:
+                copied.append(self.quote(column.name))
+        names = ", ".join(copied)
+        yield "create the new table", f"CREATE TABLE {new} {definition.sql()}"
+        yield (
+            f"copy {plural(rows, 'row')}",
+            f"INSERT OR ABORT INTO {new} ({names}) SELECT {names} FROM {old}",
+        )
+        if definition.has_autoincrement:
+            # Copying the rows restores only the highest id that is still there.
+            highest = (
+                f"SELECT seq FROM sqlite_sequence WHERE name = {literal(table.name)}"
+            )
+            yield (
+                "keep the highest id ever used",
+                f"UPDATE sqlite_sequence SET seq = coalesce(({highest}), seq) "
+                f"WHERE name = {literal(new_name)}",
+            )
+        yield "drop the old table", f"DROP TABLE {old}"
+        yield "rename the new table", f"ALTER TABLE {new} RENAME TO {old}"
+        yield from self._restored_objects(table, definition)
+
+    def _refuse_rebuild(self, table: Table, definition: NewDefinition) -> None:
+        pragma = self.session.database.pragma
+        if self.session.in_transaction() and pragma("foreign_keys"):
+            # DROP TABLE would delete the rows of child tables.
+            raise ChangeRefused(
+                f"{table.name} has to be rebuilt, which is not safe inside a "
+                "transaction that enforces foreign keys; run the migration outside of "
+                "it, or execute PRAGMA foreign_keys = OFF before it begins"
+            )
+        self._refuse_taken_name(table.name + _NEW_TABLE, "")
+        current_key = tuple(part.partition(" ")[0] for part in table.primary_key)
+        if not definition.primary_key or not current_key:
+            return
+        if definition.primary_key != current_key:
+            self._refuse_implicit_references(table, definition.primary_key)
+
+    def _refuse_implicit_references(
+        self, table: Table, primary_key: Sequence[str]
+    ) -> None:
+        """Refuse to change a primary key to which keys without columns refer."""
+        sql = f'SELECT m.name FROM {REFERRING_TABLES} AND f."to" IS NULL'
+        for (other,) in self.session.query(sql, (table.name,)):
+            raise ChangeRefused(
+                f"the primary key of {table.name} has to become "
+                f"{', '.join(primary_key)}, and the table {other} refers to the "
+                "current one; name the column in that reference, then run again"
+            )
+
+    def _restored_objects(
+        self, table: Table, definition: NewDefinition
+    ) -> Iterator[tuple[str, str]]:
+        """Yield the indexes and triggers that are dropped with the old table and kept.
+
+        Temporary triggers are among them; their stored text does not say TEMP.
+        """
+        added = {index.name for index in definition.added_indexes}
+        of_table = (
+            "tbl_name = ?1 COLLATE NOCASE AND type IN ('index', 'trigger') "
+            "AND sql IS NOT NULL"
+        )
+        stored = self.session.query(
+            f"SELECT type, name, sql FROM main.sqlite_master WHERE {of_table} "
+            "UNION ALL SELECT type, name, 'CREATE TEMP' || substr(sql, 7) "
+            f"FROM sqlite_temp_master WHERE {of_table}",
+            (table.name,),
+        )
+        for kind, name, sql in stored:
+            if kind == "trigger":
+                yield f"restore trigger {name}", sql
+            elif name.lower() not in added:
+                # A comment at the end would hide the semicolon in a script.
+                yield f"restore index {name}", without_comments(sql)
+
+
+def _pragmas(description: str, values: dict[str, str]) -> list[Change]:
+    """Return statements that set pragmas outside of a transaction."""
+    changes = []
+    for name, value in values.items():
+        sql = f"PRAGMA {name} = {value}"
+        changes.append(Change(description, sql, own_transaction=True))
+    return changes
+
+
+def _needs_no_definition(operation: Operation) -> bool:
+    """Whether DROP TABLE or CREATE INDEX is enough."""
+    if isinstance(operation, do.AddIndex):
+        return operation.replaces is None and not operation.definition.is_constraint
+    return isinstance(operation, do.DropTable)
+
+
+def _changes_values(operation: do.AlterColumn) -> bool:
+    """Whether a change of a column's type changes its stored values."""
+    if not operation.changes_type:
+        return False
+    actual = operation.actual
+    if actual.generated:
+        return True
+    return affinity(actual.type.text) != affinity(operation.column.type.text)
+
+
+def _is_edit(operation: Operation) -> bool:
+    """Whether an operation changes the stored definition and has no statement."""
+    return isinstance(operation, do.AlterColumn | do.AddCheck | do.AddForeignKey)

@@ -1,0 +1,242 @@
+"""The new definition of a table, from its stored CREATE TABLE and some operations.
+
+    definition = NewDefinition(ddl, table, operations)
+    f"CREATE TABLE t {definition.sql()}"
+
+Only what differs is replaced, so undeclared columns, defaults, CHECKs and collations
+survive. Peewee's own rebuild loses AUTOINCREMENT.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from migrations import operations as do
+from migrations.engines.ddl import DDL
+from migrations.engines.sqlite.table_text import (
+    QUOTED,
+    Clause,
+    parse_create_table,
+    unreadable_definition,
+)
+from migrations.errors import ChangeRefused
+from migrations.operations import Operation
+from migrations.schema import Index, Table
+
+
+class NewDefinition:
+    """What follows a table's name in its CREATE TABLE once operations are executed.
+
+    :param table: the table as it is.
+    :param operations: all on this table; the others have no effect on its definition.
+    :raises ChangeRefused: the stored text cannot be read, or the table is STRICT and
+        would need a type that STRICT does not allow.
+    """
+
+    def __init__(self, ddl: DDL, table: Table, operations: Sequence[Operation]) -> None:
+        self.ddl = ddl
+        self.declared = ddl.declared(operations[0].table)
+        text = parse_create_table(self._stored_sql(table), table.name)
+        self.clauses = text.clauses
+        self.options = text.options
+        self._validate_columns(table)
+        self.primary_key: tuple[str, ...] = ()  # a new one; () if it stays as it is
+        self.auto_increment_column = ""  # its only column, if it is auto-increment
+        self.altered: dict[str, do.AlterColumn] = {}
+        self.added_indexes: list[Index] = []
+        self._added_columns: list[str] = []
+        self._added_constraints: list[str] = []
+        # Columns and parents of the foreign keys that others replace.
+        self._replaced_keys: set[tuple[tuple[str, ...], str]] = set()
+        for operation in operations:
+            self._take(operation)
+        self._refuse_strict_table(table)
+
+    def _stored_sql(self, table: Table) -> str:
+        sql = "SELECT sql FROM main.sqlite_master WHERE type = 'table' AND name = ?"
+        ((text,),) = self.ddl.session.query(sql, (table.name,))
+        return str(text)
+
+    def _validate_columns(self, table: Table) -> None:
+        """Refuse a text that was understood in another way than SQLite does."""
+        columns = [
+            clause.column
+            for clause in self.clauses
+            if clause.column and not clause.kind
+        ]
+        if columns != list(table.columns):
+            raise unreadable_definition(table.name)
+
+    def _take(self, operation: Operation) -> None:
+        if isinstance(operation, do.AddColumn):
+            self._take_column(operation)
+        elif isinstance(operation, do.AlterColumn):
+            self._take_alteration(operation)
+        elif isinstance(operation, do.SetPrimaryKey):
+            self._take_primary_key(operation)
+        elif isinstance(operation, do.AddIndex):
+            self.added_indexes.append(operation.definition)
+        elif isinstance(operation, do.AddCheck):
+            name = self.ddl.quote(operation.check.name)
+            check = f"CONSTRAINT {name} CHECK ({operation.check.condition})"
+            self._added_constraints.append(check)
+        elif isinstance(operation, do.AddForeignKey):
+            for key in operation.replaces:
+                self._replaced_keys.add((key.columns, key.parent))
+            constraint = self.ddl.foreign_key_constraint(operation.key)
+            self._added_constraints.append(constraint)
+
+    def _take_column(self, operation: do.AddColumn) -> None:
+        column = operation.column
+        definition = self.ddl.column_definition(operation.table, column)
+        self._added_columns.append(definition)
+        if column.auto_increment:
+            self.primary_key = (column.name,)
+            self.auto_increment_column = column.name
+
+    def _take_alteration(self, operation: do.AlterColumn) -> None:
+        if operation.changes_type and operation.column.default:
+            # The DEFAULT of the old type may mean the same, and not be a value of the
+            # new type.
+            operation = operation._replace(changes_default=True)
+        self.altered[operation.column.name] = operation
+
+    def _take_primary_key(self, operation: do.SetPrimaryKey) -> None:
+        self.primary_key = operation.columns
+        if operation.auto_increment:  # it belongs to the definition of the column
+            self.auto_increment_column = operation.columns[0]
+        else:
+            names = self.ddl.quote_all(operation.columns)
+            self._added_constraints.append(f"PRIMARY KEY {names}")
+
+    def _refuse_strict_table(self, table: Table) -> None:
+        changes_types = any(each.changes_type for each in self.altered.values())
+        writes_types = self.primary_key or self._added_columns or changes_types
+        if writes_types and re.search(r"\bSTRICT\b", self.options, re.IGNORECASE):
+            raise ChangeRefused(
+                f"{table.name} is a STRICT table, which cannot have the declared types "
+                "such as DATE; create it again without STRICT, or change it by hand, "
+                "then run again"
+            )
+
+    # -- what a plan wants to know
+
+    @property
+    def drops_unique(self) -> bool:
+        """Whether a UNIQUE constraint is replaced, which has an index of its own."""
+        for clause in self.clauses:
+            if clause.kind == "UNIQUE" and self._is_replaced(clause):
+                return True
+        return False
+
+    @property
+    def has_autoincrement(self) -> bool:
+        """Whether it says AUTOINCREMENT."""
+        unquoted = re.sub(QUOTED, "", self.sql())
+        return bool(re.search(r"\bAUTOINCREMENT\b", unquoted, re.IGNORECASE))
+
+    # -- the text
+
+    def add_unique_constraints(self) -> None:
+        """Add the UNIQUE constraints among the added indexes.
+
+        Only a rebuild can do that: a UNIQUE constraint has an index of its own.
+        """
+        for index in self.added_indexes:
+            if index.is_constraint:
+                name = self.ddl.quote(index.name)
+                columns = self.ddl.quote_all(index.columns)
+                self._added_constraints.append(f"CONSTRAINT {name} UNIQUE {columns}")
+
+    def sql(self) -> str:
+        """Return the text: columns, constraints, options."""
+        columns: dict[str, list[str]] = {}
+        constraints: list[str] = []
+        for clause in self.clauses:
+            texts = self._new_texts(clause)
+            if clause.column:
+                columns.setdefault(clause.column, []).extend(texts)
+            else:
+                constraints += texts
+        items = [" ".join(texts) for texts in columns.values()]
+        items += self._added_columns
+        items += constraints
+        items += self._added_constraints
+        options = self.options
+        if self.auto_increment_column:  # a table WITHOUT ROWID has no AUTOINCREMENT
+            options = ""
+        return f"({', '.join(items)}){options}"
+
+    def _new_texts(self, clause: Clause) -> list[str]:
+        """Return what takes a clause's place: itself, what is right, or nothing."""
+        if clause.column and clause.column == self.auto_increment_column:
+            return self._texts_of_auto_increment_column(clause)
+        if clause.kind == "PRIMARY" and self.primary_key:
+            return self._texts_of_old_primary_key(clause)
+        if clause.column in self.altered:
+            return self._texts_of_altered_column(clause, self.altered[clause.column])
+        if self._is_replaced(clause):
+            return []
+        return [clause.text]
+
+    def _texts_of_auto_increment_column(self, clause: Clause) -> list[str]:
+        if not clause.kind:
+            column = self.declared.columns[clause.column]
+            return [self.ddl.column_definition(self.declared.name, column)]
+        if clause.kind in ("CHECK", "REFERENCES"):
+            return [clause.text]
+        return []  # it is unique as the primary key, and has no default or collation
+
+    def _texts_of_old_primary_key(self, clause: Clause) -> list[str]:
+        """An undeclared primary key stays unique, unless another key implies it."""
+        added_keys = [index.columns for index in self.added_indexes if index.unique]
+        for key in [self.primary_key, *added_keys]:
+            if set(clause.columns) == set(key):
+                return []
+        if clause.column:
+            return ["UNIQUE"]
+        return [f"UNIQUE ({clause.inner})"]
+
+    def _texts_of_altered_column(
+        self, clause: Clause, change: do.AlterColumn
+    ) -> list[str]:
+        if not clause.kind:
+            return self._altered_column(change)
+        if clause.kind == "NOT" and not change.changes_null:
+            # Without its ON CONFLICT, which does something else than to refuse a row.
+            return ["NOT NULL"]
+        replaced_by = {
+            "NOT": change.changes_null,
+            "NULL": change.changes_null,
+            "DEFAULT": change.changes_default,
+            "GENERATED": change.changes_type,
+            "AS": change.changes_type,
+        }
+        if replaced_by.get(clause.kind, False) or self._is_replaced(clause):
+            return []
+        return [clause.text]
+
+    def _altered_column(self, change: do.AlterColumn) -> list[str]:
+        """Return name and type of a column, with all that is new of it."""
+        column = change.column
+        type_ = column.type if change.changes_type else change.actual.type
+        texts = [f"{self.ddl.quote(column.name)} {type_.text}"]
+        if change.changes_null and not column.null:
+            texts.append("NOT NULL")
+        if change.changes_default:
+            texts.append(f"DEFAULT {column.default}")
+        return texts
+
+    def _is_replaced(self, clause: Clause) -> bool:
+        """Whether a UNIQUE or a foreign key is where a declared one is added."""
+        if clause.kind in ("FOREIGN", "REFERENCES"):
+            return (clause.columns, clause.target.lower()) in self._replaced_keys
+        if clause.kind != "UNIQUE":
+            return False
+        for index in self.added_indexes:
+            if clause.name.lower() == index.name.lower():
+                return True
+            if index.is_constraint and clause.columns == index.columns:
+                return True
+        return False

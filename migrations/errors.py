@@ -1,0 +1,53 @@
+"""The errors of a migration, one class per case that a caller may want to tell apart.
+
+Each text says what is wrong, where, and what to do next, in one line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class MigrationError(Exception):
+    """A migration could not be done; base class of everything that a phase raises.
+
+    `report` is the `migrations.report.Report` of what was found and done until then,
+    with the status `failed`; None if the database was never looked at.
+    """
+
+    report: Any = None
+
+
+class DatabaseUnavailable(MigrationError):
+    """The database cannot be opened, reached, read or written."""
+
+
+class LockTimeout(MigrationError):
+    """Another connection held a lock for longer than `lock_timeout`."""
+
+
+class MissingTables(MigrationError):
+    """Tables that the phase requires do not exist."""
+
+
+class IncompatibleTables(MigrationError):
+    """Tables that the phase requires exist, but lack a column, a type or a key."""
+
+
+class UnsupportedModel(MigrationError, ValueError):
+    """A phase cannot create or compare a model; raised when the phase is made."""
+
+
+class ChangeRefused(MigrationError):
+    """A change would lose data, or cannot be done; nothing was changed."""
+
+
+class VerificationFailed(MigrationError):
+    """The database still differs from the models after the changes."""
+
+
+class SmokeTestFailed(MigrationError):
+    """A table does not behave as its schema says."""

@@ -1,0 +1,349 @@
+"""Preflight: the rows that conflict with a plan, found before its first statement.
+
+    for line in conflicts(errors, plan, engine): ...
+
+Every question is asked of the rows as they will be (`PlannedRows`): an added column
+with its DEFAULT, a converted column with its converted value. A change that would lose
+or change a value is refused, with up to five of the rows by key, their number, and the
+query that shows them all. Each query reads a table once or twice, whatever it holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from migrations import operations as do
+from migrations.engines.engine import Engine
+from migrations.operations import Operation
+from migrations.planning import Plan
+from migrations.report import Difference
+from migrations.schema import ForeignKey, Index, Table
+from migrations.sql_text import plural
+
+_SHOWN = 5  # rows of each conflict
+
+
+class Question(NamedTuple):
+    """Which rows `w` of a source conflict with a change."""
+
+    source: str
+    condition: str
+
+
+def conflicts(
+    errors: Iterable[Difference], plan: Plan, engine: Engine
+) -> Iterator[str]:
+    """Yield one line for each change that rows conflict with."""
+    reasons = _reasons(errors, plan)
+    tables = dict.fromkeys(operation.table for operation in plan.operations)
+    for name in tables:
+        if name not in plan.current:
+            continue
+        checks = _TableChecks(name, plan, engine)
+        with engine.session.all_rows():
+            for operation, reason in reasons:
+                if operation.table == name:
+                    yield from checks.conflicts_with(operation, reason)
+            yield from checks.conflicts_of_collapsing_keys()
+
+
+def _reasons(errors: Iterable[Difference], plan: Plan) -> list[tuple[Operation, str]]:
+    """Return each operation with what it is for.
+
+    An error's own operation is taken, as several may have been merged into one of the
+    plan; operations that no error names are needed for others.
+    """
+    reasons = []
+    subjects = set()
+    for error in errors:
+        if error.repaired_by is not None:
+            reasons.append((error.repaired_by, error.message))
+            subjects.add(_subject(error.repaired_by))
+    for operation in plan.operations:
+        subject = _subject(operation)
+        if subject not in subjects:
+            table, name, kind = subject
+            reason = f"{table}.{name}: the {kind} has to be recreated for that"
+            reasons.append((operation, reason))
+    return reasons
+
+
+def _subject(operation: Operation) -> tuple[str, str, str]:
+    """Return what an operation is about: the table, the name in it, and its kind."""
+    table = operation.table
+    if isinstance(operation, do.AlterColumn | do.AddColumn):
+        return table, operation.column.name, "column"
+    if isinstance(operation, do.DropForeignKey | do.AddForeignKey):
+        return table, ", ".join(operation.key.columns), "foreign key"
+    if isinstance(operation, do.AddIndex):
+        return table, operation.definition.name, "index"
+    if isinstance(operation, do.AddCheck):
+        return table, operation.check.name, "CHECK"
+    if isinstance(operation, do.SetPrimaryKey):
+        return table, ", ".join(operation.columns), "primary key"
+    return table, "", "table"
+
+
+class PlannedRows:
+    """The rows of one table as they will be once a plan is executed."""
+
+    def __init__(self, name: str, plan: Plan, engine: Engine) -> None:
+        self.engine = engine
+        self.table = plan.current[name]
+        self.quoted_table = engine.session.quote(self.table.name)
+        # By column, the SQL of its planned value, if that is not what it is now.
+        self.changed: dict[str, str] = {}
+        for operation in plan.operations:
+            if operation.table == name:
+                self._take(operation)
+
+    def _take(self, operation: Operation) -> None:
+        conversions = self.engine.conversions
+        if isinstance(operation, do.AddColumn):
+            column = operation.column
+            # An auto-increment column has no duplicates: NULL stands for its values.
+            default = column.default or "NULL"
+            self.changed[column.name] = conversions.cast(default, column.type)
+        elif isinstance(operation, do.AlterColumn) and operation.converts_values:
+            self.changed[operation.column.name] = self._converted(operation)
+
+    def _converted(self, operation: do.AlterColumn) -> str:
+        """The converted value; NULL if it cannot be converted, which is a conflict."""
+        conversions = self.engine.conversions
+        source, target = operation.actual.type, operation.column.type
+        value = self.engine.session.quote(operation.actual.name)
+        lossy = conversions.lossy_condition(value, source, target)
+        converted = conversions.converted(value, source, target)
+        planned = f"CASE WHEN NOT ({lossy}) THEN {converted} END"
+        return conversions.with_collation(planned, operation.actual, operation.column)
+
+    def has(self, columns: Iterable[str]) -> bool:
+        """Whether the rows have all of these columns."""
+        known = self.table.columns.keys() | self.changed.keys()
+        return known >= set(columns)
+
+    def source(self, columns: Iterable[str]) -> str:
+        """Return what to select from for a question about some columns.
+
+        The table itself if none of them changes, which is quicker and easier to read.
+        """
+        if self.changed.keys().isdisjoint(columns):
+            return self.quoted_table
+        quote = self.engine.session.quote
+        values = []
+        for name, column in self.table.columns.items():
+            if name in self.changed:
+                values.append(f"{self.changed[name]} AS {quote(column.name)}")
+            else:
+                values.append(quote(column.name))
+        for name, value in self.changed.items():
+            if name not in self.table.columns:
+                values.append(f"{value} AS {quote(name)}")
+        return f"(SELECT {', '.join(values)} FROM {self.quoted_table})"
+
+
+class _TableChecks:
+    """The questions about the rows of one table."""
+
+    def __init__(self, name: str, plan: Plan, engine: Engine) -> None:
+        self.engine = engine
+        self.conversions = engine.conversions
+        self.quote = engine.session.quote
+        self.plan = plan
+        self.table = plan.current[name]
+        self.declared = engine.catalog.declared_by_name(name)
+        self.rows = PlannedRows(name, plan, engine)
+        # Columns whose conversion may make two different values equal.
+        self.collapsing: set[str] = set()
+        self.added_indexes: set[tuple[str, ...]] = set()
+        for operation in plan.operations:
+            if operation.table != name:
+                continue
+            if isinstance(operation, do.AlterColumn) and operation.changes_type:
+                types = operation.actual.type, operation.column.type
+                if self.conversions.may_collapse(*types):
+                    self.collapsing.add(operation.column.name)
+            elif isinstance(operation, do.AddIndex):
+                self.added_indexes.add(operation.definition.columns)
+
+    def conflicts_with(self, operation: Operation, reason: str) -> Iterator[str]:
+        """Yield a line for each reason why rows conflict with an operation."""
+        if isinstance(operation, do.AddColumn):
+            yield from self._rows_without_value(operation)
+        if isinstance(operation, do.AlterColumn) and operation.changes_type:
+            reason += ", and values that do not convert without loss"
+        for question in self._questions(operation):
+            yield from conflicting_rows(reason, question, self.table, self.engine)
+
+    def conflicts_of_collapsing_keys(self) -> Iterator[str]:
+        """Yield a line for each existing unique key that conversions would violate."""
+        for index in self.declared.indexes:
+            recreated = index.columns in self.added_indexes
+            if recreated or not index.unique:
+                continue
+            if self.collapsing.isdisjoint(index.columns):
+                continue
+            reason = (
+                f"{self.table.name}.{index.name}: rows that become equal once they are "
+                "converted"
+            )
+            for question in self._duplicates(index.columns):
+                yield from conflicting_rows(reason, question, self.table, self.engine)
+
+    def _rows_without_value(self, operation: do.AddColumn) -> Iterator[str]:
+        column = operation.column
+        if column.optional:
+            return
+        count = self.engine.catalog.count(self.table.name)
+        if not count:
+            return
+        table = self.quote(operation.table)
+        name = self.quote(column.name)
+        yield (
+            f"{operation.table}.{column.name} is missing, must not be NULL, and "
+            f"{plural(count, 'row')} would have no value; declare a DEFAULT in the "
+            f"model, or add it with its values first: ALTER TABLE {table} ADD COLUMN "
+            f"{name} {column.type.text}; UPDATE {table} SET {name} = ..."
+        )
+
+    def _questions(self, operation: Operation) -> Iterator[Question]:
+        if isinstance(operation, do.AlterColumn):
+            yield from self._questions_about_column(operation)
+        elif isinstance(operation, do.SetPrimaryKey):
+            yield from self._questions_about_primary_key(operation)
+        elif isinstance(operation, do.AddIndex):
+            yield from self._questions_about_index(operation.definition)
+        elif isinstance(operation, do.AddForeignKey):
+            yield from self._questions_about_foreign_key(operation.key)
+        elif isinstance(operation, do.AddCheck):
+            yield self._question_about_check(operation.check.condition)
+
+    def _questions_about_column(self, operation: do.AlterColumn) -> Iterator[Question]:
+        actual = operation.actual
+        value = f"w.{self.quote(actual.name)}"
+        if operation.changes_null and not operation.column.null:
+            yield Question(self.rows.quoted_table, f"{value} IS NULL")
+        if operation.converts_values:
+            lossy = self.conversions.lossy_condition(
+                value, actual.type, operation.column.type
+            )
+            yield Question(self.rows.quoted_table, lossy)
+
+    def _questions_about_primary_key(
+        self, operation: do.SetPrimaryKey
+    ) -> Iterator[Question]:
+        if not self.rows.has(operation.columns):
+            return
+        source = self.rows.source(operation.columns)
+        for name in operation.columns:
+            value = f"w.{self.quote(name)}"
+            if operation.auto_increment:
+                condition = self.conversions.not_usable_as_id(value)
+            else:
+                condition = f"{value} IS NULL"
+            yield Question(source, condition)
+        yield from self._duplicates(operation.columns)
+
+    def _questions_about_index(self, index: Index) -> Iterator[Question]:
+        if index.unique:
+            yield from self._duplicates(index.columns)
+
+    def _duplicates(self, columns: Sequence[str]) -> Iterator[Question]:
+        """Ask for rows that share the values of a key."""
+        if not self.rows.has(columns) or self._is_known_to_be_unique(columns):
+            return
+        names = ", ".join(self.quote(name) for name in columns)
+        given = " AND ".join(f"{self.quote(name)} IS NOT NULL" for name in columns)
+        source = self.rows.source(columns)
+        repeated = (
+            f"SELECT {names} FROM {source} AS s WHERE {given} "
+            f"GROUP BY {names} HAVING count(*) > 1"
+        )
+        yield Question(source, f"({names}) IN ({repeated})")
+
+    def _is_known_to_be_unique(self, columns: Sequence[str]) -> bool:
+        """Whether a key of the table, of fewer columns or the same, says so already."""
+        unchanged = set(columns) - self.collapsing
+        for key in self.table.unique_keys():
+            names = {part.partition(" ")[0] for part in key}
+            if names and names <= unchanged:
+                return True
+        return False
+
+    def _questions_about_foreign_key(self, key: ForeignKey) -> Iterator[Question]:
+        if not self.rows.has(key.columns):
+            return
+        values = [f"w.{self.quote(name)}" for name in key.columns]
+        source = self.rows.source(key.columns)
+        if key.parent in self.plan.current:
+            parents = PlannedRows(key.parent, self.plan, self.engine)
+            parent_source = parents.source(key.parent_columns)
+        elif key.parent in self.engine.catalog.tables([key.parent]):
+            parent_source = self.quote(key.parent)
+        else:  # it has no rows, as it does not exist yet
+            condition = " AND ".join(f"{value} IS NOT NULL" for value in values)
+            yield Question(source, condition)
+            return
+        condition = self.conversions.orphan_condition(
+            values, key, source, parent_source
+        )
+        yield Question(source, condition)
+
+    def _question_about_check(self, condition: str) -> Question:
+        names = [
+            name
+            for name in self.declared.columns
+            if re.search(rf"\b{re.escape(name)}\b", condition)
+        ]
+        return Question(self.rows.source(names), f"NOT ({condition})")
+
+
+def conflicting_rows(
+    reason: str,
+    question: Question,
+    table: Table,
+    engine: Engine,
+    quick_condition: str | None = None,
+) -> Iterator[str]:
+    """Yield one line that shows the rows a question finds, if there are any.
+
+    :param quick_condition: another condition for the same rows, which is quicker and
+        not fit to be read.
+    """
+    session = engine.session
+    keys = _key_columns(table, engine)
+    names = ", ".join(f"w.{session.quote(name)}" for name in keys) or "1"
+    rows = f"FROM {question.source} w WHERE"
+    source = f"{rows} {quick_condition or question.condition}"
+    examples = session.query_literally(
+        f"SELECT {names} {source} ORDER BY {names} LIMIT {_SHOWN}"
+    )
+    if not examples:
+        return
+    count = len(examples)
+    if count == _SHOWN:
+        ((count,),) = session.query_literally(f"SELECT count(*) {source}")
+    shown = [_described(keys, row) for row in examples]
+    if count > _SHOWN:
+        shown.append("...")
+    yield (
+        f"{reason}: {plural(count, 'row')} ({'; '.join(shown)}); "
+        f"see: SELECT * {rows} {question.condition}"
+    )
+
+
+def _described(columns: Sequence[str], row: Sequence[object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in zip(columns, row))
+
+
+def _key_columns(table: Table, engine: Engine) -> list[str]:
+    """Return the columns that identify a row of a table to its user."""
+    declared = engine.catalog.declared_by_name(table.name.lower())
+    names = []
+    for key in declared.unique_keys():
+        for name in key:
+            if name in table.columns and name not in names:
+                names.append(name)
+    return names

@@ -1,0 +1,69 @@
+"""Small functions on SQL as text, the same for every database."""
+
+from __future__ import annotations
+
+import re
+
+# A number, and the part of it that is left without trailing zeros.
+_NUMBER = re.compile(r"(-?\d*(\.\d*[1-9])?)\.?0*")
+
+
+def literal(text: str) -> str:
+    """Return a text as an SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def masked(sql: str, quoted: str) -> str:
+    """Return SQL of the same length in which quoted text and parentheses are `x`.
+
+    What is left can be searched for keywords, at the same positions.
+
+    :param quoted: the pattern of quoted text in this dialect.
+    """
+
+    def mask_quoted(found: re.Match[str]) -> str:
+        text = found[0]
+        return text[0] + "x" * (len(text) - 2) + text[-1]
+
+    depth = 0
+    text = ""
+    for part in re.split("([()])", re.sub(quoted, mask_quoted, sql)):
+        if part == ")":
+            depth = max(0, depth - 1)
+        if depth:
+            text += "x" * len(part)
+        else:
+            text += part
+        if part == "(":
+            depth += 1
+    return text
+
+
+def literal_meaning(default: str) -> str:
+    """Return a comparable form of a DEFAULT that is a literal.
+
+    It has no quotes and no outer parentheses; TRUE and FALSE are 1 and 0, and a number
+    has its shortest form.
+    """
+    text = default.strip()
+    while text.startswith("(") and text.endswith(")"):
+        text = text[1:-1].strip()
+    if len(text) > 1 and text.startswith("'") and text.endswith("'"):
+        return text[1:-1].replace("''", "'")
+    text = {"true": "1", "false": "0"}.get(text.lower(), text)
+    number = _NUMBER.fullmatch(text)
+    if number:
+        return number[1]
+    return text
+
+
+def one_line(error: object) -> str:
+    """Return the text of an error, or of anything else, in one line."""
+    return " ".join(str(error).split())
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun: "1 row", "1,200 rows"."""
+    if count == 1:
+        return f"{count:,} {noun}"
+    return f"{count:,} {noun}s"
