@@ -1,0 +1,206 @@
+"""The README's table "Change an existing table" is true, on every engine: a test for each of its rows."""
+
+from typing import NamedTuple
+
+import peewee
+import pytest
+from peewee import SQL, BigIntegerField, CharField, IntegerField
+from readme import code_in, table
+from states import ENGINES
+
+import db
+from db.fields import AutoIncrementField, UniqueConstraint
+from migrations.errors import ChangeRefused
+from migrations.phase import Phase
+
+ROWS = (
+    "INSERT INTO suppliers (country, notes, items) VALUES ('Norway', 'a', 5)",
+    "INSERT INTO suppliers (country, notes, items) VALUES ('Norway', NULL, 7)",
+)
+MIGRATED, UNCHANGED, REFUSED = "migrated", "up_to_date", "refused"
+
+
+class Region(peewee.Model):
+    name = CharField(20, primary_key=True)
+
+    class Meta:
+        table_name = "regions"
+
+
+def supplier(*constraints, table_name="suppliers", indexes=(), **fields):
+    """Return a model; None leaves out one of its fields."""
+    known = {
+        "id": AutoIncrementField(),
+        "country": CharField(40),
+        "notes": CharField(40, null=True),
+        "items": IntegerField(null=True),
+        **fields,
+    }
+    given = {name: field for name, field in known.items() if field is not None}
+    meta = type("Meta", (), {"table_name": table_name, "constraints": list(constraints)})
+    model = type("Supplier", (peewee.Model,), {**given, "Meta": meta})
+    for name, field in indexes:
+        model.add_index(getattr(model, field), name=name)
+    return model
+
+
+def check(name, condition):
+    return SQL(f"CONSTRAINT {name} CHECK ({condition})")
+
+
+def with_default(value):
+    return CharField(40, constraints=[SQL(f"DEFAULT '{value}'")])
+
+
+def region(on_delete):
+    return peewee.ForeignKeyField(Region, null=True, on_delete=on_delete)
+
+
+class Case(NamedTuple):
+    """A change of the model, and what a run does."""
+
+    after: type
+    outcome: str
+    says: str = ""  # a part of a message
+    before: type = supplier()
+    rows: tuple = ROWS
+    on_sqlite: str = ""  # the outcome there, if it is another one
+
+
+# By the first cell of a row of the README's table: cases that it covers.
+CASES = {
+    "a new column with `null=True` or a DEFAULT": [
+        Case(supplier(code=CharField(10, null=True)), MIGRATED),
+        Case(supplier(code=with_default("x")), MIGRATED),
+    ],
+    "a new NOT NULL column without a DEFAULT": [
+        Case(supplier(code=CharField(10)), REFUSED, "2 rows would have no value"),
+        Case(supplier(code=CharField(10)), MIGRATED, rows=()),
+    ],
+    "a renamed column": [
+        Case(supplier(notes=None, remarks=CharField(40, null=True)), MIGRATED),
+        Case(supplier(country=None, land=CharField(40)), REFUSED),
+    ],
+    "a removed column": [
+        Case(supplier(notes=None), UNCHANGED),
+        Case(supplier(country=None), UNCHANGED, "inserts will fail"),
+    ],
+    "`null=True` removed": [
+        Case(supplier(notes=CharField(40)), REFUSED, "1 row (id 2)"),
+        Case(supplier(items=IntegerField()), MIGRATED),
+    ],
+    "`null=True` added": [
+        Case(supplier(country=CharField(40, null=True)), MIGRATED),
+    ],
+    "a larger type (`CharField(80)`, `BigIntegerField`)": [
+        Case(supplier(country=CharField(80)), MIGRATED, on_sqlite=UNCHANGED),
+        Case(supplier(items=BigIntegerField(null=True)), MIGRATED, on_sqlite=UNCHANGED),
+    ],
+    "a smaller type (`CharField(5)`)": [
+        Case(supplier(country=CharField(5)), UNCHANGED),
+    ],
+    "another type (`IntegerField`)": [
+        Case(supplier(country=IntegerField()), REFUSED, "do not convert without loss"),
+        Case(supplier(items=CharField(20, null=True)), MIGRATED),
+    ],
+    "a new CHECK, index or `UniqueConstraint`": [
+        Case(supplier(check("ck_items", "items > 0")), MIGRATED),
+        Case(supplier(check("ck_items", "items > 5")), REFUSED),
+        Case(supplier(indexes=[("ix_country", "country")]), MIGRATED),
+        Case(supplier(UniqueConstraint("unique_items", "items")), MIGRATED),
+        Case(supplier(UniqueConstraint("unique_country", "country")), REFUSED),
+    ],
+    "another condition of a CHECK": [
+        Case(supplier(check("ck", "items > 1")), UNCHANGED, before=supplier(check("ck", "items > 0"))),
+        Case(supplier(check("ck_2", "items > 1")), MIGRATED, before=supplier(check("ck", "items > 0"))),
+    ],
+    "a removed CHECK, DEFAULT, index or foreign key": [
+        Case(supplier(), UNCHANGED, before=supplier(check("ck", "items > 0"))),
+        Case(supplier(), UNCHANGED, before=supplier(country=with_default("x"))),
+        Case(supplier(), UNCHANGED, before=supplier(indexes=[("ix_country", "country")])),
+        Case(supplier(region_id=CharField(20, null=True)), UNCHANGED, before=supplier(region=region("CASCADE"))),
+    ],
+    "a removed `UniqueConstraint`": [
+        Case(
+            supplier(), UNCHANGED, "rejects rows that the model allows",
+            before=supplier(UniqueConstraint("unique_items", "items")),
+        ),
+    ],
+    "a renamed index": [
+        Case(
+            supplier(indexes=[("ix_land", "country")]), UNCHANGED, "is equivalent and is accepted in its place",
+            before=supplier(indexes=[("ix_country", "country")]),
+        ),
+    ],
+    "another DEFAULT, other columns of an index, another ON DELETE": [
+        Case(supplier(country=with_default("y")), MIGRATED, before=supplier(country=with_default("x"))),
+        Case(supplier(indexes=[("ix", "items")]), MIGRATED, before=supplier(indexes=[("ix", "country")])),
+        Case(supplier(region=region("SET NULL")), MIGRATED, before=supplier(region=region("CASCADE"))),
+    ],
+}  # fmt: skip
+README = dict(table("## Change an existing table"))
+BY_NAME = {f"{change.replace(' ', '_')}-{number}": case for change, cases in CASES.items()
+           for number, case in enumerate(cases, 1)}  # fmt: skip
+
+
+def make(world, case):
+    """Create the table as it was before the change, with its rows; return the unopened database."""
+    database = db.connect(world.url)
+    models = [Region, case.before]
+    with database.connection_context(), database.bind_ctx(models):
+        database.create_tables(models)
+        for row in case.rows:
+            database.execute_sql(row)
+    return database
+
+
+def run(database, model):
+    """Return what a run does, and what it says."""
+    phase = Phase("Suppliers", requires={Region: ()}, manages=[model])
+    try:
+        report = phase.run(database, smoke_test=False, statistics=False)
+    except ChangeRefused as error:
+        return REFUSED, str(error)
+    return report.status, "; ".join(each.message for each in report.differences)
+
+
+@pytest.mark.drivers
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("case", BY_NAME.values(), ids=BY_NAME)
+def test_a_run_does_what_the_readme_says(world, engine, case):
+    database = make(world(engine), case)
+    outcome, text = run(database, case.after)
+    expected = case.outcome
+    if engine == "sqlite" and case.on_sqlite:
+        expected = case.on_sqlite
+    assert outcome == expected, text
+    assert case.says in text
+
+
+def test_every_row_of_the_readme_has_a_case():
+    assert list(README) == list(CASES)
+
+
+@pytest.mark.parametrize("change", CASES)
+def test_messages_that_the_readme_quotes_have_a_case(change):
+    quoted = [text for text in code_in(README[change]) if " " in text]
+    assert [case.says for case in CASES[change] if case.says] == quoted
+
+
+# -- rename and drop
+
+
+@pytest.mark.drivers
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nothing_is_to_do_after_renaming_by_hand(world, engine):
+    """A column with its index and UNIQUE, and the table."""
+    unique, index = UniqueConstraint("unique_country", "country"), ("ix_country", "country")
+    database = make(world(engine), Case(None, "", before=supplier(unique, indexes=[index]), rows=()))
+    with database.connection_context():
+        database.execute_sql("ALTER TABLE suppliers RENAME COLUMN country TO land")
+        database.execute_sql("ALTER TABLE suppliers RENAME TO vendors")
+    renamed = supplier(
+        UniqueConstraint("unique_country", "land"), table_name="vendors", indexes=[("ix_country", "land")],
+        country=None, land=CharField(40),
+    )  # fmt: skip
+    assert run(database, renamed) == (UNCHANGED, "")
