@@ -7,7 +7,7 @@ from application import ROOT
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_CODE = re.compile(r"`([^`]+)`")
+_CODE = re.compile(r"`([^`\n]+)`")
 
 
 class Block(NamedTuple):
@@ -47,9 +47,10 @@ def commands(block):
 
 
 def section(heading):
-    """Return the text between a heading and the next one of its level or a higher one."""
+    """Return the prose below a heading, up to the next one of its level or a higher one."""
     level = heading.partition(" ")[0]
-    after = TEXT.partition(f"\n{heading}\n")[2]
+    prose = _BLOCK.sub("", TEXT)  # a comment in a block of code looks like a heading
+    after = prose.partition(f"\n{heading}\n")[2]
     assert after, f"README.md has no heading {heading!r}"
     return re.split(rf"^#{{1,{len(level)}}} ", after, maxsplit=1, flags=re.MULTILINE)[0]
 

@@ -6,6 +6,7 @@ A ```diff changes the file that was written last, ```sql is executed in the data
 to the file that is named before it. Commands that make an environment are not executed again.
 """
 
+import importlib
 import os
 import re
 import subprocess
@@ -19,8 +20,6 @@ import db
 from migrations import phase_4_5
 from migrations.errors import MigrationError
 from migrations.report import Change, Difference, Report
-
-pytestmark = pytest.mark.xdist_group("readme")  # its blocks are executed once
 
 _MAKES_AN_ENVIRONMENT = re.compile(r"(git|cd|python3? -m venv|(\S+/)?pip|(\S+/)?python3? -m pip|source|\.) ")
 _VARIES = [
@@ -48,10 +47,8 @@ def normalised(text):
 
 def is_shown(lines, shown):
     """Whether the lines are those that are shown; "..." stands for one or more of them."""
-    patterns = []
-    for line in normalised("\n".join(shown)):
-        patterns.append(r"(?:.*\n)+?" if line == "..." else re.escape(line) + r"\n")
-    return re.fullmatch("".join(patterns), "".join(f"{line}\n" for line in lines)) is not None
+    expected = [r"(?:.*\n)+?" if line == "..." else re.escape(line) + r"\n" for line in normalised("\n".join(shown))]
+    return re.fullmatch("".join(expected), "".join(f"{line}\n" for line in lines)) is not None
 
 
 def own_parts(command):
@@ -129,16 +126,11 @@ class Folder:
         return ""
 
 
-@pytest.fixture(scope="module")
-def problems(tmp_path_factory):
-    """The problem of each block by its line, after all of them were executed in order."""
-    folder = Folder(tmp_path_factory.mktemp("readme"))
-    return {block.line: folder.execute(block) for block in blocks()}
-
-
-@pytest.mark.parametrize("block", blocks(), ids=lambda block: f"line-{block.line}-{block.language}")
-def test_blocks_do_what_the_readme_shows(problems, block):
-    assert problems[block.line] == ""
+def test_the_readme_shows_what_its_blocks_do(tmp_path):
+    folder = Folder(tmp_path)
+    for block in blocks():
+        problem = folder.execute(block)
+        assert not problem, f"README.md, line {block.line}: {problem}"
 
 
 # -- the test's own rules
@@ -200,15 +192,21 @@ def test_the_command_reference_has_every_option(capsys):
     assert documented | short_forms == option_names(help_of(capsys, phase_4_5.phase.main))
 
 
-@pytest.mark.parametrize("module", ["db.init_db", "db.uploads"])
-def test_options_of_the_other_commands_exist(capsys, module):
-    main = {"db.init_db": "db.init_db", "db.uploads": "db.csv_upload"}[module]
-    options = option_names(help_of(capsys, __import__(main, fromlist=["main"]).main))
-    shown = [text for text in code_in(TEXT) if text.startswith(f"python -m {module}")]
-    for text in shown:
-        assert option_names(text) - {"-m"} <= options
-    if module == "db.init_db":
-        assert option_names(" ".join(shown)) - {"-m"} == options - {"-h", "--help"}
+def usage_lines(module):
+    return [text for text in code_in(TEXT) if text.startswith(f"python -m {module}")]
+
+
+def test_the_usage_of_init_db_has_every_option(capsys):
+    main = importlib.import_module("db.init_db").main
+    (usage,) = usage_lines("db.init_db")
+    assert option_names(usage) | {"-h", "--help"} == option_names(help_of(capsys, main)) | {"-m"}
+
+
+def test_the_option_of_an_upload_exists(capsys):
+    main = importlib.import_module("db.csv_upload").main
+    (option,) = [text for text in code_in(section("## Phase 4.5")) if text.startswith("--on-conflict")]
+    assert option_names(option) <= option_names(help_of(capsys, main))
+    assert option.split()[1] in help_of(capsys, main)
 
 
 def test_the_json_report_has_the_keys_of_the_table():

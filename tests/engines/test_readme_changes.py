@@ -100,7 +100,7 @@ CASES = {
         Case(supplier(country=CharField(5)), UNCHANGED),
     ],
     "another type (`IntegerField`)": [
-        Case(supplier(country=IntegerField()), REFUSED, "do not convert without loss"),
+        Case(supplier(country=IntegerField()), REFUSED, "values that do not convert without loss"),
         Case(supplier(items=CharField(20, null=True)), MIGRATED),
     ],
     "a new CHECK, index or `UniqueConstraint`": [
