@@ -1,4 +1,4 @@
-"""The README as data: its blocks of code and its tables, each with the heading above it."""
+"""README.md and CONTRIBUTING.md as data: their blocks of code and their tables."""
 
 import re
 from typing import NamedTuple
@@ -6,6 +6,7 @@ from typing import NamedTuple
 from application import ROOT
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _CODE = re.compile(r"`([^`\n]+)`")
 
@@ -15,8 +16,8 @@ class Block(NamedTuple):
 
     language: str
     text: str
-    line: int  # of the README, from 1
-    before: str  # the README above it
+    line: int  # of the document, from 1
+    before: str  # the document above it
 
 
 class Command(NamedTuple):
@@ -26,11 +27,11 @@ class Command(NamedTuple):
     output: list[str]
 
 
-def blocks(language=None):
-    """Return the README's blocks of code in order, or those of one language."""
+def blocks(language=None, document=TEXT):
+    """Return the blocks of code in order, or those of one language."""
     found = []
-    for match in _BLOCK.finditer(TEXT):
-        before = TEXT[: match.start()]
+    for match in _BLOCK.finditer(document):
+        before = document[: match.start()]
         found.append(Block(match[1], match[2], before.count("\n") + 1, before))
     return [block for block in found if language in (None, block.language)]
 
@@ -46,23 +47,28 @@ def commands(block):
     return found
 
 
-def section(heading):
+def section(heading, document=TEXT):
     """Return the prose below a heading, up to the next one of its level or a higher one."""
     level = heading.partition(" ")[0]
-    prose = _BLOCK.sub("", TEXT)  # a comment in a block of code looks like a heading
+    prose = _BLOCK.sub("", document)  # a comment in a block of code looks like a heading
     after = prose.partition(f"\n{heading}\n")[2]
-    assert after, f"README.md has no heading {heading!r}"
+    assert after, f"there is no heading {heading!r}"
     return re.split(rf"^#{{1,{len(level)}}} ", after, maxsplit=1, flags=re.MULTILINE)[0]
 
 
-def table(heading):
-    """Return the rows of the first table below a heading, without its first row."""
-    lines = [line for line in section(heading).splitlines() if line.startswith("|")]
-    rows = []
-    for line in lines[2:]:
-        cells = line.strip("|").split(" | ")
-        rows.append([cell.strip() for cell in cells])
-    return rows
+def tables(heading, document=TEXT):
+    """Return the tables below a heading: rows of cells, the titles of the columns first."""
+    found = []
+    for text in re.findall(r"(?:^\|.*\n)+", section(heading, document), re.MULTILINE):
+        rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines()]
+        del rows[1]  # | --- | --- |
+        found.append(rows)
+    return found
+
+
+def table(heading, document=TEXT):
+    """Return the rows of the first table below a heading, without the titles."""
+    return tables(heading, document)[0][1:]
 
 
 def code_in(text):
