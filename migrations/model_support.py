@@ -176,7 +176,9 @@ def _problems_of_keys(model: Model, table: Table) -> Iterator[str]:
 def _problems_of_field(field: peewee.Field, known_tables: set[str]) -> Iterator[str]:
     field_type = field.field_type
     modifiers = field.get_modifiers()
-    if field_type not in _SUPPORTED_TYPES:
+    # The field_type of playhouse's ArrayField is that of its elements.
+    is_array = hasattr(field, "dimensions")
+    if is_array or field_type not in _SUPPORTED_TYPES:
         yield f"{type(field).__name__} is not supported on every database"
     for option in _UNSUPPORTED_FIELD_OPTIONS:
         if getattr(field, option, None):
