@@ -1,0 +1,127 @@
+"""The README's table "Define your tables" is true: what it calls supported makes a phase, the rest is refused."""
+
+import peewee
+import pytest
+from peewee import SQL, CharField, ForeignKeyField, IntegerField, TextField
+from playhouse.postgres_ext import ArrayField, BinaryJSONField
+from readme import table
+
+from db.fields import AutoIncrementField, DefaultUtcNow, FloatField, JSONField, UniqueConstraint
+from migrations.errors import UnsupportedModel
+from migrations.phase import Phase
+
+
+class Region(peewee.Model):
+    class Meta:
+        table_name = "regions"
+
+
+def model(indexes=(), meta=None, **fields):
+    made = type(
+        "Supplier", (peewee.Model,), {**fields, "Meta": type("Meta", (), {"table_name": "suppliers", **(meta or {})})}
+    )
+    for arguments, options in indexes:
+        made.add_index(*(getattr(made, name) for name in arguments), name="ix", **options)
+    return made
+
+
+def field(made):
+    return model(item=made)
+
+
+def to_region(**options):
+    return field(ForeignKeyField(Region, **options))
+
+
+def constraint(made):
+    return model(code=CharField(9), number=IntegerField(), meta={"constraints": [made]})
+
+
+def index(*names, **options):
+    return model([(names, options)], code=CharField(9), number=IntegerField(), text=TextField())
+
+
+def circle():
+    first = type("First", (peewee.Model,), {"second": peewee.DeferredForeignKey("Second", null=True)})
+    second = type("Second", (peewee.Model,), {"first": ForeignKeyField(first, null=True)})
+    return first, second
+
+
+NO_KEY = {"primary_key": False}
+TWO_COLUMNS = {"primary_key": peewee.CompositeKey("code", "number")}
+DESCENDING = peewee.Index("ix", peewee.Table("suppliers"), [SQL("code DESC")])
+# By the first cell of a row of the README's table.
+SUPPORTED = {
+    "fields": [field(each) for each in (
+        CharField(9), peewee.FixedCharField(9), TextField(), IntegerField(), peewee.BigIntegerField(),
+        peewee.SmallIntegerField(), peewee.DecimalField(9, 2), peewee.FloatField(), peewee.DoubleField(),
+        peewee.DateField(), peewee.TimeField(), peewee.DateTimeField(), peewee.BooleanField(), peewee.BlobField(),
+        peewee.UUIDField(), peewee.BinaryUUIDField(), JSONField(), FloatField(),
+    )],
+    "primary key": [
+        model(), field(AutoIncrementField()), field(CharField(9, primary_key=True)),
+        model(code=CharField(9), number=IntegerField(), meta=TWO_COLUMNS),
+    ],
+    "foreign keys": [
+        *(to_region(on_delete=action, null=True) for action in ("CASCADE", "SET NULL", "RESTRICT", "NO ACTION")),
+        field(ForeignKeyField("self", null=True)),
+    ],
+    "indexes": [
+        field(CharField(9, index=True)), field(CharField(9, unique=True)), index("code", "number"),
+        model(code=CharField(9), meta={"indexes": ((("code",), True),)}),
+    ],
+    "`Meta.constraints`": [
+        constraint(UniqueConstraint("unique_code", "code")), constraint(SQL("CONSTRAINT name CHECK (number > 0)")),
+    ],
+    "defaults in the database": [
+        field(IntegerField(constraints=[SQL("DEFAULT 0")])), field(peewee.DateTimeField(constraints=[DefaultUtcNow()])),
+    ],
+    "names, options": [model(), model(meta={"table_name": "a" * 63}), field(CharField(9, column_name="a_1$"))],
+}  # fmt: skip
+UNSUPPORTED = {
+    "fields": [field(each) for each in (ArrayField(index=False), BinaryJSONField(index=False), CharField(None), CharField(9, collation="C"))],
+    "primary key": [model(code=CharField(9), meta=NO_KEY)],
+    "foreign keys": [to_region(on_delete="SET DEFAULT"), to_region(deferrable="INITIALLY DEFERRED"), circle()],
+    "indexes": [
+        index("code", where=SQL("number > 0")), model(code=CharField(9), meta={"indexes": [DESCENDING]}),
+        index("text"), field(TextField(unique=True)), field(peewee.BlobField(index=True)),
+        model([(("item",), {})], item=JSONField()),
+    ],
+    "`Meta.constraints`": [
+        constraint(SQL("CHECK (number > 0)")), constraint(peewee.Check("number > 0")),
+        field(IntegerField(constraints=[peewee.Check("item > 0")])),
+    ],
+    "defaults in the database": [field(IntegerField(constraints=[SQL("DEFAULT (1 + 1)")]))],
+    "names, options": [
+        model(meta={"table_name": "Suppliers"}), model(meta={"schema": "other"}),
+        model(code=CharField(9, primary_key=True), meta={"without_rowid": True}),
+    ],
+}  # fmt: skip
+
+
+def numbered(cases):
+    """Return the models for `parametrize`, each with the row of the table that it is for."""
+    return [
+        pytest.param(made, id=f"{row.strip('`').replace(' ', '_')}-{number}")
+        for row, several in cases.items() for number, made in enumerate(several, 1)
+    ]  # fmt: skip
+
+
+def phase_of(made):
+    return Phase("Suppliers", requires={Region: ()}, manages=made if isinstance(made, tuple) else [made])
+
+
+@pytest.mark.parametrize("made", numbered(SUPPORTED))
+def test_what_the_readme_calls_supported_makes_a_phase(made):
+    assert phase_of(made).manages == (made,)
+
+
+@pytest.mark.parametrize("made", numbered(UNSUPPORTED))
+def test_what_the_readme_calls_unsupported_is_refused(made):
+    with pytest.raises(UnsupportedModel):
+        phase_of(made)
+
+
+def test_every_row_of_the_readme_has_models():
+    rows = [row[0] for row in table("## Define your tables")]
+    assert rows == list(SUPPORTED) == list(UNSUPPORTED)
