@@ -203,7 +203,7 @@ def test_the_usage_of_init_db_has_every_option(capsys):
 
 
 def test_the_option_of_an_upload_exists(capsys):
-    main = importlib.import_module("db.csv_upload").main
+    main = importlib.import_module("db.uploads").main
     (option,) = [text for text in code_in(section("## Phase 4.5")) if text.startswith("--on-conflict")]
     name, value = option.split()
     assert f"{name} {{{value}}}" in help_of(capsys, main)
