@@ -103,12 +103,21 @@ CASES = {
         Case(supplier(country=IntegerField()), REFUSED, "values that do not convert without loss"),
         Case(supplier(items=CharField(20, null=True)), MIGRATED),
     ],
-    "a new CHECK, index or `UniqueConstraint`": [
+    "a new CHECK, foreign key, index or `UniqueConstraint`": [
         Case(supplier(check("ck_items", "items > 0")), MIGRATED),
         Case(supplier(check("ck_items", "items > 5")), REFUSED),
+        Case(supplier(region=region("CASCADE")), MIGRATED, before=supplier(region_id=CharField(20, null=True))),
+        Case(
+            supplier(region=region("CASCADE")), REFUSED, before=supplier(region_id=CharField(20, null=True)),
+            rows=("INSERT INTO suppliers (country, region_id) VALUES ('Norway', 'north')",),
+        ),
         Case(supplier(indexes=[("ix_country", "country")]), MIGRATED),
         Case(supplier(UniqueConstraint("unique_items", "items")), MIGRATED),
         Case(supplier(UniqueConstraint("unique_country", "country")), REFUSED),
+    ],
+    "a DEFAULT of a column that has none": [
+        Case(supplier(notes=CharField(40, null=True, constraints=[SQL("DEFAULT 'x'")])), MIGRATED),
+        Case(supplier(country=with_default("x")), UNCHANGED),
     ],
     "another condition of a CHECK": [
         Case(supplier(check("ck", "items > 1")), UNCHANGED, before=supplier(check("ck", "items > 0"))),
