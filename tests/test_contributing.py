@@ -1,6 +1,7 @@
 """CONTRIBUTING.md is true: its layout names every module, and its recipe for other package names works."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,13 @@ def documented_modules():
 def test_the_layout_names_every_module():
     modules = [path for folder in FOLDERS for path in (ROOT / folder).glob("*.py") if path.name != "__init__.py"]
     assert documented_modules() == sorted(str(path.relative_to(ROOT)) for path in modules)
+
+
+@pytest.mark.parametrize(
+    "path", sorted({name for name in code_in(CONTRIBUTING) if re.fullmatch(r"[\w/.-]+\.(py|md)", name)})
+)
+def test_files_that_are_named_exist(path):
+    assert any((ROOT / folder / path).exists() for folder in ("", "migrations", "migrations/engines"))
 
 
 def has_gnu_sed():

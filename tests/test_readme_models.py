@@ -79,7 +79,11 @@ SUPPORTED = {
     "names, options": [model(), model(meta={"table_name": "a" * 63}), field(CharField(9, column_name="a_1$"))],
 }  # fmt: skip
 UNSUPPORTED = {
-    "fields": [field(each) for each in (ArrayField(index=False), BinaryJSONField(index=False), CharField(None), CharField(9, collation="C"))],
+    "fields": [
+        field(each) for each in (
+            ArrayField(index=False), BinaryJSONField(index=False), CharField(None), CharField(9, collation="C"),
+        )
+    ],
     "primary key": [model(code=CharField(9), meta=NO_KEY)],
     "foreign keys": [to_region(on_delete="SET DEFAULT"), to_region(deferrable="INITIALLY DEFERRED"), circle()],
     "indexes": [
