@@ -17,8 +17,10 @@ from migrations.sql_text import masked
 
 QUOTED = r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]"
 _COMMENT = r"--[^\n]*|/\*.*?(?:\*/|\Z)"
-# A character of a name that needs no quotes.
-_WORD = r"[\w$\u0080-\U0010ffff]"
+# A character of a name that needs no quotes: an ASCII letter or digit, _, $, and every
+# character beyond ASCII. It is written as what it is not: with IGNORECASE, `re` takes
+# 27 ms to compile a range up to \U0010ffff, as it folds the case of each character.
+_WORD = r"[^\x00-#%-/:-@\[-^`{-\x7f]"
 _NAME = re.compile(rf"\s*({QUOTED}|{_WORD}+)")
 _CLOSING_QUOTES = {'"': '"', "`": "`", "[": "]", "'": "'"}
 _TABLE_CONSTRAINT = re.compile(
