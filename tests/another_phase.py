@@ -1,9 +1,10 @@
-"""A phase of another shape than the application's: a warehouse that takes orders, upon its depots.
+"""A second phase for the tests: a warehouse with orders and its depots.
 
     PYTHONPATH=tests python -m another_phase --database sqlite:///warehouse.db
 
-Keys of words, of several columns and to the table itself, every kind of number, names that are words of
-SQL, every action of a foreign key; and its tables are given in an order in which none can be made.
+It has string keys, composite keys, a foreign key to its own table, every numeric type,
+names that are keywords and every foreign key action. Its models are given in an order
+that is not the order of their foreign keys.
 """
 
 import uuid
@@ -31,12 +32,18 @@ from peewee import (
     UUIDField,
 )
 
-from db.fields import AutoIncrementField, DefaultUtcNow, JSONField, UniqueConstraint, utc_now
+from db.fields import (
+    AutoIncrementField,
+    DefaultUtcNow,
+    JSONField,
+    UniqueConstraint,
+    utc_now,
+)
 from migrations.phase import Phase
 
 
 class Depot(peewee.Model):
-    """Where things lie; the phase is built upon it."""
+    """A place with stock; the phase requires its table."""
 
     code = CharField(12, primary_key=True)
     place = CharField(80)
@@ -47,10 +54,12 @@ class Depot(peewee.Model):
 
 
 class Article(peewee.Model):
-    """A thing that lies there, or a part of one."""
+    """An article in stock, or a part of one."""
 
     sku = CharField(20, primary_key=True)
-    whole = ForeignKeyField("self", backref="parts", null=True, on_delete="SET NULL", on_update="CASCADE")
+    whole = ForeignKeyField(
+        "self", backref="parts", null=True, on_delete="SET NULL", on_update="CASCADE"
+    )
     label = CharField(60)
     barcode = FixedCharField(13, null=True)
     price = DecimalField(10, 2, constraints=[SQL("DEFAULT 9.5")])
@@ -71,11 +80,13 @@ class Article(peewee.Model):
 
 
 class Order(peewee.Model):
-    """What a depot is to send; its table and two of its columns are words of SQL."""
+    """An order to a depot; its table and two of its columns are named as keywords."""
 
     id = AutoIncrementField()
     number = UUIDField(unique=True, default=uuid.uuid4)
-    depot = ForeignKeyField(Depot, backref="orders", on_delete="RESTRICT", on_update="CASCADE")
+    depot = ForeignKeyField(
+        Depot, backref="orders", on_delete="RESTRICT", on_update="CASCADE"
+    )
     group = CharField(20, constraints=[SQL("DEFAULT 'it''s all'")])
     key = IntegerField()
     due = DateField(null=True)
@@ -88,12 +99,16 @@ class Order(peewee.Model):
 
 
 class Line(peewee.Model):
-    """A line of an order, named by two columns."""
+    """A line of an order, with a composite key."""
 
     order = ForeignKeyField(Order, backref="lines", on_delete="CASCADE")
     position = SmallIntegerField()
-    article = ForeignKeyField(Article, backref="lines", on_delete="RESTRICT", on_update="CASCADE")
-    instead = ForeignKeyField(Article, backref="instead_of", null=True, on_delete="SET NULL")
+    article = ForeignKeyField(
+        Article, backref="lines", on_delete="RESTRICT", on_update="CASCADE"
+    )
+    instead = ForeignKeyField(
+        Article, backref="instead_of", null=True, on_delete="SET NULL"
+    )
     quantity = DecimalField(9, 3)
 
     class Meta:
@@ -106,10 +121,12 @@ class Line(peewee.Model):
 
 
 class Movement(peewee.Model):
-    """An article that went from one place to another, once of very many times."""
+    """A movement of an article between two places; the table has many rows."""
 
     id = BigAutoField()
-    article = ForeignKeyField(Article, backref="movements", on_delete="CASCADE", index=False)
+    article = ForeignKeyField(
+        Article, backref="movements", on_delete="CASCADE", index=False
+    )
     moved = BigIntegerField()
     at = DateTimeField()
 
@@ -120,11 +137,11 @@ class Movement(peewee.Model):
 Movement.add_index(Movement.article, Movement.at, name="movements_of_article")
 Movement.add_index(Movement.at, Movement.moved, unique=True, name="movements_at")
 
-UPON = (Depot,)
-BUILDS = (Line, Movement, Order, Article)
-MODELS = (*UPON, *BUILDS)
+REQUIRED = (Depot,)
+MANAGED = (Line, Movement, Order, Article)
+MODELS = (*REQUIRED, *MANAGED)
 
-phase = Phase("Warehouse", requires={Depot: ("code", "place")}, manages=BUILDS)
+phase = Phase("Warehouse", requires={Depot: ("code", "place")}, manages=MANAGED)
 
 if __name__ == "__main__":
     raise SystemExit(phase.main())

@@ -1,9 +1,10 @@
-"""What tables are, in the own words of `pg_dump`, `SHOW CREATE TABLE`, `sqlite_master` and PRAGMAs.
+"""Definitions of tables by pg_dump, SHOW CREATE TABLE, sqlite_master and PRAGMAs.
 
-    in_words(world) == {"order": ['"number" uuid NOT NULL', …], …}
+    definitions(world) == {"order": ['"number" uuid NOT NULL', …], …}
 
-Two databases with the same words have the same tables, but for what nobody declared: the order of columns
-that were added later, the names that a server gives, and what it keeps beside the definition.
+Two databases with the same definitions have the same tables, except for what nobody
+declared: the order of columns that were added later, the names that a server chooses,
+and what it stores in addition to the definition.
 """
 
 import re
@@ -16,125 +17,192 @@ _PG_NOISE = re.compile(r"--.*|SET .*|SELECT pg_catalog\..*|\\(un)?restrict .*")
 
 
 class Oracle(NamedTuple):
-    """What a database is that Peewee made from models: its tables' `words`, and all of it to the `letter`."""
+    """What Peewee creates from models: the `definitions`, and the `exact_schema`."""
 
-    words: dict
-    letter: object
+    definitions: dict
+    exact_schema: object
 
 
-def by_peewee(world, models):
-    """Ask what Peewee makes of models in a world, which is empty before and after."""
+def created_by_peewee(world, models):
+    """Return what Peewee creates from models in a world, which is empty afterwards."""
     world.clear()
     database = db.connect(world.url)
     with database.bind_ctx(models), database.connection_context():
         database.create_tables(models)
-        oracle = Oracle(in_words(world), to_the_letter(world))
+        oracle = Oracle(definitions(world), exact_schema(world))
         database.drop_tables(models)
     return oracle
 
 
-def unlike(world, oracle, tables, kept=()):
-    """Return the words of tables that a world and an oracle do not share.
+def differing_definitions(world, oracle, tables, kept=()):
+    """Return the definitions of tables that only the world or only the oracle has.
 
-    :param kept: what may be other, as good: "table.what the word holds".
+    :param kept: definitions that may differ: "table.text that the definition contains".
     """
-    words, kept = in_words(world), [each.partition(".")[::2] for each in kept]
-    return {
-        f"{table}: {word}" for table in tables for word in {*words[table]} ^ {*oracle.words[table]}
-        if not any(table == name and what in re.sub('[`"]', "", word) for name, what in kept)
-    }  # fmt: skip
+    found = definitions(world)
+    differing = set()
+    for table in tables:
+        for definition in set(found[table]) ^ set(oracle.definitions[table]):
+            if not _is_kept(table, definition, kept):
+                differing.add(f"{table}: {definition}")
+    return differing
 
 
-def in_words(world):
-    """Return the words of each table of a world, sorted, by the table's name."""
-    return {"sqlite": _sqlite, "postgresql": _postgresql, "mysql": _mariadb}[world.engine](world)
+def _is_kept(table, definition, kept):
+    unquoted = re.sub('[`"]', "", definition)
+    for each in kept:
+        name, _, text = each.partition(".")
+        if name == table and text in unquoted:
+            return True
+    return False
 
 
-def to_the_letter(world):
-    """Return the whole schema as the database tells it, nothing left out but AUTO_INCREMENT's next value."""
+def definitions(world):
+    """Return the sorted definitions of each table of a world, by the table's name."""
+    if world.engine == "sqlite":
+        return _sqlite(world)
+    if world.engine == "postgresql":
+        return _postgresql(world)
+    return _mariadb(world)
+
+
+def exact_schema(world):
+    """Return the whole schema as the database stores it, without AUTO_INCREMENT=n."""
     if world.engine == "postgresql":
         return _pg_dump(world)
     if world.engine == "mysql":
         shown = {name: _shown(world, name) for (name,) in world.query("SHOW TABLES")}
-        return {name: sorted(text.split("\n")) for name, text in shown.items()}  # keys are shown as they were made
+        # Keys are shown in the order of their creation.
+        return {name: sorted(text.split("\n")) for name, text in shown.items()}
     return world.query(
-        "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite%' ORDER BY 1, 2"
+        "SELECT type, name, tbl_name, sql FROM sqlite_master "
+        "WHERE name NOT LIKE 'sqlite%' ORDER BY 1, 2"
     )
 
 
-# -- SQLite: the text of a table differs by who wrote it, its PRAGMAs do not
+# -- SQLite: the text of a table depends on its author, its PRAGMAs do not
 
 
 def _sqlite(world):
-    tables = world.query("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
-    return {name: sorted(_sqlite_table(world, name, sql)) for name, sql in tables}
+    tables = world.query(
+        "SELECT name, sql FROM sqlite_master "
+        "WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+    )
+    found = {}
+    for name, sql in tables:
+        found[name] = sorted(
+            [
+                *_sqlite_columns(world, name),
+                *_sqlite_foreign_keys(world, name),
+                *_sqlite_indexes(world, name, sql),
+                *_sqlite_clauses(sql),
+            ]
+        )
+    return found
 
 
-def _sqlite_table(world, name, sql):
-    for column, type_, notnull, default, *rest in world.query(
-        # A key that is the row's number is never NULL, whether its text says so or not.
-        f"SELECT name, type, \"notnull\" OR pk AND type = 'INTEGER', dflt_value, pk, hidden "
-        f"FROM pragma_table_xinfo('{name}')"
-    ):
-        if default and not type_.startswith(("VARCHAR", "CHAR", "TEXT")):  # the same number, however it is written
+def _sqlite_columns(world, table):
+    # The rowid is never NULL, whether its definition says so or not.
+    query = (
+        "SELECT name, type, \"notnull\" OR pk AND type = 'INTEGER', dflt_value, pk, "
+        f"hidden FROM pragma_table_xinfo('{table}')"
+    )
+    for column, type_, notnull, default, *rest in world.query(query):
+        if default and not type_.startswith(("VARCHAR", "CHAR", "TEXT")):
+            # The same number in any notation.
             default = {"TRUE": "1", "FALSE": "0"}.get(default, default.strip("'"))
         yield f"{column} {[type_, notnull, default, *rest]}"
-    for column, *rest in world.query(
-        f'SELECT "from", "table", coalesce("to", \'\'), on_update, on_delete FROM pragma_foreign_key_list(\'{name}\')'
-    ):
+
+
+def _sqlite_foreign_keys(world, table):
+    query = (
+        'SELECT "from", "table", coalesce("to", \'\'), on_update, on_delete '
+        f"FROM pragma_foreign_key_list('{table}')"
+    )
+    for column, *rest in world.query(query):
         yield f"FOREIGN KEY {column} {rest}"
-    # A missing UNIQUE is made good by a unique index of its name: the name of a constraint is in the text alone.
-    names = {
-        tuple(re.findall(r"\w+", columns)): key
-        for key, columns in re.findall(r"CONSTRAINT\W+(\w+)\W+UNIQUE\s*\(([^)]*)\)", sql, re.IGNORECASE)
-    }
-    for index, unique, origin, partial in world.query(
-        f"SELECT name, \"unique\", origin, partial FROM pragma_index_list('{name}') WHERE origin <> 'pk'"
-    ):
-        parts = world.query(f"SELECT name, \"desc\", coll FROM pragma_index_xinfo('{index}') WHERE key ORDER BY seqno")
-        named = names.get(tuple(part[0] for part in parts)) if origin == "u" else index
-        yield f"{'UNIQUE ' * unique}INDEX {named} {parts}{' partial' * partial}"
-    yield from (f"CHECK {key}" for key in re.findall(r"CONSTRAINT\W+(\w+)\W+CHECK", sql, re.IGNORECASE))
-    yield from re.findall(r"\b(?:AUTOINCREMENT|COLLATE \w+|ON CONFLICT \w+)", sql, re.IGNORECASE)
 
 
-# -- PostgreSQL: by the functions that pg_dump asks, since it takes a process of its own each time
+def _sqlite_indexes(world, table, sql):
+    # A missing UNIQUE is replaced by a unique index of its name. The name of a
+    # constraint is only in the definition of the table.
+    names = {}
+    constraint = r"CONSTRAINT\W+(\w+)\W+UNIQUE\s*\(([^)]*)\)"
+    for name, columns in re.findall(constraint, sql, re.IGNORECASE):
+        names[tuple(re.findall(r"\w+", columns))] = name
+    query = (
+        'SELECT name, "unique", origin, partial '
+        f"FROM pragma_index_list('{table}') WHERE origin <> 'pk'"
+    )
+    for name, unique, origin, partial in world.query(query):
+        columns = world.query(
+            'SELECT name, "desc", coll '
+            f"FROM pragma_index_xinfo('{name}') WHERE key ORDER BY seqno"
+        )
+        if origin == "u":
+            name = names.get(tuple(column[0] for column in columns))
+        definition = f"INDEX {name} {columns}"
+        if unique:
+            definition = f"UNIQUE {definition}"
+        if partial:
+            definition += " partial"
+        yield definition
+
+
+def _sqlite_clauses(sql):
+    for name in re.findall(r"CONSTRAINT\W+(\w+)\W+CHECK", sql, re.IGNORECASE):
+        yield f"CHECK {name}"
+    clauses = r"\b(?:AUTOINCREMENT|COLLATE \w+|ON CONFLICT \w+)"
+    yield from re.findall(clauses, sql, re.IGNORECASE)
+
+
+# -- PostgreSQL: the functions that pg_dump uses, without a process each time
 
 _PG_TABLES = """
-SELECT c.oid, c.relname FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace"""
-_PG_WORDS = """
+SELECT c.oid, c.relname FROM pg_class c
+WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace"""
+# A SERIAL column has a DEFAULT, an IDENTITY column has none; both own a sequence.
+_PG_DEFINITIONS = """
 SELECT attrelid, concat_ws(' ', quote_ident(attname), format_type(atttypid, atttypmod),
-       'COLLATE ' || nullif(nullif(attcollation, 0), 100)::text, CASE WHEN attnotnull THEN 'NOT NULL' END, attgenerated,
-       CASE WHEN attidentity <> '' OR pg_get_expr(adbin, adrelid) LIKE 'nextval(%' THEN 'counts'
+       'COLLATE ' || nullif(nullif(attcollation, 0), 100)::text,
+       CASE WHEN attnotnull THEN 'NOT NULL' END, attgenerated,
+       CASE WHEN attidentity <> '' OR pg_get_expr(adbin, adrelid) LIKE 'nextval(%'
+            THEN 'auto-increment'
             ELSE 'DEFAULT ' || pg_get_expr(adbin, adrelid) END)
 FROM pg_attribute a LEFT JOIN pg_attrdef d ON adrelid = attrelid AND adnum = attnum
 WHERE attnum > 0 AND NOT attisdropped
 UNION ALL
-SELECT conrelid, concat_ws(' ', CASE WHEN contype <> 'f' THEN conname END, pg_get_constraintdef(oid)) FROM pg_constraint
-WHERE conrelid <> 0
+SELECT conrelid, concat_ws(' ', CASE WHEN contype <> 'f' THEN conname END,
+       pg_get_constraintdef(oid))
+FROM pg_constraint WHERE conrelid <> 0
 UNION ALL
-SELECT indrelid, concat_ws(' ', pg_get_indexdef(indexrelid), CASE WHEN NOT indisvalid THEN 'INVALID' END) FROM pg_index
+SELECT indrelid, concat_ws(' ', pg_get_indexdef(indexrelid),
+       CASE WHEN NOT indisvalid THEN 'INVALID' END)
+FROM pg_index
 UNION ALL
-SELECT attrelid, concat_ws(' ', 'SEQUENCE OF', attname, format_type(seqtypid, NULL), seqincrement, seqmin, seqmax,
-       seqcycle)
-FROM pg_depend JOIN pg_sequence ON objid = seqrelid JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
+SELECT attrelid, concat_ws(' ', 'SEQUENCE OF', attname, format_type(seqtypid, NULL),
+       seqincrement, seqmin, seqmax, seqcycle)
+FROM pg_depend JOIN pg_sequence ON objid = seqrelid
+     JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
 WHERE deptype IN ('a', 'i')"""
 
 
 def _postgresql(world):
-    """A key that SERIAL made counts by a default, a newer one as IDENTITY: both by a sequence that is the column's."""
     names = dict(world.query(_PG_TABLES))
-    tables = {name: [] for name in names.values()}
-    for oid, words in world.query(_PG_WORDS):
+    found = {name: [] for name in names.values()}
+    for oid, definition in world.query(_PG_DEFINITIONS):
         if oid in names:
-            tables[names[oid]].append(words)
-    return {name: sorted(words) for name, words in tables.items()}
+            found[names[oid]].append(definition)
+    return {name: sorted(texts) for name, texts in found.items()}
 
 
 def _pg_dump(world):
-    command = ["pg_dump", "--schema-only", "--no-owner", "--no-privileges", "--dbname", world.url]
+    options = ["--schema-only", "--no-owner", "--no-privileges"]
+    command = ["pg_dump", *options, "--dbname", world.url]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return [line for line in text.splitlines() if line and not _PG_NOISE.fullmatch(line)]
+    return [
+        line for line in text.splitlines() if line and not _PG_NOISE.fullmatch(line)
+    ]
 
 
 # -- MariaDB
@@ -146,11 +214,15 @@ def _shown(world, name):
 
 
 def _mariadb(world):
-    return {name: sorted(_mariadb_table(_shown(world, name)))
-            for name, kind in world.query("SHOW FULL TABLES") if kind == "BASE TABLE"}  # fmt: skip
+    found = {}
+    for name, kind in world.query("SHOW FULL TABLES"):
+        if kind == "BASE TABLE":
+            found[name] = sorted(_mariadb_table(_shown(world, name)))
+    return found
 
 
 def _mariadb_table(text):
     for line in text.split("\n")[1:]:
-        # A key that nobody named has the number that was free.
-        yield re.sub(r"CONSTRAINT `\w+` FOREIGN KEY", "FOREIGN KEY", line.strip().rstrip(","))
+        definition = line.strip().rstrip(",")
+        # The server numbers the foreign keys that have no name.
+        yield re.sub(r"CONSTRAINT `\w+` FOREIGN KEY", "FOREIGN KEY", definition)

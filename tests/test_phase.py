@@ -1,4 +1,4 @@
-"""A phase as a value: what it takes, what it refuses by name when it is made, and how it tells itself."""
+"""Phases: supported and unsupported models, names, the log and the command."""
 
 import logging
 import re
@@ -11,25 +11,35 @@ import peewee
 import pytest
 from another_phase import Article, Depot, Line, Movement, Order
 from engines.worlds import SQLite
-from oracle import in_words
+from oracle import definitions
 from peewee import SQL, Check, CompositeKey, fn
 
 import db
-from db.fields import JSONField, UniqueConstraint, DefaultUtcNow
-from migrations.phase import Phase
+from db.fields import DefaultUtcNow, JSONField, UniqueConstraint
 from migrations.errors import MigrationError, UnsupportedModel
+from migrations.phase import Phase
 
 ROOT = Path(__file__).parents[1]
 
 
 def model(name="Thing", base=peewee.Model, meta=(), **fields):
-    """Return a model with a key that counts, unless the fields have another or `meta` says that there is none."""
-    attributes = {"id": peewee.AutoField(), **fields, "Meta": type("Meta", (), {"table_name": "things", **dict(meta)})}
-    return type(name, (base,), {key: value for key, value in attributes.items() if value is not None})
+    """Return a model; its key is an AutoField, unless `fields` has another or None."""
+    attributes = {
+        "id": peewee.AutoField(),
+        **fields,
+        "Meta": type("Meta", (), {"table_name": "things", **dict(meta)}),
+    }
+    return type(
+        name,
+        (base,),
+        {key: value for key, value in attributes.items() if value is not None},
+    )
 
 
 def checked(*constraints, **fields):
-    return model(meta={"constraints": list(constraints)}, amount=peewee.IntegerField(), **fields)
+    return model(
+        meta={"constraints": list(constraints)}, amount=peewee.IntegerField(), **fields
+    )
 
 
 def indexed(index, **options):
@@ -47,43 +57,111 @@ def refused(*models, requires=()):
 
 
 PARENT = model("Parent", meta={"table_name": "parents"}, number=peewee.IntegerField())
-UNIQUE_PARENT = model("UniqueParent", meta={"table_name": "parents"}, number=peewee.IntegerField(unique=True))
+UNIQUE_PARENT = model(
+    "UniqueParent",
+    meta={"table_name": "parents"},
+    number=peewee.IntegerField(unique=True),
+)
 
 
-# -- what it refuses
+# -- unsupported models
 
 
-@pytest.mark.parametrize(("field", "says"), [
-    (lambda: peewee.AnyField(), "AnyField is not supported on every database"),
-    (lambda: peewee.BareField(), "BareField is not supported on every database"),
-    (lambda: peewee.CharField(20, collation="NOCASE"), "collation is not supported"),
-    (lambda: peewee.CharField(None), "needs a length"),
-    (lambda: peewee.DecimalField(3, 4), r"decimal of \[3, 4\]"),
-    (lambda: peewee.DecimalField(70, 2), r"decimal of \[70, 2\]"),
-    (lambda: peewee.IntegerField(constraints=[Check("field > 0")]), r"CHECK \(field > 0\).* not supported here; a field takes one DEFAULT"),
-    (lambda: peewee.IntegerField(constraints=[SQL("DEFAULT (abs(1))")]), r"DEFAULT \(abs\(1\)\) is not supported; use a literal or"),
-    (lambda: peewee.IntegerField(constraints=[SQL("DEFAULT NULL")]), "DEFAULT NULL is not supported; use a literal or"),
-    (lambda: peewee.IntegerField(constraints=[SQL("DEFAULT 1"), SQL("DEFAULT 2")]), "DEFAULT 2.* not supported here; a field takes one DEFAULT"),
-    (lambda: peewee.BooleanField(constraints=[SQL("DEFAULT 0")]), "TRUE and FALSE are the DEFAULT of a BooleanField"),
-    (lambda: peewee.IntegerField(constraints=[SQL("DEFAULT TRUE")]), "TRUE and FALSE are the DEFAULT of a Boolean"),
-    (lambda: peewee.IntegerField(constraints=[SQL("UNIQUE")]), "'UNIQUE' is not supported here"),
-    (lambda: peewee.DateField(constraints=[DefaultUtcNow()]), r"DefaultUtcNow\(\) is for a DateTimeField"),
-    (lambda: peewee.IntegerField(index=True, index_type="GIN"), "the index thing_field is not supported: partial"),
-    (lambda: peewee.TextField(index=True), "thing_field cannot contain field: TEXT"),
-    (lambda: peewee.BlobField(unique=True), "thing_field cannot contain field: BLOB"),
-    (lambda: JSONField(index=True), "thing_field cannot contain field: JSON"),
-    (lambda: peewee.ForeignKeyField("self", null=True, deferrable="INITIALLY DEFERRED"), "DEFERRABLE is not supported"),
-    (lambda: peewee.ForeignKeyField("self", null=True, on_delete="SET DEFAULT"), "SET DEFAULT is not supported on every database"),
-    (lambda: peewee.ForeignKeyField("self", null=True, on_update="explode"), "EXPLODE is not supported on every database"),
-    (lambda: peewee.ForeignKeyField("self", on_delete="SET NULL"), "SET NULL needs null=True"),
-    (lambda: peewee.ForeignKeyField("self", null=True, constraint_name="Up"), "'Up'.*lower-case"),
-    (lambda: peewee.ForeignKeyField(PARENT), "refers to Parent, which the phase neither requires nor manages"),
-    (lambda: peewee.DeferredForeignKey("NeverMade", null=True), "DeferredForeignKey"),
-    (lambda: peewee.IntegerField(column_name="Field"), "'Field'.*lower-case"),
-    (lambda: peewee.IntegerField(column_name="a field"), "'a field'.*lower-case"),
-    (lambda: peewee.IntegerField(column_name="f" * 64), "'f{64}'.*at most 63"),
-])  # fmt: skip
-def test_a_field_is_refused_by_its_name(field, says):
+@pytest.mark.parametrize(
+    ("field", "says"),
+    [
+        (lambda: peewee.AnyField(), "AnyField is not supported on every database"),
+        (lambda: peewee.BareField(), "BareField is not supported on every database"),
+        (
+            lambda: peewee.CharField(20, collation="NOCASE"),
+            "collation is not supported",
+        ),
+        (lambda: peewee.CharField(None), "needs a length"),
+        (lambda: peewee.DecimalField(3, 4), r"decimal of \[3, 4\]"),
+        (lambda: peewee.DecimalField(70, 2), r"decimal of \[70, 2\]"),
+        (
+            lambda: peewee.IntegerField(constraints=[Check("field > 0")]),
+            r"CHECK \(field > 0\).* not supported here; a field takes one DEFAULT",
+        ),
+        (
+            lambda: peewee.IntegerField(constraints=[SQL("DEFAULT (abs(1))")]),
+            r"DEFAULT \(abs\(1\)\) is not supported; use a literal or",
+        ),
+        (
+            lambda: peewee.IntegerField(constraints=[SQL("DEFAULT NULL")]),
+            "DEFAULT NULL is not supported; use a literal or",
+        ),
+        (
+            lambda: peewee.IntegerField(
+                constraints=[SQL("DEFAULT 1"), SQL("DEFAULT 2")]
+            ),
+            "DEFAULT 2.* not supported here; a field takes one DEFAULT",
+        ),
+        (
+            lambda: peewee.BooleanField(constraints=[SQL("DEFAULT 0")]),
+            "TRUE and FALSE are the DEFAULT of a BooleanField",
+        ),
+        (
+            lambda: peewee.IntegerField(constraints=[SQL("DEFAULT TRUE")]),
+            "TRUE and FALSE are the DEFAULT of a Boolean",
+        ),
+        (
+            lambda: peewee.IntegerField(constraints=[SQL("UNIQUE")]),
+            "'UNIQUE' is not supported here",
+        ),
+        (
+            lambda: peewee.DateField(constraints=[DefaultUtcNow()]),
+            r"DefaultUtcNow\(\) is for a DateTimeField",
+        ),
+        (
+            lambda: peewee.IntegerField(index=True, index_type="GIN"),
+            "the index thing_field is not supported: partial",
+        ),
+        (
+            lambda: peewee.TextField(index=True),
+            "thing_field cannot contain field: TEXT",
+        ),
+        (
+            lambda: peewee.BlobField(unique=True),
+            "thing_field cannot contain field: BLOB",
+        ),
+        (lambda: JSONField(index=True), "thing_field cannot contain field: JSON"),
+        (
+            lambda: peewee.ForeignKeyField(
+                "self", null=True, deferrable="INITIALLY DEFERRED"
+            ),
+            "DEFERRABLE is not supported",
+        ),
+        (
+            lambda: peewee.ForeignKeyField("self", null=True, on_delete="SET DEFAULT"),
+            "SET DEFAULT is not supported on every database",
+        ),
+        (
+            lambda: peewee.ForeignKeyField("self", null=True, on_update="explode"),
+            "EXPLODE is not supported on every database",
+        ),
+        (
+            lambda: peewee.ForeignKeyField("self", on_delete="SET NULL"),
+            "SET NULL needs null=True",
+        ),
+        (
+            lambda: peewee.ForeignKeyField("self", null=True, constraint_name="Up"),
+            "'Up'.*lower-case",
+        ),
+        (
+            lambda: peewee.ForeignKeyField(PARENT),
+            "refers to Parent, which the phase neither requires nor manages",
+        ),
+        (
+            lambda: peewee.DeferredForeignKey("NeverMade", null=True),
+            "DeferredForeignKey",
+        ),
+        (lambda: peewee.IntegerField(column_name="Field"), "'Field'.*lower-case"),
+        (lambda: peewee.IntegerField(column_name="a field"), "'a field'.*lower-case"),
+        (lambda: peewee.IntegerField(column_name="f" * 64), "'f{64}'.*at most 63"),
+    ],
+)
+def test_unsupported_field_is_refused_by_name(field, says):
     text = refused(model(field=field()))
     assert "Thing" in text
     assert_holds(text, says)
@@ -93,56 +171,157 @@ def assert_holds(text, says):
     assert re.search(says, text), text
 
 
-@pytest.mark.parametrize(("make", "says"), [
-    (lambda: model(id=None, meta={"primary_key": False}), "Thing: it has no primary key"),
-    (lambda: model(id=peewee.TextField(primary_key=True)), "the primary key cannot contain id: TEXT"),
-    (lambda: model(id=peewee.CharField(9, primary_key=True, null=True)), "id is in the primary key and may be NULL"),
-    (lambda: model(id=None, a=peewee.IntegerField(null=True), b=peewee.IntegerField(),
-                   meta={"primary_key": CompositeKey("a", "b")}), "a is in the primary key and may be NULL"),
-    (lambda: model(id=peewee.AutoField(sequence="counter")), "Thing.id: sequence is not supported"),
-    (lambda: model(id=peewee.IdentityField()), "IdentityField is not supported on every database"),
-    (lambda: model(meta={"table_name": "Things"}), "'Things'.*lower-case"),
-    (lambda: model(meta={"table_name": "t" * 64}), "'t{64}'.*at most 63"),
-    (lambda: model("Thing" * 10, **{"word" * 5: peewee.CharField(9, index=True)}), "thing.*at most 63"),
-    (lambda: checked(Check("amount > 0")), r"CHECK \(amount > 0\)' is not supported; write UniqueConstraint"),
-    (lambda: checked(SQL("CHECK (amount > 0)")), r"not supported; write UniqueConstraint\(name, \*columns\) or SQL"),
-    (lambda: checked(SQL("UNIQUE (amount)")), r"not supported; write UniqueConstraint\(name, \*columns\) or SQL"),
-    (lambda: checked(SQL("FOREIGN KEY (amount) REFERENCES things (id)")), r"not supported; write UniqueConstraint\(name, \*columns\) or SQL"),
-    (lambda: checked(SQL("CONSTRAINT Positive CHECK (amount > 0)")), "'Positive'.*lower-case"),
-    (lambda: checked(SQL(f"CONSTRAINT {'c' * 64} CHECK (amount > 0)")), "'c{64}'.*at most 63"),
-    (lambda: checked(UniqueConstraint("Unique", "amount")), "'Unique'.*lower-case"),
-    (lambda: checked(UniqueConstraint("unique_things", "price")), "unique_things has no column price"),
-    (lambda: checked(UniqueConstraint("unique_things")), "unique_things has no columns"),
-    (lambda: checked(UniqueConstraint("unique_things", "text"), text=peewee.TextField()), "unique_things cannot contain text: TEXT"),
-    (lambda: checked(SQL("CONSTRAINT twice CHECK (amount > 0)"), SQL("CONSTRAINT twice CHECK (amount < 9)")),
-     "the name twice is given twice"),
-    (lambda: indexed(lambda thing: fn.lower(thing.word), name="lower_word"), "the index lower_word is not supported: partial"),
-    (lambda: indexed(lambda thing: thing.word, where=SQL("amount > 0"), name="part"), "the index part is not supported: partial"),
-    (lambda: indexed(lambda thing: thing.word, using="HASH", name="hashed"), "the index hashed is not supported: partial"),
-    (lambda: indexed(lambda thing: thing.word.desc(), name="down"), "the index down is not supported: partial"),
-    (lambda: indexed(lambda thing: SQL("CREATE INDEX raw ON things (word)")), "CREATE INDEX raw .* is not supported: partial"),
-    (lambda: indexed(lambda thing: thing.word, name="Word"), "'Word'.*lower-case"),
-    (lambda: indexed(lambda thing: thing.word, name="things"), "the name things is given twice"),
-    *(
-        (lambda what=what, value=value: model(meta={what: value}), f"Meta.{what} is not supported")
-        for what, value in (("schema", "other"), ("table_settings", "ENGINE=MyISAM"), ("strict_tables", True),
-                            ("without_rowid", True), ("temporary", True), ("options", {"a": "b"}))
-    ),
-    (lambda: model(base=__import__("playhouse.sqlite_ext").sqlite_ext.FTSModel, id=None), "extension_module|rowid"),
-])  # fmt: skip
-def test_a_model_is_refused_by_its_name(make, says):
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda: model(id=None, meta={"primary_key": False}),
+            "Thing: it has no primary key",
+        ),
+        (
+            lambda: model(id=peewee.TextField(primary_key=True)),
+            "the primary key cannot contain id: TEXT",
+        ),
+        (
+            lambda: model(id=peewee.CharField(9, primary_key=True, null=True)),
+            "id is in the primary key and may be NULL",
+        ),
+        (
+            lambda: model(
+                id=None,
+                a=peewee.IntegerField(null=True),
+                b=peewee.IntegerField(),
+                meta={"primary_key": CompositeKey("a", "b")},
+            ),
+            "a is in the primary key and may be NULL",
+        ),
+        (
+            lambda: model(id=peewee.AutoField(sequence="counter")),
+            "Thing.id: sequence is not supported",
+        ),
+        (
+            lambda: model(id=peewee.IdentityField()),
+            "IdentityField is not supported on every database",
+        ),
+        (lambda: model(meta={"table_name": "Things"}), "'Things'.*lower-case"),
+        (lambda: model(meta={"table_name": "t" * 64}), "'t{64}'.*at most 63"),
+        (
+            lambda: model(
+                "Thing" * 10, **{"word" * 5: peewee.CharField(9, index=True)}
+            ),
+            "thing.*at most 63",
+        ),
+        (
+            lambda: checked(Check("amount > 0")),
+            r"CHECK \(amount > 0\)' is not supported; write UniqueConstraint",
+        ),
+        (
+            lambda: checked(SQL("CHECK (amount > 0)")),
+            r"not supported; write UniqueConstraint\(name, \*columns\) or SQL",
+        ),
+        (
+            lambda: checked(SQL("UNIQUE (amount)")),
+            r"not supported; write UniqueConstraint\(name, \*columns\) or SQL",
+        ),
+        (
+            lambda: checked(SQL("FOREIGN KEY (amount) REFERENCES things (id)")),
+            r"not supported; write UniqueConstraint\(name, \*columns\) or SQL",
+        ),
+        (
+            lambda: checked(SQL("CONSTRAINT Positive CHECK (amount > 0)")),
+            "'Positive'.*lower-case",
+        ),
+        (
+            lambda: checked(SQL(f"CONSTRAINT {'c' * 64} CHECK (amount > 0)")),
+            "'c{64}'.*at most 63",
+        ),
+        (lambda: checked(UniqueConstraint("Unique", "amount")), "'Unique'.*lower-case"),
+        (
+            lambda: checked(UniqueConstraint("unique_things", "price")),
+            "unique_things has no column price",
+        ),
+        (
+            lambda: checked(UniqueConstraint("unique_things")),
+            "unique_things has no columns",
+        ),
+        (
+            lambda: checked(
+                UniqueConstraint("unique_things", "text"), text=peewee.TextField()
+            ),
+            "unique_things cannot contain text: TEXT",
+        ),
+        (
+            lambda: checked(
+                SQL("CONSTRAINT twice CHECK (amount > 0)"),
+                SQL("CONSTRAINT twice CHECK (amount < 9)"),
+            ),
+            "the name twice is given twice",
+        ),
+        (
+            lambda: indexed(lambda thing: fn.lower(thing.word), name="lower_word"),
+            "the index lower_word is not supported: partial",
+        ),
+        (
+            lambda: indexed(
+                lambda thing: thing.word, where=SQL("amount > 0"), name="part"
+            ),
+            "the index part is not supported: partial",
+        ),
+        (
+            lambda: indexed(lambda thing: thing.word, using="HASH", name="hashed"),
+            "the index hashed is not supported: partial",
+        ),
+        (
+            lambda: indexed(lambda thing: thing.word.desc(), name="down"),
+            "the index down is not supported: partial",
+        ),
+        (
+            lambda: indexed(lambda thing: SQL("CREATE INDEX raw ON things (word)")),
+            "CREATE INDEX raw .* is not supported: partial",
+        ),
+        (lambda: indexed(lambda thing: thing.word, name="Word"), "'Word'.*lower-case"),
+        (
+            lambda: indexed(lambda thing: thing.word, name="things"),
+            "the name things is given twice",
+        ),
+        *(
+            (
+                lambda what=what, value=value: model(meta={what: value}),
+                f"Meta.{what} is not supported",
+            )
+            for what, value in (
+                ("schema", "other"),
+                ("table_settings", "ENGINE=MyISAM"),
+                ("strict_tables", True),
+                ("without_rowid", True),
+                ("temporary", True),
+                ("options", {"a": "b"}),
+            )
+        ),
+        (
+            lambda: model(
+                base=__import__("playhouse.sqlite_ext").sqlite_ext.FTSModel, id=None
+            ),
+            "extension_module|rowid",
+        ),
+    ],
+)
+def test_unsupported_model_is_refused_by_name(make, says):
     assert_holds(refused(make()), says)
 
 
-def test_all_that_is_wrong_is_told_at_once():
+def test_all_unsupported_parts_are_named_in_one_error():
     text = refused(
-        model(one=peewee.AnyField(), two=peewee.CharField(None)), model("Other", meta={"table_name": "Other"})
+        model(one=peewee.AnyField(), two=peewee.CharField(None)),
+        model("Other", meta={"table_name": "Other"}),
     )
     assert all(part in text for part in ("Thing.one", "Thing.two", "'Other'"))
 
 
-def test_a_column_demanded_of_what_it_builds_upon_has_to_be_one():
-    assert "Depot has no column city" in refused(Order, requires={Depot: ("code", "city")})
+def test_required_column_that_no_model_has_is_refused():
+    assert "Depot has no column city" in refused(
+        Order, requires={Depot: ("code", "city")}
+    )
 
 
 def test_two_models_of_one_table_are_refused():
@@ -150,81 +329,114 @@ def test_two_models_of_one_table_are_refused():
 
 
 def test_two_indexes_of_one_name_are_refused():
-    one, two = model("One", meta={"table_name": "ones"}), model("Two", meta={"table_name": "twos"})
+    one, two = (
+        model("One", meta={"table_name": "ones"}),
+        model("Two", meta={"table_name": "twos"}),
+    )
     one.add_index(one.id, name="by_id")
     two.add_index(two.id, name="by_id")
     assert "by_id is given twice" in refused(one, two)
 
 
-def test_a_model_cannot_be_built_and_built_upon():
+def test_model_both_required_and_managed_is_refused():
     assert "Depot is both required and managed" in refused(Depot, requires={Depot: ()})
 
 
-def test_what_is_referred_to_has_to_be_a_key():
-    child = model("Child", meta={"table_name": "children"}, parent=peewee.ForeignKeyField(PARENT, field="number"))
-    assert "Child.parent: it refers to Parent.number, which is not a key" in refused(PARENT, child)
+def test_foreign_key_to_a_column_without_a_key_is_refused():
+    child = model(
+        "Child",
+        meta={"table_name": "children"},
+        parent=peewee.ForeignKeyField(PARENT, field="number"),
+    )
+    assert "Child.parent: it refers to Parent.number, which is not a key" in refused(
+        PARENT, child
+    )
 
 
-def test_models_that_refer_to_each_other_in_a_circle_are_refused():
-    one = model("One", meta={"table_name": "ones"}, two=peewee.DeferredForeignKey("Two", null=True))
+def test_circular_foreign_keys_are_refused():
+    one = model(
+        "One",
+        meta={"table_name": "ones"},
+        two=peewee.DeferredForeignKey("Two", null=True),
+    )
     two = model("Two", meta={"table_name": "twos"}, one=peewee.ForeignKeyField(one))
     text = refused(one, two)
     assert all(part in text for part in ("ones", "twos", "circular"))
 
 
-def test_a_refusal_is_a_migration_error_and_a_value_error():
+def test_unsupported_model_is_a_migration_error_and_a_value_error():
     assert issubclass(UnsupportedModel, MigrationError)
     assert issubclass(UnsupportedModel, ValueError)
 
 
-# -- what it takes
+# -- supported models
 
 
-@pytest.mark.parametrize("builds", [
-    [Line, Movement, Order, Article], [Article, Order, Line, Movement], [Order, Line, Article, Movement],
-    [Movement, Line, Article, Order],
-])  # fmt: skip
-def test_any_order_of_the_models_gives_the_same_tables(tmp_path, builds):
+@pytest.mark.parametrize(
+    "managed",
+    [
+        [Line, Movement, Order, Article],
+        [Article, Order, Line, Movement],
+        [Order, Line, Article, Movement],
+        [Movement, Line, Article, Order],
+    ],
+)
+def test_every_order_of_the_models_gives_the_same_tables(tmp_path, managed):
     words = []
-    for number, order in enumerate((builds, [Article, Order, Line, Movement])):
+    for number, order in enumerate((managed, [Article, Order, Line, Movement])):
         world = SQLite(tmp_path / f"{number}.db")
         world.execute("CREATE TABLE depots (code VARCHAR(12) PRIMARY KEY)")
         phase = Phase("Warehouse", requires={Depot: ()}, manages=order)
         assert phase.run(db.connect(world.url)).status == "migrated"
-        words.append(in_words(world))
+        words.append(definitions(world))
         assert len(phase.rollback(db.connect(world.url)).changes) == 4
         world.drop()
     assert words[0] == words[1]
 
 
-def test_a_phase_may_be_built_upon_nothing(tmp_path):
+def test_phase_without_required_models_is_accepted(tmp_path):
     world = SQLite(tmp_path / "app.db")
     phase = Phase("Depots", requires={}, manages=[Depot])
     assert phase.run(db.connect(world.url)).row_counts == {"depots": 0}
     assert phase.run(db.connect(world.url)).status == "up_to_date"
 
 
-def test_a_generator_of_models_will_do(tmp_path):
+def test_generator_of_models_is_accepted(tmp_path):
     phase = Phase("Depots", requires={}, manages=(each for each in [Depot]))
     SQLite(tmp_path / "app.db").drop()
     assert phase.ensure(db.connect(f"sqlite:///{tmp_path}/app.db")) is True
     assert phase.ensure(db.connect(f"sqlite:///{tmp_path}/app.db")) is False
 
 
-@pytest.mark.parametrize("make", [
-    lambda: checked(SQL("CONSTRAINT positive CHECK (amount > 0)")),
-    lambda: checked(Check("amount > 0", name="positive")),
-    lambda: checked(UniqueConstraint("unique_things", "amount", "id")),
-    lambda: model(field=peewee.IntegerField(constraints=[SQL("DEFAULT -1")])),
-    lambda: model(field=peewee.DecimalField(5, 2, constraints=[SQL("DEFAULT 1.5")])),
-    lambda: model(field=peewee.CharField(9, constraints=[SQL("default '100% o''clock'")])),
-    lambda: model(field=peewee.BooleanField(constraints=[SQL("DEFAULT FALSE")])),
-    lambda: model(field=peewee.IntegerField(column_name="f" * 63)),
-    lambda: model(field=peewee.ForeignKeyField("self", null=True, on_delete="set null", constraint_name="up")),
-    lambda: model(id=peewee.ForeignKeyField(Depot, primary_key=True, column_name="code")),
-    lambda: model("Child", parent=peewee.ForeignKeyField(UNIQUE_PARENT, field="number")),
-])  # fmt: skip
-def test_a_model_is_taken_made_and_found_as_it_is(tmp_path, make):
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: checked(SQL("CONSTRAINT positive CHECK (amount > 0)")),
+        lambda: checked(Check("amount > 0", name="positive")),
+        lambda: checked(UniqueConstraint("unique_things", "amount", "id")),
+        lambda: model(field=peewee.IntegerField(constraints=[SQL("DEFAULT -1")])),
+        lambda: model(
+            field=peewee.DecimalField(5, 2, constraints=[SQL("DEFAULT 1.5")])
+        ),
+        lambda: model(
+            field=peewee.CharField(9, constraints=[SQL("default '100% o''clock'")])
+        ),
+        lambda: model(field=peewee.BooleanField(constraints=[SQL("DEFAULT FALSE")])),
+        lambda: model(field=peewee.IntegerField(column_name="f" * 63)),
+        lambda: model(
+            field=peewee.ForeignKeyField(
+                "self", null=True, on_delete="set null", constraint_name="up"
+            )
+        ),
+        lambda: model(
+            id=peewee.ForeignKeyField(Depot, primary_key=True, column_name="code")
+        ),
+        lambda: model(
+            "Child", parent=peewee.ForeignKeyField(UNIQUE_PARENT, field="number")
+        ),
+    ],
+)
+def test_supported_model_is_created_and_found_complete(tmp_path, make):
     world, thing = SQLite(tmp_path / "app.db"), make()
     parents = {field.rel_model for field in thing._meta.refs} - {thing}
     phase = Phase("Test", requires={}, manages=[*parents, thing])
@@ -233,30 +445,51 @@ def test_a_model_is_taken_made_and_found_as_it_is(tmp_path, make):
     assert (report.status, report.differences) == ("up_to_date", ())
 
 
-# -- how it tells itself
+# -- names, log and command
 
 
-def test_a_phase_names_its_tables():
+def test_phase_names_its_tables():
     assert another_phase.phase.tables == "order_lines, movements, order, articles"
-    assert repr(another_phase.phase) == "<Phase('Warehouse', manages=order_lines, movements, order, articles)>"
+    assert (
+        repr(another_phase.phase)
+        == "<Phase('Warehouse', manages=order_lines, movements, order, articles)>"
+    )
 
 
-def test_the_log_begins_with_the_title(tmp_path, caplog):
+def test_log_begins_with_the_title(tmp_path, caplog):
     SQLite(tmp_path / "app.db").drop()
     with caplog.at_level(logging.INFO, logger="migrations"):
-        Phase("Depots", requires={}, manages=[Depot]).run(db.connect(f"sqlite:///{tmp_path}/app.db"))
+        Phase("Depots", requires={}, manages=[Depot]).run(
+            db.connect(f"sqlite:///{tmp_path}/app.db")
+        )
     first = caplog.records[0].getMessage()
     assert all(part in first for part in ("Depots", "depots", "app.db"))
 
 
 def run(tmp_path, *arguments):
-    command = [sys.executable, "-m", "another_phase", "--database", f"sqlite:///{tmp_path}/app.db", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "another_phase",
+        "--database",
+        f"sqlite:///{tmp_path}/app.db",
+        *arguments,
+    ]
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PATH": ""}
-    return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
-def test_the_page_of_a_phase_is_its_command(tmp_path):
-    SQLite(tmp_path / "app.db").execute("CREATE TABLE depots (code VARCHAR(12) PRIMARY KEY, place VARCHAR(80))")
+def test_module_of_a_phase_is_its_command(tmp_path):
+    SQLite(tmp_path / "app.db").execute(
+        "CREATE TABLE depots (code VARCHAR(12) PRIMARY KEY, place VARCHAR(80))"
+    )
     assert run(tmp_path, "--check").returncode == 1
     done = run(tmp_path)
     assert done.returncode == 0, done.stderr
@@ -265,7 +498,7 @@ def test_the_page_of_a_phase_is_its_command(tmp_path):
     assert "Traceback" not in run(tmp_path, "--rollback").stderr
 
 
-def test_the_help_of_a_phase_names_what_it_builds(tmp_path):
+def test_help_of_a_phase_names_the_managed_tables(tmp_path):
     text = " ".join(run(tmp_path, "--help").stdout.split())
     assert "Warehouse: create or repair order_lines, movements, order, articles" in text
     assert "python -m another_phase" in text

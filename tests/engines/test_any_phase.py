@@ -8,16 +8,16 @@ import subprocess
 
 import another_phase
 import pytest
-from another_phase import BUILDS, MODELS, phase
+from another_phase import MANAGED, MODELS, phase
 from another_states import ROWS, TABLES, State, cases, held, insert, rows_of
-from oracle import by_peewee, in_words, to_the_letter, unlike
-from states import ENGINES, REPAIRED, REFUSED, UNTOUCHED
+from oracle import created_by_peewee, definitions, differing_definitions, exact_schema
+from states import ENGINES, REFUSED, REPAIRED, UNTOUCHED
 
 import db
-from migrations.errors import MigrationError, ChangeRefused, SmokeTestFailed
+from migrations.errors import ChangeRefused, MigrationError, SmokeTestFailed
 
 STEPS = ("insert", "select", "unique", "foreign_keys", "cascade", "cleanup")
-NAMES = [model._meta.table_name for model in BUILDS]
+NAMES = [model._meta.table_name for model in MANAGED]
 on_every_engine = pytest.mark.parametrize("engine", ENGINES)
 _ORACLES = {}
 
@@ -43,7 +43,7 @@ def made(world, engine, state, filled, made_by_peewee):  # noqa: ARG001 - the or
 def made_by_peewee(world, engine):
     """What Peewee makes of the models on this engine, asked once."""
     if engine not in _ORACLES:
-        _ORACLES[engine] = by_peewee(world(engine), MODELS)
+        _ORACLES[engine] = created_by_peewee(world(engine), MODELS)
     return _ORACLES[engine]
 
 
@@ -73,7 +73,7 @@ def test_what_differs_becomes_what_peewee_makes_with_every_row(made, made_by_pee
     report = phase.run(connect(made))
     assert report.status == "migrated"
     assert report.changes == foreseen.changes
-    assert unlike(made, made_by_peewee, NAMES, state.kept) == set()
+    assert differing_definitions(made, made_by_peewee, NAMES, state.kept) == set()
     assert held(rows, rows_of(made))
     assert False not in report.smoke_test.values()
     again = phase.check(connect(made))
@@ -123,10 +123,10 @@ def test_what_is_created_is_to_the_letter_what_peewee_creates(world, engine, mad
     there = world(engine)
     there.clear()
     database = connect(there)
-    with database.bind_ctx(another_phase.UPON):
-        database.create_tables(another_phase.UPON)
+    with database.bind_ctx(another_phase.REQUIRED):
+        database.create_tables(another_phase.REQUIRED)
     phase.run(database)
-    assert to_the_letter(there) == made_by_peewee.letter
+    assert exact_schema(there) == made_by_peewee.exact_schema
 
 
 @on_every_engine
@@ -192,9 +192,9 @@ def test_the_rows_of_each_table_are_counted(filled):
 def test_only_what_is_missing_is_created(world, engine):
     made = State("other than declared", REPAIRED, {"articles": {"label": "label VARCHAR(60)"}, "movements": None,
                                                  "order_lines": None}).make(world(engine), filled=True)  # fmt: skip
-    before = {name: words for name, words in in_words(made).items() if name == "articles"}
+    before = {name: words for name, words in definitions(made).items() if name == "articles"}
     assert sorted(phase.create_missing(connect(made))) == ["movements", "order_lines"]
-    assert in_words(made)["articles"] == before["articles"]
+    assert definitions(made)["articles"] == before["articles"]
     assert phase.create_missing(connect(made)) == []
 
 
@@ -240,7 +240,7 @@ def by_hand_as_by_a_run(made, made_by_peewee, state, capsys):
     rows = rows_of(made)
     assert phase.main(["--database", made.url, "--dry-run", "-q"]) == 0
     execute_by_hand(made, capsys.readouterr().out)
-    assert unlike(made, made_by_peewee, NAMES, state.kept) == set()
+    assert differing_definitions(made, made_by_peewee, NAMES, state.kept) == set()
     assert held(rows, rows_of(made))
     assert phase.check(connect(made)).status == "up_to_date"
 
@@ -262,7 +262,7 @@ def test_tables_are_dropped_in_the_order_of_their_references(complete):
     assert sorted(dropped) == sorted(NAMES)
     for child, parent in (("order_lines", "order"), ("order_lines", "articles"), ("movements", "articles")):
         assert dropped.index(child) < dropped.index(parent)
-    assert set(in_words(complete)) <= {"depots", ""}
+    assert set(definitions(complete)) <= {"depots", ""}
 
 
 @on_every_engine
@@ -277,7 +277,7 @@ def test_tables_with_rows_are_not_dropped_and_all_are_named(filled):
 @on_every_engine
 def test_tables_with_rows_are_dropped_with_force_and_no_others(filled):
     assert phase.rollback(connect(filled), force=True).status == "rolled_back"
-    assert set(in_words(filled)) <= {"depots", ""}
+    assert set(definitions(filled)) <= {"depots", ""}
     assert filled.query("SELECT count(*) FROM depots") == [(2,)]
 
 
@@ -292,7 +292,7 @@ def test_what_was_left_half_done_is_dropped_too(complete):
 def test_a_run_after_a_rollback_starts_afresh(complete, made_by_peewee):
     phase.rollback(connect(complete))
     assert phase.run(connect(complete)).status == "migrated"
-    assert unlike(complete, made_by_peewee, NAMES) == set()
+    assert differing_definitions(complete, made_by_peewee, NAMES) == set()
 
 
 @on_every_engine

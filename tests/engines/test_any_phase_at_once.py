@@ -10,17 +10,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from another_phase import BUILDS, MODELS, phase
+from another_phase import MANAGED, MODELS, phase
 from another_states import State, held, rows_of
 from drivers import exhaustive
-from oracle import by_peewee, in_words, unlike
+from oracle import created_by_peewee, definitions, differing_definitions
 from states import ENGINES, REPAIRED
 
 import db
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-NAMES = [model._meta.table_name for model in BUILDS]
+NAMES = [model._meta.table_name for model in MANAGED]
 PROCESSES = {"sqlite": 16, "postgresql": 12, "mysql": 12}
 STATES = {
     "nothing": State("nothing", REPAIRED, dict.fromkeys(NAMES)),
@@ -82,7 +82,7 @@ def state(request):
 
 @pytest.fixture
 def made_by_peewee(world, engine):
-    return by_peewee(world(engine), MODELS)
+    return created_by_peewee(world(engine), MODELS)
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_of_many_processes_at_once_exactly_one_migrates(make, race, made_by_peew
     reports = race(world)
     assert collections.Counter(report["status"] for report in reports) == {
         "migrated": 1, "up_to_date": PROCESSES[world.engine] - 1}  # fmt: skip
-    assert unlike(world, made_by_peewee, NAMES) == set()
+    assert differing_definitions(world, made_by_peewee, NAMES) == set()
     assert held(rows, rows_of(world))
     assert all(set(report["smoke_test"].values()) == {True} for report in reports)
 
@@ -140,7 +140,7 @@ def test_of_many_rollbacks_at_once_exactly_one_drops(make, race):
     phase.ensure(db.connect(world.url))
     statuses = collections.Counter(report["status"] for report in race(world, "--rollback", "--force"))
     assert statuses == {"rolled_back": 1, "up_to_date": PROCESSES[world.engine] - 1}
-    assert set(in_words(world)) <= {"depots", ""}
+    assert set(definitions(world)) <= {"depots", ""}
 
 
 def hold_through_kills(make, oracle, kills):
@@ -168,7 +168,7 @@ def hold_through_kills(make, oracle, kills):
             assert world.engine != "sqlite" or world.dump() in ends  # one transaction: as before, or as after
             interrupted[status, phase.check(db.connect(world.url)).status] += 1
             phase.run(db.connect(world.url))
-            assert unlike(world, oracle, NAMES, AS_GOOD) == set()
+            assert differing_definitions(world, oracle, NAMES, AS_GOOD) == set()
             assert held(rows, rows_of(world))
         killer.stdin.close()
     return interrupted

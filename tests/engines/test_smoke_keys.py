@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from another_phase import MODELS, UPON, phase
+from another_phase import MODELS, REQUIRED, phase
 from engines.servers import COMPLETE, another
 
 import db
@@ -35,7 +35,7 @@ def warehouse(bare):
         made = bare(engine)
         database = db.connect(made.url)
         with database.connection_context(), database.bind_ctx(MODELS):
-            database.create_tables(UPON)
+            database.create_tables(REQUIRED)
         phase.ensure(database)
         return made
 

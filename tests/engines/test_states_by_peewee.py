@@ -8,7 +8,7 @@ import re
 import pytest
 from engines.servers import NOTHING
 from engines.worlds import SQLite
-from oracle import in_words
+from oracle import definitions
 from states import ENGINES, INDEXES, REPAIRED, ORM, TABLE, cases
 
 import db
@@ -43,7 +43,7 @@ def plain(engine, *verdicts):
 
 
 def words_of(world):
-    words = in_words(world)["weekly_actuals"]
+    words = definitions(world)["weekly_actuals"]
     for pattern, same in AS_GOOD[world.engine]:
         words = [re.sub(pattern, same, word) for word in words]
     return {word for word in words if word}
