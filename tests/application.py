@@ -1,4 +1,4 @@
-"""Databases as the deployed application leaves them."""
+"""Databases as the deployed application creates them."""
 
 import os
 import shutil
@@ -7,10 +7,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 _SHARED = "/dev/shm"
-# A folder in memory, for files that need not outlive anything; None where there is none, or too little room.
-MEMORY = _SHARED if os.access(_SHARED, os.W_OK) and shutil.disk_usage(_SHARED).free > 2**30 else None
+# A folder in memory for temporary files; None if there is none, or too little space.
+MEMORY = None
+if os.access(_SHARED, os.W_OK) and shutil.disk_usage(_SHARED).free > 2**30:
+    MEMORY = _SHARED
 
-# The application's own DDL: another ORM's, with strings of no length and CHECKs that no model has.
+# The application's DDL, of another ORM: strings without a length, and named CHECKs.
 APPLICATION_TABLES = """
 CREATE TABLE categories (
     category_id VARCHAR NOT NULL,
@@ -22,7 +24,8 @@ CREATE TABLE categories (
     description TEXT,
     created_at DATETIME DEFAULT CURRENT_TIMESTAMP,
     PRIMARY KEY (category_id),
-    CONSTRAINT check_archetype CHECK (archetype IN ('FASHION_RETAIL', 'STABLE_CATALOG', 'CONTINUOUS'))
+    CONSTRAINT check_archetype
+        CHECK (archetype IN ('FASHION_RETAIL', 'STABLE_CATALOG', 'CONTINUOUS'))
 );
 CREATE TABLE store_clusters (
     cluster_id VARCHAR NOT NULL,
@@ -31,7 +34,8 @@ CREATE TABLE store_clusters (
     description TEXT,
     created_at DATETIME DEFAULT CURRENT_TIMESTAMP,
     PRIMARY KEY (cluster_id),
-    CONSTRAINT check_fashion_tier CHECK (fashion_tier IN ('PREMIUM', 'MAINSTREAM', 'VALUE'))
+    CONSTRAINT check_fashion_tier
+        CHECK (fashion_tier IN ('PREMIUM', 'MAINSTREAM', 'VALUE'))
 );
 CREATE TABLE workflows (
     workflow_id VARCHAR NOT NULL,
@@ -68,8 +72,10 @@ CREATE TABLE stores (
     created_at DATETIME DEFAULT CURRENT_TIMESTAMP,
     PRIMARY KEY (store_id),
     CONSTRAINT check_location_tier CHECK (location_tier IN ('A', 'B', 'C')),
-    CONSTRAINT check_store_format CHECK (store_format IN ('MALL', 'STANDALONE', 'SHOPPING_CENTER', 'OUTLET')),
-    CONSTRAINT check_region CHECK (region IN ('NORTHEAST', 'SOUTHEAST', 'MIDWEST', 'WEST')),
+    CONSTRAINT check_store_format
+        CHECK (store_format IN ('MALL', 'STANDALONE', 'SHOPPING_CENTER', 'OUTLET')),
+    CONSTRAINT check_region
+        CHECK (region IN ('NORTHEAST', 'SOUTHEAST', 'MIDWEST', 'WEST')),
     FOREIGN KEY(cluster_id) REFERENCES store_clusters (cluster_id)
 );
 CREATE TABLE historical_sales (
@@ -86,35 +92,40 @@ CREATE TABLE historical_sales (
 );
 CREATE INDEX ix_workflows_workflow_id ON workflows (workflow_id);
 CREATE INDEX idx_historical_sales_date ON historical_sales (week_start_date);
-CREATE INDEX idx_historical_sales_store_category ON historical_sales (store_id, category_id);
+CREATE INDEX idx_historical_sales_store_category
+    ON historical_sales (store_id, category_id);
 """
 
 APPLICATION_DATA = """
-INSERT INTO categories (category_id, category_name, season_start_date, season_end_date, season_length_weeks, archetype)
+INSERT INTO categories (category_id, category_name, season_start_date, season_end_date,
+                        season_length_weeks, archetype)
     VALUES ('C1', 'Dresses', '2025-02-17', '2025-05-11', 12, 'FASHION_RETAIL');
-INSERT INTO store_clusters (cluster_id, cluster_name, fashion_tier) VALUES ('K1', 'Premium', 'PREMIUM');
-INSERT INTO stores (store_id, store_name, cluster_id, store_size_sqft, location_tier, median_income, store_format,
-                    region, avg_weekly_sales_12mo)
+INSERT INTO store_clusters (cluster_id, cluster_name, fashion_tier)
+    VALUES ('K1', 'Premium', 'PREMIUM');
+INSERT INTO stores (store_id, store_name, cluster_id, store_size_sqft, location_tier,
+                    median_income, store_format, region, avg_weekly_sales_12mo)
     VALUES ('S001', 'One', 'K1', 12000, 'A', 90000, 'MALL', 'WEST', 410.5),
            ('S002', 'Two', 'K1', 9000, 'B', 70000, 'OUTLET', 'MIDWEST', 220.0);
-INSERT INTO workflows (workflow_id, workflow_type, category_id, status, forecast_horizon_weeks, season_start_date,
+INSERT INTO workflows (workflow_id, workflow_type, category_id, status,
+                       forecast_horizon_weeks, season_start_date,
                        replenishment_strategy, dc_holdback_percentage)
     VALUES ('W1', 'forecast', 'C1', 'running', 12, '2025-02-17', 'weekly', 0.45);
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1234)
-    INSERT INTO historical_sales (sale_id, store_id, category_id, week_start_date, units_sold)
+    INSERT INTO historical_sales (sale_id, store_id, category_id, week_start_date,
+                                  units_sold)
     SELECT 'H' || i, 'S00' || (1 + i % 2), 'C1', '2024-02-19', i FROM n;
 """
 
 
 def execute(path, script):
-    """Run SQL through plain sqlite3, as somebody else's tool would: foreign keys are not enforced."""
+    """Execute SQL with plain sqlite3, which does not enforce foreign keys."""
     connection = sqlite3.connect(path)
     connection.executescript(script)
     connection.close()
 
 
 def fetch(path, sql, *params):
-    """Read through plain sqlite3, independently of what is tested."""
+    """Return the rows of a query with plain sqlite3, independent of the tested code."""
     connection = sqlite3.connect(path)
     try:
         return connection.execute(sql, params).fetchall()
@@ -131,7 +142,7 @@ def dump(path):
         connection.close()
 
 
-# Both are met in the field, and both are complete.
+# Both definitions exist in deployed databases, and both are complete.
 SPECIFICATION_SHAPE = """
 CREATE TABLE IF NOT EXISTS weekly_actuals (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -179,8 +190,9 @@ CREATE INDEX idx_weekly_actuals_workflow ON weekly_actuals (workflow_id, week_nu
 CREATE INDEX idx_weekly_actuals_store ON weekly_actuals (store_id);
 """
 
-# What a smoke test of old left behind: its workflow is gone, its row is not.
+# A row that an earlier smoke test left: its workflow does not exist.
 ORPHAN = """
 INSERT INTO weekly_actuals VALUES
-    (1, 'test_workflow', 1, '2025-01-06', '2025-01-12', 'S001', 'C1', 100, 95, 0.0526, '2025-01-05 10:00:00');
+    (1, 'test_workflow', 1, '2025-01-06', '2025-01-12', 'S001', 'C1', 100, 95, 0.0526,
+     '2025-01-05 10:00:00');
 """

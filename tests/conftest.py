@@ -1,4 +1,4 @@
-"""The application's database, and the command as a user calls it."""
+"""Fixtures: the application's database, and the command as a user calls it."""
 
 import logging
 import os
@@ -18,9 +18,13 @@ import db
 
 hooks.provide()
 if MEMORY:
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)  # where pytest makes the folders of the tests
-os.environ["SSL_CERT_FILE"] = os.devnull  # no test needs any, and to read them takes longer than to connect
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a script: so would be its children
+    # Where pytest creates the folders of the tests.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)
+# No test needs a certificate, and to read them takes longer than to connect.
+os.environ["SSL_CERT_FILE"] = os.devnull
+# A script that starts the tests in the background has them ignore SIGINT, which the
+# commands that the tests start would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -31,7 +35,7 @@ def pytest_runtest_setup(item):
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session):
-    """Have the last line name the engines that were left out."""
+    """Write a last line with the engines that were not tested."""
     result = yield
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter and (left_out := drivers.summary(reporter.stats.get("skipped", []))):
@@ -39,43 +43,38 @@ def pytest_sessionfinish(session):
     return result
 
 
-@pytest.fixture(autouse=True)
-def logging_as_it_was():
-    """A command that runs in this process sets the log up for a process of its own."""
-    logger = logging.getLogger("migrations")
-    before = logger.level, list(logger.handlers), logger.propagate
-    yield
-    logger.setLevel(before[0])
-    logger.handlers[:], logger.propagate = before[1:]
+def _configured_loggers():
+    """Return the level, the propagation and the handlers of the project's loggers."""
+    configured = {}
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(("db", "migrations", "peewee")):
+            logger = logging.getLogger(name)
+            configured[logger] = (logger.level, logger.propagate, logger.handlers[:])
+    return configured
 
 
 @pytest.fixture(autouse=True)
-def _loggers():
-    """Leave the loggers as they were found: the command, run in this process, configures its own."""
-
-    def ours():
-        names = [name for name in logging.root.manager.loggerDict if name.startswith(("db", "migrations", "peewee"))]
-        return {
-            logger: (logger.level, logger.propagate, logger.handlers[:]) for logger in map(logging.getLogger, names)
-        }
-
-    before = ours()
+def _restore_loggers():
+    """Restore the loggers: a command that runs in this process configures them."""
+    before = _configured_loggers()
     yield
-    for logger in ours():
-        level, logger.propagate, logger.handlers[:] = before.get(logger, (logging.NOTSET, True, []))
+    for logger in _configured_loggers():
+        level, propagate, handlers = before.get(logger, (logging.NOTSET, True, []))
         logger.setLevel(level)
+        logger.propagate = propagate
+        logger.handlers[:] = handlers
 
 
 @pytest.fixture
 def disk():
-    """A folder for a test that has to wait for the disk as a user does."""
+    """Yield a folder on the disk, for a test that waits for it as a user does."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
 
 
 @pytest.fixture
 def path(tmp_path):
-    """A file as the deployed application makes it, with a little data and no weekly_actuals."""
+    """Return the application's file with a few rows and no weekly_actuals."""
     file = tmp_path / "application.db"
     execute(file, APPLICATION_TABLES + APPLICATION_DATA)
     return file
@@ -83,7 +82,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def empty_path(tmp_path):
-    """The application's tables without a single row."""
+    """Return a file with the application's tables, without rows."""
     file = tmp_path / "empty.db"
     execute(file, APPLICATION_TABLES)
     return file
@@ -91,15 +90,15 @@ def empty_path(tmp_path):
 
 @pytest.fixture
 def database(path):
-    """The application's database, not open."""
+    """Return the application's database, not open."""
     return db.connect(f"sqlite:///{path}")
 
 
 @pytest.fixture
 def cli(path):
-    """Run the command on `path`, or on a `--database` of the test's own, in a process of its own.
+    """Return a function that runs the command on `path`, or on another `--database`.
 
-    An environment or streams of the test's own are for an interpreter that starts with them.
+    With an environment or options of subprocess, a new interpreter is started.
     """
 
     def run(*arguments, module=processes.PHASE, env=(), **options):

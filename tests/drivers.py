@@ -1,4 +1,4 @@
-"""What a test takes that may not be here, an engine's driver or its server: it is left out then, and named."""
+"""Drivers and servers that a test requires: without them it is skipped and reported."""
 
 import importlib.util
 import os
@@ -12,43 +12,74 @@ def exhaustive(*values):
 
 
 SERVERS = ["postgresql", "mysql", *exhaustive("postgresql18")]
-DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "postgresql18": "psycopg", "alone": "psycopg"}
-_SCHEMES = {"postgres": "postgresql", "cockroach": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
+DRIVERS = {
+    "postgresql": "psycopg",
+    "mysql": "pymysql",
+    "postgresql18": "psycopg",
+    "alone": "psycopg",
+}
+_SCHEMES = {
+    "postgres": "postgresql",
+    "cockroach": "postgresql",
+    "mysql": "mysql",
+    "mariadb": "mysql",
+}
 _LEFT_OUT = "left out: "
 
 
 def leave_out(engine, why):
-    """End the test that takes an engine; in CI it fails, as nothing is left out there."""
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{_LEFT_OUT}{engine}, {why}")
+    """Skip the test of an engine; in CI it fails, as nothing is skipped there."""
+    message = f"{_LEFT_OUT}{engine}, {why}"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 def require(engine):
-    """Go on where the driver of an engine is installed."""
+    """Skip the test if the driver of an engine is not installed."""
     if engine in DRIVERS:
         require_package(DRIVERS[engine], engine)
 
 
 def require_package(name, what=None):
-    """Go on where a package is installed."""
-    if not importlib.util.find_spec(name):
-        leave_out(what or name, f"{name} is not installed" if what else "it is not installed")
+    """Skip the test if a package is not installed."""
+    if importlib.util.find_spec(name):
+        return
+    if what:
+        leave_out(what, f"{name} is not installed")
+    leave_out(name, "it is not installed")
 
 
 def required(item):
-    """Return the engines that a test's marker names, or else the URLs and schemes among its parameters."""
-    params = getattr(item, "callspec", None)
-    texts = [text for text in params.params.values() if isinstance(text, str)] if params else []
-    named = {engine for text in texts for scheme, engine in _SCHEMES.items() if text.lower().startswith(scheme)}
+    """Return the engines of a test: those of its marker, or of its parameters.
+
+    A parameter names an engine by a URL or a scheme.
+    """
     markers = list(item.iter_markers("drivers"))
-    return {engine for marker in markers for engine in marker.args or named}
+    engines = {engine for marker in markers for engine in marker.args}
+    if any(not marker.args for marker in markers) and hasattr(item, "callspec"):
+        for value in item.callspec.params.values():
+            if isinstance(value, str):
+                engines |= _engines_of(value)
+    return engines
+
+
+def _engines_of(text):
+    return {
+        engine for scheme, engine in _SCHEMES.items() if text.lower().startswith(scheme)
+    }
 
 
 def summary(skipped):
-    """Return a line of what the skipped reports say was left out, with the number of tests."""
+    """Return a line with what was skipped, and the number of tests of each."""
     counts = {}
     for report in skipped:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
         if _LEFT_OUT in reason:
             what = reason.partition(_LEFT_OUT)[2]
             counts[what] = counts.get(what, 0) + 1
-    return "; ".join(f"{what} ({number} test{'s'[: number != 1]})" for what, number in counts.items())
+    parts = []
+    for what, number in counts.items():
+        tests = "1 test" if number == 1 else f"{number} tests"
+        parts.append(f"{what} ({tests})")
+    return "; ".join(parts)

@@ -1,4 +1,4 @@
-"""`query_hooks` as Peewee has them since 4.5, for tests on an older one: what is executed is told to each hook."""
+"""`query_hooks` of Peewee 4.5, for tests with an older one."""
 
 from typing import Any, NamedTuple
 
@@ -12,24 +12,24 @@ class Event(NamedTuple):
 
 
 def failed_statements(database):
-    """Return a list to which each statement that fails is added."""
+    """Return a list that collects the statements that fail."""
     failed = []
 
-    def note(event):
+    def record(event):
         if event.exception:
             failed.append(event.sql)
 
-    database.query_hooks.append(note)
+    database.query_hooks.append(record)
     return failed
 
 
 def provide():
-    """Give databases their hooks where Peewee has none."""
+    """Add the hooks to databases if Peewee does not have them."""
     if hasattr(peewee, "QueryEvent"):
         return
     execute_sql = peewee.Database.execute_sql
 
-    def telling(database, sql, params=None, *args, **options):
+    def execute_with_hooks(database, sql, params=None, *args, **options):
         failed = None
         try:
             return execute_sql(database, sql, params, *args, **options)
@@ -40,5 +40,7 @@ def provide():
             for hook in database.query_hooks:
                 hook(Event(sql, params, failed))
 
-    peewee.Database.query_hooks = property(lambda database: vars(database).setdefault("_query_hooks", []))
-    peewee.Database.execute_sql = telling
+    peewee.Database.query_hooks = property(
+        lambda database: vars(database).setdefault("_query_hooks", [])
+    )
+    peewee.Database.execute_sql = execute_with_hooks

@@ -1,7 +1,8 @@
-"""Commands in processes of their own, without waiting for an interpreter and its imports each time.
+"""Commands in separate processes, without starting an interpreter each time.
 
-One process has everything imported and is forked for each command, which it runs as `python -m` does. What is
-about the interpreter itself, its streams or its environment at the start takes `subprocess`.
+One process imports everything and is forked for each command, which it runs as
+`python -m` does. Tests of the interpreter itself, its streams or its environment use
+`subprocess`.
 """
 
 import contextlib
@@ -24,19 +25,26 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PHASE = "migrations.phase_4_5"
 CONTEXT = multiprocessing.get_context("forkserver")
-PATIENCE = 120  # seconds; who needs more hangs
+TIMEOUT = 120  # seconds; a process that needs more hangs
 
 
 class Run:
-    """A command at work, in the manner of `subprocess.Popen`."""
+    """A running command, with the methods of `subprocess.Popen`."""
 
     def __init__(self, module, *arguments, cwd=ROOT, barrier=None):
         _serve()
         self.args = [module, *map(str, arguments)]
         self._folder = tempfile.mkdtemp(prefix="run_")
         self.stdout, self.stderr = Path(self._folder, "out"), Path(self._folder, "err")
-        call = (self.args, dict(os.environ), str(cwd), str(self.stdout), str(self.stderr), barrier)
-        self._barrier = barrier  # which lives as long as somebody here has it
+        call = (
+            self.args,
+            dict(os.environ),
+            str(cwd),
+            str(self.stdout),
+            str(self.stderr),
+            barrier,
+        )
+        self._barrier = barrier  # it exists as long as it is referenced here
         self._process = CONTEXT.Process(target=_command, args=call, daemon=True)
         self._process.start()
         self.pid = self._process.pid
@@ -48,23 +56,29 @@ class Run:
     def poll(self):
         return self.returncode
 
-    def wait(self, timeout=PATIENCE):
+    def wait(self, timeout=TIMEOUT):
         self._process.join(timeout)
         if self.returncode is None:
             raise subprocess.TimeoutExpired(self.args, timeout)
         return self.returncode
 
-    def communicate(self, timeout=PATIENCE):
-        """Wait for the end; return what stands on standard output and on standard error."""
+    def communicate(self, timeout=TIMEOUT):
+        """Wait for the end; return the texts of standard output and standard error."""
         self.wait(timeout)
-        written = [path.read_text("utf-8") if path.exists() else "" for path in (self.stdout, self.stderr)]
+        written = [
+            path.read_text("utf-8") if path.exists() else ""
+            for path in (self.stdout, self.stderr)
+        ]
         shutil.rmtree(self._folder)
         return tuple(written)
 
     def first_line(self):
-        """Wait until there is a line on standard error, or nobody who could write one."""
-        while self.poll() is None and not (self.stderr.exists() and b"\n" in self.stderr.read_bytes()):
+        """Wait for a line on standard error, or for the end of the process."""
+        while self.poll() is None and not self._has_line():
             time.sleep(0.001)
+
+    def _has_line(self):
+        return self.stderr.exists() and b"\n" in self.stderr.read_bytes()
 
     def send_signal(self, number):
         with contextlib.suppress(ProcessLookupError):
@@ -75,14 +89,14 @@ class Run:
 
 
 def run(module, *arguments, **options):
-    """Run a command to its end; return its status and what it wrote, as `subprocess.run` does."""
+    """Run a command to its end and return what `subprocess.run` returns."""
     started = Run(module, *arguments, **options)
     out, err = started.communicate()
     return subprocess.CompletedProcess(started.args, started.returncode, out, err)
 
 
 def at_once(calls):
-    """Start a command for each list of arguments; none goes on before all are there."""
+    """Start a command for each list of arguments; each waits until all have started."""
     barrier = CONTEXT.Barrier(len(calls))
     return [Run(*arguments, barrier=barrier) for arguments in calls]
 
@@ -91,10 +105,12 @@ _starting = threading.Lock()
 
 
 def _serve():
-    """Start the process that is forked, with what a command may import on its way."""
+    """Start the process that is forked, with the tests on its path."""
     with _starting:
         before = os.environ.get("PYTHONPATH")
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), str(ROOT / "tests"), before)))
+        os.environ["PYTHONPATH"] = os.pathsep.join(
+            filter(None, (str(ROOT), str(ROOT / "tests"), before))
+        )
         try:
             CONTEXT.set_forkserver_preload(["processes_preload"])
             forkserver.ensure_running()
@@ -106,10 +122,10 @@ def _serve():
 
 
 def preload():
-    """Import the project, and the drivers that are there."""
+    """Import the project and the installed drivers."""
     for package in map(importlib.import_module, ("db", "migrations")):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            with contextlib.suppress(ImportError):  # of a driver that is not there
+            with contextlib.suppress(ImportError):  # of a driver that is not installed
                 importlib.import_module(module.name)
     for name in ("psycopg", "pymysql", "playhouse.migrate"):
         with contextlib.suppress(ImportError):
@@ -123,7 +139,8 @@ def _command(arguments, environment, cwd, stdout, stderr, barrier):
     for target, path in ((1, stdout), (2, stderr)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), target)
     sys.argv = arguments
-    warnings.filterwarnings("ignore", ".* found in sys.modules", RuntimeWarning)  # it is imported, as it should be
+    # The module is imported already, on purpose.
+    warnings.filterwarnings("ignore", ".* found in sys.modules", RuntimeWarning)
     if barrier:
-        barrier.wait(PATIENCE)
+        barrier.wait(TIMEOUT)
     runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)

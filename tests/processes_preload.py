@@ -1,4 +1,4 @@
-"""What `processes` has imported before it forks."""
+"""The module that the fork server of `processes` imports first."""
 
 import processes
 

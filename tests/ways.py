@@ -1,4 +1,4 @@
-"""The two ways in which SQLite is changed where `ALTER TABLE` cannot, for tests that hold of both."""
+"""The two ways to change a table that `ALTER TABLE` of SQLite cannot change."""
 
 import sqlite3
 
@@ -10,7 +10,7 @@ both_ways = pytest.mark.parametrize("way", [EDITED, REBUILT])
 
 
 class Unwritable(peewee.SqliteDatabase):
-    """A database whose connections may not write to the schema, like those in defensive mode."""
+    """A database that may not set writable_schema, as in defensive mode."""
 
     def _connect(self):
         connection = super()._connect()
@@ -19,18 +19,24 @@ class Unwritable(peewee.SqliteDatabase):
 
 
 def _ignore(action, name, value, *_):
-    writes = action == sqlite3.SQLITE_PRAGMA and name == "writable_schema" and value is not None
-    return sqlite3.SQLITE_IGNORE if writes else sqlite3.SQLITE_OK
+    if (
+        action == sqlite3.SQLITE_PRAGMA
+        and name == "writable_schema"
+        and value is not None
+    ):
+        return sqlite3.SQLITE_IGNORE
+    return sqlite3.SQLITE_OK
 
 
 def connect(path, way):
-    """Return a database whose tables are edited, or rebuilt even for what an edit would do."""
+    """Return a database whose tables are edited if possible, or always rebuilt."""
     kind = peewee.SqliteDatabase if way == EDITED else Unwritable
     return kind(str(path), pragmas={"foreign_keys": 1})
 
 
 def way_of(changes):
-    """Return which of the two ways some changes go."""
+    """Return which of the two ways some changes take."""
     ways = {"edit": EDITED, "rebuild": REBUILT}
-    (way,) = {ways[word] for change in changes if (word := change.description.partition(" ")[0]) in ways}
+    words = {change.description.partition(" ")[0] for change in changes}
+    (way,) = {ways[word] for word in words if word in ways}
     return way
