@@ -1,4 +1,4 @@
-"""Killed at any moment, the file is as before or as after, and the next run completes."""
+"""Crash tests: the file has no change or all of them, and the next run completes."""
 
 import contextlib
 import random
@@ -21,33 +21,48 @@ ROWS = 60_000
 KILLS = 120
 USED = (
     "CREATE INDEX mine ON weekly_actuals (actual_units_sold) WHERE variance_pct > 0",
-    "CREATE TABLE notes (actual_id INTEGER REFERENCES weekly_actuals(id) ON DELETE CASCADE)",
+    "CREATE TABLE notes (actual_id INTEGER REFERENCES weekly_actuals(id) "
+    "ON DELETE CASCADE)",
     "CREATE VIEW totals AS SELECT sum(actual_units_sold) AS units FROM weekly_actuals",
 )
 FRESH = State("fresh", REPAIRED)
 DRIFTED = [
-    State("to be rebuilt", REPAIRED, items={"week_number": "week_number TEXT NOT NULL"}, sql=USED,
-          without=("idx_weekly_actuals_date",)),
-    State("to be edited", REPAIRED, items={"week_number": "week_number INTEGER", "store": None, "unique": None},
-          sql=USED, without=("idx_weekly_actuals_date",)),
-]  # fmt: skip
+    State(
+        "to be rebuilt",
+        REPAIRED,
+        items={"week_number": "week_number TEXT NOT NULL"},
+        sql=USED,
+        without=("idx_weekly_actuals_date",),
+    ),
+    State(
+        "to be edited",
+        REPAIRED,
+        items={"week_number": "week_number INTEGER", "store": None, "unique": None},
+        sql=USED,
+        without=("idx_weekly_actuals_date",),
+    ),
+]
 MANY_ROWS = f"""
 WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS + 96})
-INSERT INTO weekly_actuals SELECT i, 'wf_1', i, '2025-01-06', '2025-01-12', 'S001', 'dresses', i, i, 0.5, '2025-01-13'
+INSERT INTO weekly_actuals SELECT i, 'wf_1', i, '2025-01-06', '2025-01-12', 'S001',
+    'dresses', i, i, 0.5, '2025-01-13'
 FROM n"""
-# For each delay a copy, a process that works on it, and SIGKILL; the first delay is none: it is measured.
+# Copies the file for each delay, starts a process that migrates it and sends SIGKILL.
+# The first process is not killed: its duration is measured.
 KILLER = """
 import os, shutil, signal, sys, time
 import db
 from migrations import phase_4_5
-import migrations.engines.sqlite.engine, migrations.engines.sqlite.ddl, migrations.planning, migrations.preflight
+import migrations.engines.sqlite.engine, migrations.engines.sqlite.ddl
+import migrations.planning, migrations.preflight
 folder = sys.argv[1]
 
 def work(number):
     path = shutil.copy(f"{folder}/prepared.db", f"{folder}/killed{number}.db")
     child = os.fork()
     if not child:
-        phase_4_5.run(db.connect(f"sqlite:///{path}"), smoke_test=False, statistics=False)
+        database = db.connect(f"sqlite:///{path}")
+        phase_4_5.run(database, smoke_test=False, statistics=False)
         os._exit(0)
     return child
 
@@ -61,8 +76,8 @@ for line in sys.stdin:
     os.kill(child, signal.SIGKILL)
     print(os.waitpid(child, 0)[1], flush=True)
 """
-# A process for each of its statements: it kills itself after that one, on a file of its own.
-SUICIDES = """
+# Starts a process for each statement, which kills itself after that one.
+SELF_KILLER = """
 import os, shutil, signal, sys
 import db
 from migrations import phase_4_5
@@ -70,7 +85,8 @@ folder, statements = sys.argv[1], int(sys.argv[2])
 for number in range(1, statements + 1):
     path = shutil.copy(f"{folder}/prepared.db", f"{folder}/killed{number}.db")
     if not os.fork():
-        database, left = db.connect(f"sqlite:///{path}"), number
+        database = db.connect(f"sqlite:///{path}")
+        left = number
 
         def hook(event):
             global left
@@ -87,11 +103,14 @@ for number in range(1, statements + 1):
 
 @pytest.fixture(params=[FRESH, *DRIFTED], ids=lambda state: state.name)
 def prepared(request, tmp_path):
-    """A file to copy, and to compare with."""
+    """Yield a file to copy and to compare with."""
     world = SQLite(tmp_path / "prepared.db").make(request.param)
     if request.param is not FRESH:
         world.insert(*(row(id, week=id) for id in range(1, 8)))
-        world.execute("INSERT INTO notes VALUES (1), (7)", "DELETE FROM weekly_actuals WHERE id = 6")
+        world.execute(
+            "INSERT INTO notes VALUES (1), (7)",
+            "DELETE FROM weekly_actuals WHERE id = 6",
+        )
     yield world
     world.drop()
 
@@ -103,19 +122,21 @@ def copy(world, name):
 
 
 def contents(path):
-    """Return the schema and every row, as another process finds them: a hot journal is rolled back."""
+    """Return the schema and every row; a hot journal is rolled back first."""
     connection = sqlite3.connect(path)
     try:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-        schema = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2").fetchall()
+        schema = connection.execute(
+            "SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2"
+        ).fetchall()
         return schema, list(connection.iterdump())
     finally:
         connection.close()
 
 
 def after(world):
-    """Return what a run that nobody disturbs makes of the file."""
+    """Return the contents of the file after an undisturbed run."""
     path = copy(world, "after.db")
     phase_4_5.run(db.connect(f"sqlite:///{path}"))
     return contents(path)
@@ -125,16 +146,22 @@ def rerun(path):
     return phase_4_5.run(db.connect(f"sqlite:///{path}"))
 
 
-SETTINGS = ("foreign_keys", "busy_timeout", "legacy_alter_table", "ignore_check_constraints", "writable_schema",
-            "cache_size")  # fmt: skip
+SETTINGS = (
+    "foreign_keys",
+    "busy_timeout",
+    "legacy_alter_table",
+    "ignore_check_constraints",
+    "writable_schema",
+    "cache_size",
+)
 
 
 class Fault(Exception):
-    """What a test makes happen in the middle; the smoke test may take it for a refused row and go on."""
+    """Raised by a test during a run; the smoke test may take it for a rejected row."""
 
 
 def watched(path, fault_after=0):
-    """Return a database that fails after its n-th statement, and the list of those it executed."""
+    """Return a database that fails after its n-th statement, and the executed ones."""
     database, seen = db.connect(f"sqlite:///{path}"), []
 
     def hook(event):
@@ -146,20 +173,22 @@ def watched(path, fault_after=0):
     return database, seen
 
 
-# The runs of everyday fail after one statement in seven.
-EACH_OR_SOME = pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.exhaustive)])
+# The quick selection fails after one statement in seven.
+EACH_OR_SOME = pytest.mark.parametrize(
+    "step", [7, pytest.param(1, marks=pytest.mark.exhaustive)]
+)
 
 
 @pytest.fixture
 def statements(prepared):
-    """The number of statements that a run on the file executes, but for one or two that depend on the clock."""
+    """Return the number of statements of a run, except for some that depend on time."""
     database, seen = watched(copy(prepared, "counted.db"))
     phase_4_5.run(database)
     return len(seen) - 10
 
 
 @EACH_OR_SOME
-def test_a_fault_after_any_statement_leaves_the_file_as_before_or_as_after(prepared, statements, step):
+def test_fault_after_any_statement_leaves_no_partial_change(prepared, statements, step):
     ends = {"before": contents(prepared.path), "after": after(prepared)}
     met = set()
     for number in range(1, statements + 1, step):
@@ -174,9 +203,11 @@ def test_a_fault_after_any_statement_leaves_the_file_as_before_or_as_after(prepa
 
 
 @EACH_OR_SOME
-def test_a_fault_leaves_the_connection_of_the_caller_as_it_was(prepared, statements, step):
+def test_fault_restores_the_settings_of_the_connection(prepared, statements, step):
     for number in range(1, statements + 1, step):
-        database, _ = watched(copy(prepared, f"fault{number}.db"), len(SETTINGS) + number)
+        database, _ = watched(
+            copy(prepared, f"fault{number}.db"), len(SETTINGS) + number
+        )
         with database.connection_context():
             before = [database.pragma(name) for name in SETTINGS]
             with contextlib.suppress(Fault, phase_4_5.MigrationError):
@@ -187,11 +218,13 @@ def test_a_fault_leaves_the_connection_of_the_caller_as_it_was(prepared, stateme
 
 
 @pytest.mark.exhaustive
-def test_killed_after_any_statement_the_file_is_as_before_or_as_after(prepared, statements):
+def test_sigkill_after_any_statement_leaves_no_partial_change(prepared, statements):
     ends = {"before": contents(prepared.path), "after": after(prepared)}
     folder = Path(prepared.path).parent
-    command = [sys.executable, "-c", SUICIDES, str(folder), str(statements)]
-    killed = subprocess.run(command, cwd=ROOT, timeout=300, capture_output=True, text=True).stdout.split()
+    command = [sys.executable, "-c", SELF_KILLER, str(folder), str(statements)]
+    killed = subprocess.run(
+        command, cwd=ROOT, timeout=300, capture_output=True, text=True
+    ).stdout.split()
     assert killed == [str(signal.SIGKILL.value)] * statements
     met = set()
     for number in range(1, statements + 1):
@@ -202,34 +235,38 @@ def test_killed_after_any_statement_the_file_is_as_before_or_as_after(prepared, 
     assert met == {"before", "after"}
 
 
-# -- a kill at any moment
+# -- SIGKILL at any moment
 
 
 @pytest.fixture(params=DRIFTED, ids=lambda state: state.name)
 def large(request, disk):
-    """A file to copy, with many rows in a table that has to be rebuilt, or edited and given a unique index."""
+    """Yield a file to copy, with many rows in a table to rebuild or to edit."""
     world = SQLite(disk / "prepared.db").make(request.param)
     world.insert(row(1, week=1), row(2, week=2), row(3, week=3), row(97, week=97))
     world.execute("BEGIN", MANY_ROWS, "DELETE FROM weekly_actuals WHERE id = 97")
-    world.execute("INSERT INTO notes SELECT id FROM weekly_actuals LIMIT 1000", "COMMIT")
+    world.execute(
+        "INSERT INTO notes SELECT id FROM weekly_actuals LIMIT 1000", "COMMIT"
+    )
     yield world
     world.drop()
 
 
 def state_of(path):
-    """Return the schema, and the rows by number and sum, the highest id, and what refers to them."""
+    """Return the schema, and of the rows the count, the sums and the highest id."""
     connection = sqlite3.connect(path)
     try:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-        rows = (
-            "SELECT count(*), sum(id), sum(week_number), sum(actual_units_sold), sum(variance_pct) FROM weekly_actuals"
+        queries = (
+            "SELECT count(*), sum(id), sum(week_number), sum(actual_units_sold), "
+            "sum(variance_pct) FROM weekly_actuals",
+            "SELECT count(*), sum(actual_id) FROM notes",
+            "SELECT * FROM sqlite_sequence",
         )
-        kept = [
-            connection.execute(sql).fetchall()
-            for sql in (rows, "SELECT count(*), sum(actual_id) FROM notes", "SELECT * FROM sqlite_sequence")
-        ]
-        schema = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2").fetchall()
+        kept = [connection.execute(query).fetchall() for query in queries]
+        schema = connection.execute(
+            "SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2"
+        ).fetchall()
         return schema, kept
     finally:
         connection.close()
@@ -237,9 +274,11 @@ def state_of(path):
 
 @pytest.fixture
 def killer(large):
-    """A process that kills others at work on copies of the file, at shares of what the work takes."""
+    """Yield a function that kills a run on a copy after a share of its duration."""
     command = [sys.executable, "-c", KILLER, str(Path(large.path).parent)]
-    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
 
         def kill(number, share):
             process.stdin.write(f"{number} {share}\n")
@@ -252,20 +291,27 @@ def killer(large):
 
 
 @pytest.mark.exhaustive
-def test_killed_at_any_moment_of_a_change_the_file_is_as_before_or_as_after(large, killer, capsys):
-    before, counts = state_of(large.path), {"as before": 0, "as after": 0, "with a hot journal": 0}
+def test_sigkill_at_any_moment_leaves_no_partial_change(large, killer, capsys):
+    before = state_of(large.path)
+    counts = {"as before": 0, "as after": 0, "with a hot journal": 0}
     shares = [1.3 * number / KILLS for number in range(KILLS)]
-    random.Random(45).shuffle(shares)  # that no slow spell of the machine falls on one part of the work
+    # In random order, so that a slow period does not coincide with one part of the run.
+    random.Random(45).shuffle(shares)
     for number, share in enumerate(shares):
         path = killer(number, share)
-        counts["with a hot journal"] += Path(f"{path}-journal").exists()
+        if Path(f"{path}-journal").exists():
+            counts["with a hot journal"] += 1
         after = state_of(path.with_name("killednever.db"))
         assert after[1] == before[1]
         found = state_of(path)
         assert found in (before, after)
-        counts["as before" if found == before else "as after"] += 1
+        if found == before:
+            end, status = "as before", "migrated"
+        else:
+            end, status = "as after", "up_to_date"
+        counts[end] += 1
         if number % 10 == 0:
-            assert rerun(path).status == ("migrated" if found == before else "up_to_date")
+            assert rerun(path).status == status
             assert state_of(path) == after
         path.unlink()
     with capsys.disabled():
@@ -276,12 +322,15 @@ def test_killed_at_any_moment_of_a_change_the_file_is_as_before_or_as_after(larg
 # -- Ctrl-C
 
 
-def test_interrupted_in_the_middle_of_a_statement_the_file_is_as_before(large):
+def test_interrupt_during_a_statement_changes_nothing(large):
     before = state_of(large.path)
     command = [sys.executable, "-m", "migrations.phase_4_5", "--database", large.url]
-    with subprocess.Popen(command, cwd=ROOT, text=True, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, text=True, stderr=subprocess.PIPE
+    ) as process:
         for line in process.stderr:
-            if "copy " in line or "create unique index" in line:  # which is said before it starts
+            # The statement is logged before it is executed.
+            if "copy " in line or "create unique index" in line:
                 process.send_signal(signal.SIGINT)
                 break
         lines = process.stderr.read()

@@ -1,4 +1,4 @@
-"""What the stored rows know nothing of is changed in the text of a table, in place; each trap beside its remedy."""
+"""Changes that do not affect stored rows rewrite the stored definition of a table."""
 
 import contextlib
 import os
@@ -21,39 +21,61 @@ from migrations.engines.sqlite.table_rewrite import NewDefinition
 from migrations.phase import Phase
 from migrations.planning import make_plan
 
-pytestmark = pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 34), reason="such a table is rebuilt before 3.34")
+pytestmark = pytest.mark.skipif(
+    sqlite3.sqlite_version_info < (3, 34),
+    reason="SQLite before 3.34 rebuilds the table",
+)
 NULLABLE = {"week_number": "week_number INTEGER"}
 EDITABLE = {
     "NOT NULL lost": NULLABLE,
-    "NOT NULL where NULL must be allowed": {"variance_pct": "variance_pct FLOAT NOT NULL"},
+    "NOT NULL where NULL must be allowed": {
+        "variance_pct": "variance_pct FLOAT NOT NULL"
+    },
     "the default lost": {"uploaded_at": "uploaded_at TIMESTAMP"},
-    "another default": {"uploaded_at": "uploaded_at TIMESTAMP DEFAULT '2000-01-01' CHECK (uploaded_at > '1999')"},
+    "another default": {
+        "uploaded_at": "uploaded_at TIMESTAMP DEFAULT '2000-01-01' CHECK "
+        "(uploaded_at > '1999')"
+    },
     "a foreign key missing": {"store": None},
-    "a foreign key without CASCADE": {"workflow": "FOREIGN KEY (workflow_id) REFERENCES workflows(workflow_id)"},
-    "a foreign key that points elsewhere": {
-        "category": "CONSTRAINT mine FOREIGN KEY (category_id) REFERENCES shelves ON DELETE SET NULL DEFERRABLE"},
-    "another word for the type": {"week_start_date": "week_start_date DATETIME NOT NULL"},
-    "a refusal that drops the row": {"week_number": "week_number INTEGER NOT NULL ON CONFLICT IGNORE"},
-    "all of it, beside keys of every kind": {
-        **NULLABLE, "store": None, "uploaded_at": "uploaded_at TIMESTAMP",
-        "code": "code TEXT UNIQUE DEFAULT (hex(randomblob(9)))", "first": "UNIQUE (store_id, id)",
-        "named": "CONSTRAINT named UNIQUE (week_number, id, category_id)", "kept": "kept TEXT AS (store_id) STORED"},
-}  # fmt: skip
+    "a foreign key without CASCADE": {
+        "workflow": "FOREIGN KEY (workflow_id) REFERENCES workflows(workflow_id)"
+    },
+    "a foreign key to another table": {
+        "category": "CONSTRAINT mine FOREIGN KEY (category_id) REFERENCES shelves "
+        "ON DELETE SET NULL DEFERRABLE"
+    },
+    "a compatible type": {"week_start_date": "week_start_date DATETIME NOT NULL"},
+    "a conflict clause that ignores the row": {
+        "week_number": "week_number INTEGER NOT NULL ON CONFLICT IGNORE"
+    },
+    "several at once, with keys of every kind": {
+        **NULLABLE,
+        "store": None,
+        "uploaded_at": "uploaded_at TIMESTAMP",
+        "code": "code TEXT UNIQUE DEFAULT (hex(randomblob(9)))",
+        "first": "UNIQUE (store_id, id)",
+        "named": "CONSTRAINT named UNIQUE (week_number, id, category_id)",
+        "kept": "kept TEXT AS (store_id) STORED",
+    },
+}
 editable = pytest.mark.parametrize("items", EDITABLE.values(), ids=EDITABLE)
 ROWS = tuple(row(id, week=id) for id in range(1, 4))
 MANY = """
 WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
-INSERT INTO weekly_actuals SELECT i, 'wf_1', i, '2025-01-06', '2025-01-12', 'S001', 'dresses', i, i, 0.5, '2025-01-13'
+INSERT INTO weekly_actuals SELECT i, 'wf_1', i, '2025-01-06', '2025-01-12', 'S001',
+    'dresses', i, i, 0.5, '2025-01-13'
 FROM n"""
 
 
 @pytest.fixture
 def make(tmp_path):
-    """Return a function that makes a table, and a file for it."""
+    """Return a function that creates a table in a new file."""
     worlds = []
 
     def make(items, *rows, sql=()):
-        world = SQLite(tmp_path / f"app{len(worlds)}.db").make(State("", REPAIRED, items=items, sql=sql))
+        world = SQLite(tmp_path / f"app{len(worlds)}.db").make(
+            State("", REPAIRED, items=items, sql=sql)
+        )
         worlds.append(world)
         world.insert(*rows)
         return world
@@ -68,21 +90,21 @@ def ensured(world, **options):
 
 
 def places(world):
-    """Return where each table and index begins in the file."""
+    """Return the root page of each table and index."""
     return world.query("SELECT type, name, rootpage FROM sqlite_master ORDER BY 1, 2")
 
 
 def pages(world):
-    """Return the file by its pages."""
+    """Return the pages of the file."""
     with open(world.path, "rb") as file:
         return list(iter(lambda: file.read(4096), b""))
 
 
-# -- what it does
+# -- edits
 
 
 @editable
-def test_what_the_rows_know_nothing_of_is_edited_and_moves_nothing(make, items):
+def test_editable_difference_is_repaired_without_moving_rows(make, items):
     world = make(items, *ROWS)
     before, where = world.query("SELECT * FROM weekly_actuals"), places(world)
     assert way_of(ensured(world).changes) == EDITED
@@ -92,37 +114,49 @@ def test_what_the_rows_know_nothing_of_is_edited_and_moves_nothing(make, items):
     assert world.query("PRAGMA integrity_check") == [("ok",)]
 
 
-def test_however_many_rows_there_are_the_pages_that_hold_them_are_not_written(make):
+def test_edit_does_not_write_the_pages_of_the_rows(make):
     world = make({**NULLABLE, "workflow": None})
     world.execute(MANY)
     before = pages(world)
     ensured(world)
     after = pages(world)
     assert len(after) == len(before) > 500
-    assert sum(one != other for one, other in zip(before, after)) <= 3  # the header, and the text
+    changed = [number for number, page in enumerate(before) if page != after[number]]
+    assert len(changed) <= 3  # the header and the definition
 
 
-@pytest.mark.parametrize(("state", "filled"), [
-    pytest.param(state, filled, id=f"{state.name}{' with rows' * filled}")
-    for state, filled in cases("sqlite", REPAIRED) if state.items is not None
-])  # fmt: skip
-def test_both_ways_give_the_same_schema(tmp_path, state, filled):
+def _repaired_cases():
+    for state, filled in cases("sqlite", REPAIRED):
+        if state.items is not None:
+            name = f"{state.name} with rows" if filled else state.name
+            yield pytest.param(state, filled, id=name)
+
+
+@pytest.mark.parametrize(("state", "filled"), list(_repaired_cases()))
+def test_edit_and_rebuild_give_the_same_schema(tmp_path, state, filled):
     schemas = []
     for way in (EDITED, REBUILT):
         world = SQLite(tmp_path / f"{way}.db").make(state, filled)
         phase_4_5.run(connect(world.path, way), smoke_test=False)
-        schemas.append(in_short(world))
+        schemas.append(normalized_schema(world))
         world.drop()
     assert schemas[0] == schemas[1]
 
 
-def in_short(world):
-    """Return the schema but for blanks, quotes, and how the unique key came about, by an index or a constraint."""
+def normalized_schema(world):
+    """Return the schema without spaces, quotes and the UNIQUE constraint.
+
+    The constraint may be an index instead.
+    """
     schema = {}
-    for *names, sql in world.query("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql NOT NULL"):
+    for *names, sql in world.query(
+        "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql NOT NULL"
+    ):
         if names[1] != "unique_workflow_week_store":
             text = re.sub(r'[\s"]+', "", sql).lower()
-            schema[tuple(names)] = re.sub(r",constraintunique_workflow_week_storeunique\([^)]*\)", "", text)
+            schema[tuple(names)] = re.sub(
+                r",constraintunique_workflow_week_storeunique\([^)]*\)", "", text
+            )
     return schema
 
 
@@ -131,43 +165,53 @@ def in_short(world):
     ({"store": None}, "UPDATE weekly_actuals SET store_id = 'nowhere'"),
     ({"unique": None}, "UPDATE weekly_actuals SET week_number = 1"),
 ])  # fmt: skip
-def test_what_was_added_holds_on_the_connection_that_added_it(make, items, statement):
+def test_added_constraint_holds_on_the_same_connection(make, items, statement):
     world = make(items, *ROWS)
     database = db.connect(world.url)
     with database.connection_context():
-        database.execute_sql("SELECT count(*) FROM weekly_actuals WHERE week_number IS NULL").fetchall()
+        database.execute_sql(
+            "SELECT count(*) FROM weekly_actuals WHERE week_number IS NULL"
+        ).fetchall()
         phase_4_5.run(database, smoke_test=False)
         with pytest.raises(peewee.IntegrityError):
             database.execute_sql(statement)
 
 
-def test_cascade_works_once_it_is_edited_in(make):
-    world = make({"workflow": "FOREIGN KEY (workflow_id) REFERENCES workflows(workflow_id)"}, *ROWS)
+def test_edited_foreign_key_cascades(make):
+    world = make(
+        {"workflow": "FOREIGN KEY (workflow_id) REFERENCES workflows(workflow_id)"},
+        *ROWS,
+    )
     ensured(world)
-    world.execute("PRAGMA foreign_keys = ON", "DELETE FROM workflows WHERE workflow_id = 'wf_1'")
+    world.execute(
+        "PRAGMA foreign_keys = ON", "DELETE FROM workflows WHERE workflow_id = 'wf_1'"
+    )
     assert world.query("SELECT count(*) FROM weekly_actuals") == [(0,)]
 
 
-def test_a_missing_unique_is_an_index_of_its_name(make):
+def test_missing_unique_constraint_becomes_an_index_of_its_name(make):
     world = make({"unique": None}, *ROWS)
     assert [change.description for change in ensured(world).changes] == [
         "create unique index unique_workflow_week_store"]  # fmt: skip
 
 
-def test_a_missing_column_is_added_before_the_key_that_is_edited_in(make):
+def test_missing_column_is_added_before_the_definition_is_edited(make):
     world = make({"variance_pct": None, "store": None}, *ROWS)
-    assert [change.description.partition(":")[0] for change in ensured(world).changes] == [
-        "add column variance_pct", *["edit the definition of weekly_actuals"] * 4]  # fmt: skip
+    assert [
+        change.description.partition(":")[0] for change in ensured(world).changes
+    ] == ["add column variance_pct", *["edit the definition of weekly_actuals"] * 4]
     world.assert_specified()
 
 
-def test_a_missing_column_that_is_now_by_default_takes_a_rebuild_beside_rows(make):
+def test_missing_column_with_a_utc_default_is_added_by_a_rebuild(make):
     world = make({"uploaded_at": None}, *ROWS)
     assert way_of(ensured(world).changes) == REBUILT
-    assert world.query("SELECT count(*) FROM weekly_actuals WHERE uploaded_at > '2025-01-14'") == [(3,)]
+    assert world.query(
+        "SELECT count(*) FROM weekly_actuals WHERE uploaded_at > '2025-01-14'"
+    ) == [(3,)]
 
 
-# -- a model of another shape: a named CHECK, a STRICT table
+# -- another model: a named CHECK, a STRICT table
 
 
 class Note(peewee.Model):
@@ -185,10 +229,13 @@ NOTES = Phase("Notes", requires={Workflow: ("workflow_id",)}, manages=[Note])
 
 @pytest.fixture
 def notes(make):
-    """Return a function that makes the table of notes from its columns and what follows them."""
+    """Return a function that creates the table of notes with columns and options."""
 
     def notes(columns, options="", *rows):
-        world = make({}, sql=(f"CREATE TABLE notes (id INTEGER PRIMARY KEY, {columns}){options}",))
+        world = make(
+            {},
+            sql=(f"CREATE TABLE notes (id INTEGER PRIMARY KEY, {columns}){options}",),
+        )
         for each in rows:
             world.execute(f"INSERT INTO notes VALUES ({each})")
         return world
@@ -199,31 +246,50 @@ def notes(make):
 WORKFLOW = "workflow_id VARCHAR(50) NOT NULL REFERENCES workflows"
 
 
-def test_a_named_check_is_edited_in_and_holds(notes):
-    world = notes(f"{WORKFLOW}, stars INTEGER DEFAULT 3, text TEXT NOT NULL", "", "1, 'wf_1', 5, 'x'")
+def test_missing_check_is_added_by_an_edit_and_holds(notes):
+    world = notes(
+        f"{WORKFLOW}, stars INTEGER DEFAULT 3, text TEXT NOT NULL",
+        "",
+        "1, 'wf_1', 5, 'x'",
+    )
     report = NOTES.run(db.connect(world.url), smoke_test=False)
     assert way_of(report.changes) == EDITED
     with pytest.raises(sqlite3.IntegrityError, match="few_stars"):
         world.execute("INSERT INTO notes VALUES (2, 'wf_1', 6, 'x')")
 
 
-def test_a_named_check_against_which_rows_stand_is_refused(notes):
-    world = notes(f"{WORKFLOW}, stars INTEGER DEFAULT 3, text TEXT NOT NULL", "", "1, 'wf_1', 6, 'x'")
+def test_missing_check_with_conflicting_rows_is_refused(notes):
+    world = notes(
+        f"{WORKFLOW}, stars INTEGER DEFAULT 3, text TEXT NOT NULL",
+        "",
+        "1, 'wf_1', 6, 'x'",
+    )
     before = world.dump()
     with pytest.raises(phase_4_5.ChangeRefused, match="few_stars.*1 row "):
         NOTES.run(db.connect(world.url))
     assert world.dump() == before
 
 
-def test_another_check_under_the_same_name_is_not_taken_for_ours_by_a_comment(notes):
-    world = notes(f"{WORKFLOW}, stars INTEGER DEFAULT 3 /* CONSTRAINT few_stars CHECK (1) */, text TEXT NOT NULL")
+def test_check_in_a_comment_is_not_taken_for_the_declared_one(notes):
+    world = notes(
+        f"{WORKFLOW}, stars INTEGER DEFAULT 3 /* CONSTRAINT few_stars CHECK "
+        "(1) */, text TEXT NOT NULL"
+    )
     assert way_of(NOTES.run(db.connect(world.url)).changes) == EDITED
 
 
-@pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 37), reason="STRICT came with 3.37")
-def test_a_strict_table_is_edited_too(notes):
-    words = "workflow_id TEXT NOT NULL REFERENCES workflows, stars INT DEFAULT 3, text TEXT"
-    world = notes(f"{words}, CONSTRAINT few_stars CHECK (stars BETWEEN 1 AND 5)", " STRICT", "1, 'wf_1', 5, 'x'")
+@pytest.mark.skipif(
+    sqlite3.sqlite_version_info < (3, 37), reason="STRICT requires SQLite 3.37"
+)
+def test_strict_table_is_edited(notes):
+    words = (
+        "workflow_id TEXT NOT NULL REFERENCES workflows, stars INT DEFAULT 3, text TEXT"
+    )
+    world = notes(
+        f"{words}, CONSTRAINT few_stars CHECK (stars BETWEEN 1 AND 5)",
+        " STRICT",
+        "1, 'wf_1', 5, 'x'",
+    )
     assert way_of(NOTES.run(db.connect(world.url), smoke_test=False).changes) == EDITED
     (sql,) = world.query("SELECT sql FROM sqlite_master WHERE name = 'notes'")[0]
     assert sql.endswith(" STRICT")
@@ -234,19 +300,21 @@ def test_a_strict_table_is_edited_too(notes):
 # -- what other connections have open
 
 INSERT = (
-    "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, week_end_date, store_id, category_id, "
-    "actual_units_sold) VALUES ('wf_2', ?, '2025-01-06', '2025-01-12', 'S001', 'dresses', 1)"
+    "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, "
+    "week_end_date, store_id, category_id, "
+    "actual_units_sold) VALUES ('wf_2', ?, '2025-01-06', '2025-01-12', 'S001', "
+    "'dresses', 1)"
 )
 wal_or_not = pytest.mark.parametrize("journal", ["delete", "wal"])
 
 
 @wal_or_not
 @both_ways
-def test_a_statement_that_another_connection_has_prepared_notices(make, journal, way):
+def test_prepared_statement_of_another_connection_sees_the_change(make, journal, way):
     world = make(NULLABLE, *ROWS)
     world.query(f"PRAGMA journal_mode = {journal}")
     with contextlib.closing(sqlite3.connect(world.path, isolation_level=None)) as other:
-        other.execute(INSERT, (None,))  # which Python keeps, prepared
+        other.execute(INSERT, (None,))  # a prepared statement, in Python's cache
         other.execute("DELETE FROM weekly_actuals WHERE week_number IS NULL")
         assert way_of(phase_4_5.run(connect(world.path, way)).changes) == way
         with pytest.raises(sqlite3.IntegrityError, match="NOT NULL"):
@@ -254,7 +322,7 @@ def test_a_statement_that_another_connection_has_prepared_notices(make, journal,
 
 
 @both_ways
-def test_a_reader_in_the_middle_is_waited_for_and_reads_to_its_end(make, way):
+def test_open_reader_blocks_the_change_and_reads_all_rows(make, way):
     world = make(NULLABLE, *ROWS)
     before = world.dump()
     reader = world.connection.execute("SELECT id FROM weekly_actuals ORDER BY id")
@@ -267,8 +335,11 @@ def test_a_reader_in_the_middle_is_waited_for_and_reads_to_its_end(make, way):
 
 
 @both_ways
-def test_with_a_write_ahead_log_a_reader_in_the_middle_reads_on_and_notices_afterwards(make, way):
-    not_null = "SELECT \"notnull\" FROM pragma_table_info('weekly_actuals') WHERE name = 'week_number'"
+def test_open_reader_in_wal_mode_keeps_its_snapshot(make, way):
+    not_null = (
+        "SELECT \"notnull\" FROM pragma_table_info('weekly_actuals') "
+        "WHERE name = 'week_number'"
+    )
     world = make(NULLABLE, *ROWS)
     world.query("PRAGMA journal_mode = wal")
     world.execute("BEGIN")
@@ -281,11 +352,11 @@ def test_with_a_write_ahead_log_a_reader_in_the_middle_reads_on_and_notices_afte
     assert world.query(not_null) == [(1,)]
 
 
-def test_a_script_that_is_run_later_is_noticed_by_who_knows_the_schema_since(make):
+def test_script_executed_later_is_seen_by_other_connections(make):
     world = make(NULLABLE, *ROWS)
     script = "\n".join(phase_4_5.check(db.connect(world.url)).script)
     with contextlib.closing(sqlite3.connect(world.path, isolation_level=None)) as other:
-        for number in range(5):  # the schema's number counts on
+        for number in range(5):  # increases schema_version
             other.execute(f"CREATE TABLE later_{number} (id)")
             other.execute(INSERT, (None,))
             other.execute("DELETE FROM weekly_actuals WHERE week_number IS NULL")
@@ -294,28 +365,40 @@ def test_a_script_that_is_run_later_is_noticed_by_who_knows_the_schema_since(mak
             other.execute(INSERT, (None,))
 
 
-# -- the traps
+# -- what SQLite does
 
 
-@pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 35), reason="it looks before 3.35")
-def test_once_the_text_says_not_null_sqlite_does_not_look(make):
+@pytest.mark.skipif(
+    sqlite3.sqlite_version_info < (3, 35), reason="SQLite before 3.35 reads the rows"
+)
+def test_sqlite_trusts_not_null_in_an_edited_definition(make):
     world = make(NULLABLE, *ROWS, row(9, week=None))
-    assert world.query("SELECT count(*) FROM weekly_actuals WHERE week_number IS NULL") == [(1,)]
+    assert world.query(
+        "SELECT count(*) FROM weekly_actuals WHERE week_number IS NULL"
+    ) == [(1,)]
     world.execute(
         "PRAGMA writable_schema = ON",
-        "UPDATE sqlite_master SET sql = replace(sql, 'week_number INTEGER', 'week_number INTEGER NOT NULL')",
-        "PRAGMA schema_version = 9999", "PRAGMA writable_schema = OFF",
-    )  # fmt: skip
-    assert world.query("SELECT count(*) FROM weekly_actuals WHERE week_number IS NULL") == [(0,)]
+        "UPDATE sqlite_master SET sql = replace(sql, 'week_number INTEGER', "
+        "'week_number INTEGER NOT NULL')",
+        "PRAGMA schema_version = 9999",
+        "PRAGMA writable_schema = OFF",
+    )
+    assert world.query(
+        "SELECT count(*) FROM weekly_actuals WHERE week_number IS NULL"
+    ) == [(0,)]
 
 
-def test_a_text_that_is_read_in_another_way_than_sqlite_does_is_not_edited(make):
+def test_definition_that_disagrees_with_the_catalog_is_not_edited(make):
     database = db.connect(make(NULLABLE, *ROWS).url)
     engine = engine_for(database, phase_4_5.phase.models, 1)
     with engine.session.connected():
         schema = engine.catalog.read()
         table = schema["weekly_actuals"]
-        fewer = {name: column for name, column in table.columns.items() if name != "variance_pct"}
+        fewer = {
+            name: column
+            for name, column in table.columns.items()
+            if name != "variance_pct"
+        }
         ddl = engine.ddl(schema)
         errors = errors_of(compare(schema, engine.catalog, {}))
         operations = make_plan(errors, schema, ddl, engine.catalog).operations
@@ -330,7 +413,7 @@ def test_a_text_that_is_read_in_another_way_than_sqlite_does_is_not_edited(make)
 def defensive_sqlite3():
     """Return a class of databases whose connections are in defensive mode."""
     if not hasattr(sqlite3.Connection, "setconfig"):
-        pytest.skip("sqlite3 can ask for it since Python 3.12")
+        pytest.skip("setconfig requires Python 3.12")
 
     class Defensive(peewee.SqliteDatabase):
         def _connect(self):
@@ -358,7 +441,7 @@ def defensive_apsw():
 
 
 @pytest.mark.parametrize("defensive", [defensive_sqlite3, defensive_apsw])
-def test_in_defensive_mode_the_table_is_rebuilt(make, defensive):
+def test_table_is_rebuilt_in_defensive_mode(make, defensive):
     world = make(NULLABLE, *ROWS)
     database = defensive()(str(world.path), pragmas={"foreign_keys": 1})
     before = pages(world)
@@ -369,7 +452,7 @@ def test_in_defensive_mode_the_table_is_rebuilt(make, defensive):
 
 
 @pytest.mark.parametrize("value", [0, 1])
-def test_whether_the_schema_may_be_written_is_found_out_without_a_trace(make, value):
+def test_test_of_writable_schema_leaves_no_trace(make, value):
     world = make(NULLABLE, *ROWS)
     before, changed = pages(world), os.stat(world.path).st_mtime_ns
     database = db.connect(world.url)
@@ -381,24 +464,37 @@ def test_whether_the_schema_may_be_written_is_found_out_without_a_trace(make, va
     assert (pages(world), os.stat(world.path).st_mtime_ns) == (before, changed)
 
 
-# -- what it says
+# -- descriptions
 
 
-@pytest.mark.parametrize(("items", "journal", "held_up"), [
-    (NULLABLE, "delete", {None}),
-    (TABLE | {"week_number": "week_number TEXT NOT NULL"}, "delete", {"reads and writes", None}),
-    (TABLE | {"week_number": "week_number TEXT NOT NULL"}, "wal", {"writes", None}),
-    ({"unique": None}, "delete", {"writes"}),
-])  # fmt: skip
-def test_a_change_says_whom_it_holds_up_beside_rows(make, items, journal, held_up):
+@pytest.mark.parametrize(
+    ("items", "journal", "blocked"),
+    [
+        (NULLABLE, "delete", {None}),
+        (
+            TABLE | {"week_number": "week_number TEXT NOT NULL"},
+            "delete",
+            {"reads and writes", None},
+        ),
+        (TABLE | {"week_number": "week_number TEXT NOT NULL"}, "wal", {"writes", None}),
+        ({"unique": None}, "delete", {"writes"}),
+    ],
+)
+def test_change_of_a_table_with_rows_names_what_it_blocks(
+    make, items, journal, blocked
+):
     world = make(items, *ROWS)
     world.query(f"PRAGMA journal_mode = {journal}")
-    assert {change.blocks for change in phase_4_5.check(db.connect(world.url)).changes} == held_up
+    assert {
+        change.blocks for change in phase_4_5.check(db.connect(world.url)).changes
+    } == blocked
     world.execute("DELETE FROM weekly_actuals")
-    assert {change.blocks for change in phase_4_5.check(db.connect(world.url)).changes} == {None}
+    assert {
+        change.blocks for change in phase_4_5.check(db.connect(world.url)).changes
+    } == {None}
 
 
-def test_an_edit_says_what_each_statement_is_for(make):
+def test_statements_of_an_edit_are_described(make):
     changes = phase_4_5.check(db.connect(make({**NULLABLE, "store": None}).url)).changes
     assert [change.description for change in changes] == [
         "edit the definition of weekly_actuals: set writable_schema",

@@ -1,11 +1,12 @@
-r"""Every way to SQLite that a Peewee database may go: other drivers, pools, older libraries.
+r"""Other drivers, pools and older versions of the SQLite library.
 
-An older library takes the place of Python's own by the path of libraries; one is compiled from what an npm
-package ships, for instance:
+An older library is loaded in place of Python's by LD_LIBRARY_PATH. It can be compiled
+from an npm package, for instance:
 
-    npm pack better-sqlite3@7.0.0 && tar xzf better-sqlite3-7.0.0.tgz && tar xzf package/deps/sqlite3.tar.gz
-    cc -O1 -shared -fPIC -DSQLITE_ENABLE_COLUMN_METADATA -DSQLITE_ENABLE_DESERIALIZE -DSQLITE_ENABLE_FTS5 sqlite3.c \
-        -o old/libsqlite3.so.0 -lm -ldl -lpthread
+    npm pack better-sqlite3@7.0.0
+    tar xzf better-sqlite3-7.0.0.tgz && tar xzf package/deps/sqlite3.tar.gz
+    cc -O1 -shared -fPIC -DSQLITE_ENABLE_COLUMN_METADATA -DSQLITE_ENABLE_DESERIALIZE \
+        -DSQLITE_ENABLE_FTS5 sqlite3.c -o old/libsqlite3.so.0 -lm -ldl -lpthread
     SQLITE_LIBRARIES=old pytest tests/test_sqlite_libraries.py
 
 `SQLITE_LIBRARIES` lists folders with a `libsqlite3.so.0` in each, as PATH does.
@@ -30,8 +31,14 @@ from migrations import phase_4_5
 ROOT = Path(__file__).parents[1]
 STATES = {
     "fresh": State("fresh", REPAIRED),
-    "to be edited": State("to be edited", REPAIRED, items={"week_number": "week_number INTEGER", "unique": None}),
-    "to be rebuilt": State("to be rebuilt", REPAIRED, items={"week_number": "week_number TEXT NOT NULL"}),
+    "to be edited": State(
+        "to be edited",
+        REPAIRED,
+        items={"week_number": "week_number INTEGER", "unique": None},
+    ),
+    "to be rebuilt": State(
+        "to be rebuilt", REPAIRED, items={"week_number": "week_number TEXT NOT NULL"}
+    ),
 }
 every_state = pytest.mark.parametrize("state", STATES.values(), ids=STATES)
 ROWS = tuple(row(id, week=id) for id in range(1, 5))
@@ -53,28 +60,28 @@ def made(tmp_path, state):
 OLD = not hasattr(peewee, "QueryEvent")  # before 4.5
 
 
-def with_errors_of_peewees(package):
+def require_peewee_errors(package):
     drivers.require_package(package)
     if OLD:
         pytest.skip("refused before Peewee 4.5")
 
 
 def apsw(path):
-    with_errors_of_peewees("apsw")
+    require_peewee_errors("apsw")
     from playhouse.apsw_ext import APSWDatabase
 
     return APSWDatabase(path, pragmas=PRAGMAS)
 
 
 def cysqlite(path):
-    with_errors_of_peewees("cysqlite")
+    require_peewee_errors("cysqlite")
     from playhouse.cysqlite_ext import CySqliteDatabase
 
     return CySqliteDatabase(path, pragmas=PRAGMAS)
 
 
 def cysqlite_pool(path):
-    with_errors_of_peewees("cysqlite")
+    require_peewee_errors("cysqlite")
     from playhouse.cysqlite_ext import PooledCySqliteDatabase
 
     return PooledCySqliteDatabase(path, pragmas=PRAGMAS)
@@ -86,7 +93,7 @@ def pool(path):
 
 @every_state
 @pytest.mark.parametrize("driver", [apsw, cysqlite, cysqlite_pool, pool])
-def test_another_driver_does_all_of_it(made, driver):
+def test_other_driver_migrates_checks_and_rolls_back(made, driver):
     before = made.rows() if made.columns() else {}
     database = driver(str(made.path))
     report = phase_4_5.run(database)
@@ -101,16 +108,19 @@ def test_another_driver_does_all_of_it(made, driver):
 
 @every_state
 @pytest.mark.parametrize("driver", [apsw, cysqlite, pool])
-def test_another_drivers_open_connection_stays_as_it_was(made, driver):
+def test_open_connection_of_another_driver_is_left_unchanged(made, driver):
     database = driver(str(made.path))
     with database.connection_context():
-        connection, before = database.connection(), [database.pragma(name) for name in ("foreign_keys", "busy_timeout")]
+        connection = database.connection()
+        before = [database.pragma(name) for name in ("foreign_keys", "busy_timeout")]
         assert phase_4_5.ensure(database) is True
         assert database.connection() is connection
-        assert [database.pragma(name) for name in ("foreign_keys", "busy_timeout")] == before
+        assert [
+            database.pragma(name) for name in ("foreign_keys", "busy_timeout")
+        ] == before
 
 
-# In a process of its own: two libraries in one do not see each other's locks.
+# In another process: two libraries in one process do not see each other's locks.
 HOLDER = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -122,9 +132,11 @@ sys.stdin.read()
 
 @every_state
 @pytest.mark.parametrize("driver", [apsw, cysqlite, pool])
-def test_another_driver_waits_for_a_writer_no_longer_than_asked(made, driver):
+def test_other_driver_obeys_the_lock_timeout(made, driver):
     command = [sys.executable, "-c", HOLDER, str(made.path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
         holder.stdout.readline()
         with pytest.raises(phase_4_5.LockTimeout, match="lock-timeout"):
             phase_4_5.run(driver(str(made.path)), lock_timeout=0.1)
@@ -133,12 +145,16 @@ def test_another_driver_waits_for_a_writer_no_longer_than_asked(made, driver):
 
 
 @every_state
-def test_an_encrypted_file(made, tmp_path, state):
+def test_encrypted_file_is_migrated(made, tmp_path, state):
     drivers.require_package("sqlcipher3")
     from playhouse.sqlcipher_ext import SqlCipherDatabase
 
     def connect(pragmas=None):
-        return SqlCipherDatabase(str(tmp_path / "secret.db"), passphrase="o'pen sesame", pragmas=pragmas or {})
+        return SqlCipherDatabase(
+            str(tmp_path / "secret.db"),
+            passphrase="o'pen sesame",
+            pragmas=pragmas or {},
+        )
 
     copy = connect()
     with copy.connection_context():
@@ -153,11 +169,13 @@ def test_an_encrypted_file(made, tmp_path, state):
         counted = copy.execute_sql("SELECT count(*) FROM weekly_actuals").fetchone()
     assert counted == (0 if state.items is None else len(ROWS),)
     with pytest.raises(phase_4_5.DatabaseUnavailable) as refused:
-        phase_4_5.run(SqlCipherDatabase(str(tmp_path / "secret.db"), passphrase="wrong"))
+        phase_4_5.run(
+            SqlCipherDatabase(str(tmp_path / "secret.db"), passphrase="wrong")
+        )
     assert "something else" in str(refused.value)
 
 
-# -- what cannot be
+# -- unsupported drivers
 
 
 def queue(path):
@@ -176,29 +194,50 @@ def asynchronous_server(path):
     return pwasyncio.AsyncPostgresqlDatabase("nowhere")
 
 
-@pytest.mark.parametrize("call", [phase_4_5.ensure, phase_4_5.run, phase_4_5.check, phase_4_5.rollback])
-@pytest.mark.parametrize(("kind", "instead"), [
-    (queue, "SqliteQueueDatabase .* pass a peewee.SqliteDatabase of the file"),
-    (asynchronous, r"AsyncSqliteDatabase .* asyncio.to_thread\(ensure, database\)"),
-    (asynchronous_server, r"AsyncPostgresqlDatabase .* asyncio.to_thread\(ensure, database\)"),
-])  # fmt: skip
-def test_what_knows_no_transaction_is_refused_by_name_before_anything_happens(tmp_path, kind, instead, call):
+@pytest.mark.parametrize(
+    "call", [phase_4_5.ensure, phase_4_5.run, phase_4_5.check, phase_4_5.rollback]
+)
+@pytest.mark.parametrize(
+    ("kind", "instead"),
+    [
+        (queue, "SqliteQueueDatabase .* pass a peewee.SqliteDatabase of the file"),
+        (asynchronous, r"AsyncSqliteDatabase .* asyncio.to_thread\(ensure, database\)"),
+        (
+            asynchronous_server,
+            r"AsyncPostgresqlDatabase .* asyncio.to_thread\(ensure, database\)",
+        ),
+    ],
+)
+def test_database_without_transactions_is_refused_by_name(
+    tmp_path, kind, instead, call
+):
     with pytest.raises(phase_4_5.MigrationError, match=instead):
         call(kind(str(tmp_path / "app.db")))
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(not OLD, reason="it takes a Peewee before 4.5")
-@pytest.mark.parametrize(("module", "name"), [("apsw_ext", "APSWDatabase"), ("cysqlite_ext", "CySqliteDatabase")])
-def test_a_driver_whose_errors_an_old_peewee_does_not_know_is_refused_by_name(tmp_path, module, name):
-    database = getattr(importlib.import_module(f"playhouse.{module}"), name)(str(tmp_path / "app.db"))
-    with pytest.raises(phase_4_5.MigrationError, match=f"{name} raises .* pip install -U peewee"):
+@pytest.mark.skipif(not OLD, reason="the drivers are refused before Peewee 4.5")
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("apsw_ext", "APSWDatabase"), ("cysqlite_ext", "CySqliteDatabase")],
+)
+def test_driver_without_peewee_errors_is_refused_by_name(tmp_path, module, name):
+    database = getattr(importlib.import_module(f"playhouse.{module}"), name)(
+        str(tmp_path / "app.db")
+    )
+    with pytest.raises(
+        phase_4_5.MigrationError, match=f"{name} raises .* pip install -U peewee"
+    ):
         phase_4_5.run(database)
 
 
 # -- older libraries
 
-FOLDERS = [folder for folder in os.environ.get("SQLITE_LIBRARIES", "").split(os.pathsep) if folder]
+FOLDERS = [
+    folder
+    for folder in os.environ.get("SQLITE_LIBRARIES", "").split(os.pathsep)
+    if folder
+]
 MIGRATES = """
 import sqlite3, sys
 import db
@@ -215,15 +254,23 @@ print(sqlite3.sqlite_version)
 
 def in_library(folder, *command):
     environment = {**os.environ, "LD_LIBRARY_PATH": folder, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, *command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr
     return done.stdout
 
 
-@pytest.mark.skipif(not FOLDERS, reason="SQLITE_LIBRARIES names no folder of an older library")
+@pytest.mark.skipif(
+    not FOLDERS, reason="SQLITE_LIBRARIES names no folder of an older library"
+)
 @every_state
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_an_older_library_does_all_of_it(made, folder):
+def test_older_library_migrates_and_checks(made, folder):
     before = made.rows() if made.columns() else {}
     version = tuple(map(int, in_library(folder, "-c", MIGRATES, made.url).split(".")))
     assert (3, 31) <= version < peewee.sqlite3.sqlite_version_info
@@ -232,11 +279,32 @@ def test_an_older_library_does_all_of_it(made, folder):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.skipif(not FOLDERS, reason="SQLITE_LIBRARIES names no folder of an older library")
+@pytest.mark.skipif(
+    not FOLDERS, reason="SQLITE_LIBRARIES names no folder of an older library"
+)
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_an_older_library_passes_these_tests(folder):
-    tests = ("engines/test_states.py", "engines/test_any_phase.py", "test_rebuild.py", "test_edit.py")
+def test_older_library_passes_the_tests_of_states(folder):
+    tests = (
+        "engines/test_states.py",
+        "engines/test_any_phase.py",
+        "test_rebuild.py",
+        "test_edit.py",
+    )
     xdist = ["-n", "2"] if importlib.util.find_spec("xdist") else []
     paths = [str(ROOT / "tests" / name) for name in tests]
-    servers = "not postgresql and not mysql and not by_hand and not STRICT and not strict_table"
-    in_library(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", servers, *xdist, *paths)
+    servers = (
+        "not postgresql and not mysql and not by_hand and not STRICT and not "
+        "strict_table"
+    )
+    in_library(
+        folder,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        servers,
+        *xdist,
+        *paths,
+    )
