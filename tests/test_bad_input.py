@@ -1,4 +1,4 @@
-"""Bad input: one clear line that says what, where and what to do next, and the right exit status."""
+"""Bad input: a one-line error says what, where and what to do next; exit statuses."""
 
 import os
 import resource
@@ -10,18 +10,29 @@ import tempfile
 import time
 
 import pytest
-from application import APPLICATION_TABLES, ROOT, SPECIFICATION_SHAPE, dump, execute, fetch
+from application import (
+    APPLICATION_TABLES,
+    ROOT,
+    SPECIFICATION_SHAPE,
+    dump,
+    execute,
+    fetch,
+)
 from hooks import failed_statements
 
 import db
 from migrations import phase_4_5
 
-MODES = pytest.mark.parametrize("mode", [[], ["--check"], ["--dry-run"], ["--rollback"]], ids=lambda mode: str(*mode))
+MODES = pytest.mark.parametrize(
+    "mode",
+    [[], ["--check"], ["--dry-run"], ["--rollback"]],
+    ids=lambda mode: str(*mode),
+)
 
 
 @pytest.fixture
 def complain(cli):
-    """Run the command quietly, expect failure, and return its one line."""
+    """Return a function that runs the command, expects an error and returns it."""
 
     def run(*arguments, status=1, **options):
         done = cli("-q", *arguments, **options)
@@ -38,7 +49,7 @@ def complain(cli):
 
 @MODES
 @pytest.mark.parametrize("suffix", ["", "?timeout=1"])
-def test_a_file_that_does_not_exist_is_not_created(complain, tmp_path, mode, suffix):
+def test_missing_file_is_not_created(complain, tmp_path, mode, suffix):
     line = complain("--database", f"sqlite:///{tmp_path}/typo.db{suffix}", *mode)
     assert "typo.db: there is no such file" in line
     assert "python -m db.init_db" in line
@@ -47,46 +58,51 @@ def test_a_file_that_does_not_exist_is_not_created(complain, tmp_path, mode, suf
 
 @MODES
 @pytest.mark.parametrize("name", ["file:{}/typo.db", "file://{}/typo.db", "{}/typo.db"])
-def test_a_uri_of_a_file_that_does_not_exist_does_not_create_it(complain, tmp_path, mode, name):
+def test_uri_of_a_missing_file_does_not_create_it(complain, tmp_path, mode, name):
     complain("--database", f"sqlite:///{name.format(tmp_path)}?uri=true", *mode)
     assert list(tmp_path.glob("typo*")) == []
 
 
-def test_a_uri_of_a_file_that_exists_works(cli, path):
+def test_uri_of_an_existing_file_works(cli, path):
     assert cli("--database", f"sqlite:///file:{path}?uri=true").returncode == 0
 
 
-def test_a_file_in_a_folder_that_does_not_exist(complain, tmp_path):
-    assert "there is no such file" in complain("--database", f"sqlite:///{tmp_path}/no/such/folder.db")
+def test_file_in_a_missing_folder_is_not_found(complain, tmp_path):
+    assert "there is no such file" in complain(
+        "--database", f"sqlite:///{tmp_path}/no/such/folder.db"
+    )
 
 
-def test_a_link_to_nowhere_creates_nothing(complain, tmp_path):
+def test_dangling_link_creates_no_file(complain, tmp_path):
     (tmp_path / "link.db").symlink_to(tmp_path / "nowhere.db")
     complain("--database", f"sqlite:///{tmp_path}/link.db")
     assert not (tmp_path / "nowhere.db").exists()
 
 
-def test_a_library_call_does_not_create_a_file_either(tmp_path):
+def test_library_call_does_not_create_a_missing_file(tmp_path):
     with pytest.raises(phase_4_5.DatabaseUnavailable, match="no such file"):
         phase_4_5.ensure(db.connect(f"sqlite:///{tmp_path}/typo.db"))
     assert list(tmp_path.iterdir()) == []
 
 
 @MODES
-def test_a_folder(complain, tmp_path, mode):
+def test_folder_is_reported_as_not_a_file(complain, tmp_path, mode):
     line = complain("--database", f"sqlite:///{tmp_path}", *mode)
-    assert f"sqlite:///{tmp_path}: unable to open database file; check that the path is a file" in line
+    assert (
+        f"sqlite:///{tmp_path}: unable to open database file; check that the path is a "
+        "file" in line
+    )
 
 
 @MODES
-def test_a_file_that_is_no_database(complain, tmp_path, mode):
+def test_text_file_is_reported_and_left_unchanged(complain, tmp_path, mode):
     (tmp_path / "sales.csv").write_text("store,week,units\n" * 100)
     line = complain("--database", f"sqlite:///{tmp_path}/sales.csv", *mode)
     assert "sales.csv: file is not a database; check the path" in line
     assert (tmp_path / "sales.csv").read_text() == "store,week,units\n" * 100
 
 
-def test_a_file_that_is_no_database_is_read_once(tmp_path):
+def test_text_file_is_read_once(tmp_path):
     (tmp_path / "sales.csv").write_text("week,units\n" * 200)
     database = db.connect(f"sqlite:///{tmp_path / 'sales.csv'}")
     failed = failed_statements(database)
@@ -95,20 +111,22 @@ def test_a_file_that_is_no_database_is_read_once(tmp_path):
     assert len(failed) == 1
 
 
-def test_an_empty_file_stays_empty(complain, tmp_path):
+def test_empty_file_stays_empty(complain, tmp_path):
     (tmp_path / "empty.db").touch()
-    assert "lacks the tables" in complain("--database", f"sqlite:///{tmp_path}/empty.db")
+    assert "lacks the tables" in complain(
+        "--database", f"sqlite:///{tmp_path}/empty.db"
+    )
     assert (tmp_path / "empty.db").stat().st_size == 0
 
 
-def test_a_damaged_file(complain, path):
+def test_damaged_file_reports_a_one_line_error(complain, path):
     content = bytearray(path.read_bytes())
     content[100:2000] = b"\xff" * 1900
     path.write_bytes(content)
     assert "application.db: " in complain()
 
 
-def test_a_truncated_file(complain, path):
+def test_truncated_file_advises_a_restore(complain, path):
     path.write_bytes(path.read_bytes()[:8192])
     assert "malformed; restore the file from a backup" in complain()
 
@@ -119,13 +137,16 @@ def as_nobody(tmp_path):
 
 
 def run_as_nobody(tmp_path, path, *arguments):
-    """Run the command without the rights that root has over every file."""
+    """Run the command without the rights that root has on every file."""
+    # The first call imports every module, which another user may be unable to read.
     script = """
-import os, sys, urllib.parse
-import playhouse.migrate, migrations.engines.sqlite.engine, migrations.engines.sqlite.ddl, migrations.engines.sqlite.sample_rows, migrations.planning
+import os, sys
+import playhouse.migrate
+import migrations.engines.sqlite.engine, migrations.engines.sqlite.ddl
+import migrations.engines.sqlite.sample_rows, migrations.planning
 import migrations.preflight, migrations.smoke_test
 from migrations.phase_4_5 import phase
-phase.main(["-q", "--database", "sqlite:///" + sys.argv[1]])  # imports all that is needed, which may be root's alone
+phase.main(["-q", "--database", "sqlite:///" + sys.argv[1]])
 if os.getuid() == 0:
     os.setuid(65534)
 raise SystemExit(phase.main(sys.argv[2:]))
@@ -135,12 +156,13 @@ raise SystemExit(phase.main(sys.argv[2:]))
         execute(other, APPLICATION_TABLES)
     arguments = ["-q", "--database", f"sqlite:///{path}", *arguments]
     command = [sys.executable, "-c", script, str(other), *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)  # fmt: skip
+    options = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 60}
+    return subprocess.run(command, **options)
 
 
 @pytest.fixture
 def public(path):
-    """The database in a folder that everybody can read and nobody else can write."""
+    """Yield the database in a folder that everybody can read and nobody can write."""
     folder = tempfile.mkdtemp(prefix="readable", dir="/tmp")
     shutil.copy(path, folder)
     os.chmod(folder, 0o555)
@@ -150,28 +172,31 @@ def public(path):
     shutil.rmtree(folder)
 
 
-def test_a_read_only_file(public, as_nobody):
+def test_read_only_file_reports_a_one_line_error(public, as_nobody):
     done = as_nobody(public)
     assert done.returncode == 1
-    assert "attempt to write a readonly database; give the file and its folder write permission" in done.stderr
+    assert (
+        "attempt to write a readonly database; give the file and its folder write "
+        "permission" in done.stderr
+    )
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_read_only_file_can_be_checked(public, as_nobody):
+def test_read_only_file_can_be_checked(public, as_nobody):
     assert as_nobody(public, "--check").returncode == 1
     done = as_nobody(public, "--dry-run")
     assert done.returncode == 0
     assert "CREATE TABLE" in done.stdout
 
 
-def test_a_file_that_may_not_be_read(public, as_nobody):
+def test_unreadable_file_is_reported(public, as_nobody):
     os.chmod(public, 0o000)
     done = as_nobody(public)
     assert done.returncode == 1
     assert "unable to open database file; check that" in done.stderr
 
 
-def test_a_database_opened_read_only(complain, path):
+def test_database_opened_read_only_is_left_unchanged(complain, path):
     before = path.read_bytes()
     line = complain("--database", f"sqlite:///file:{path}?mode=ro&uri=true")
     assert "readonly" in line
@@ -183,7 +208,7 @@ def test_a_database_opened_read_only(complain, path):
 
 @pytest.fixture
 def locked(path):
-    """Another process's lock, held until the test ends."""
+    """Yield a function that takes a lock on another connection, until the test ends."""
     holders = []
 
     def lock(how):
@@ -198,21 +223,24 @@ def locked(path):
         holder.close()
 
 
-def test_who_is_waited_for_is_told(path, locked, cli):
+def test_wait_for_a_lock_is_logged_once(path, locked, cli):
     locked("BEGIN IMMEDIATE")
-    told = [line for line in cli("--lock-timeout", "1.5").stderr.splitlines() if "waiting for a lock" in line]
-    assert [line.partition("waiting ")[2] for line in told] == [
-        "for a lock, up to 1.5 s: another connection holds it, or an unfinished statement of this one"]  # fmt: skip
+    lines = cli("--lock-timeout", "1.5").stderr.splitlines()
+    logged = [line for line in lines if "waiting for a lock" in line]
+    assert [line.partition("waiting ")[2] for line in logged] == [
+        "for a lock, up to 1.5 s: another connection holds it, or an unfinished "
+        "statement of this one"
+    ]
 
 
-def waited(run):
+def duration_of(run):
     started = time.monotonic()
     run()
     return time.monotonic() - started
 
 
 @pytest.mark.parametrize("how", ["BEGIN", "BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
-def test_a_locked_database_is_one_line(complain, path, locked, how):
+def test_locked_database_reports_a_one_line_error(complain, path, locked, how):
     locked(how)
     line = complain("--lock-timeout", "0.3")
     assert f"sqlite:///{path} is locked: waited 0.3 s" in line
@@ -220,7 +248,9 @@ def test_a_locked_database_is_one_line(complain, path, locked, how):
 
 
 @pytest.mark.parametrize("how", ["BEGIN", "BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
-def test_nothing_is_changed_or_left_open_after_a_lock(path, database, locked, how):
+def test_lock_timeout_changes_nothing_and_closes_the_connection(
+    path, database, locked, how
+):
     before = dump(path)
     locked(how)
     with pytest.raises(phase_4_5.LockTimeout):
@@ -231,18 +261,18 @@ def test_nothing_is_changed_or_left_open_after_a_lock(path, database, locked, ho
 
 
 @pytest.mark.parametrize("how", ["BEGIN", "BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
-def test_it_waits_as_long_as_it_is_told_and_no_longer(database, locked, how):
+def test_run_waits_for_the_lock_timeout_once(database, locked, how):
     locked(how)
 
     def run():
         with pytest.raises(phase_4_5.LockTimeout):
             phase_4_5.run(database, lock_timeout=2.0)
 
-    assert 1.9 < waited(run) < 3.9  # not once for each statement
+    assert 1.9 < duration_of(run) < 3.9  # not for each statement again
 
 
-def test_on_a_connection_of_the_callers_it_waits_no_longer_either(database, locked):
-    """Such a one may have a patience of its own, and may not have read anything yet."""
+def test_lock_timeout_holds_on_an_open_connection(database, locked):
+    """It may have a busy timeout, and may not have read anything yet."""
     database.connect()
     locked("BEGIN EXCLUSIVE")
 
@@ -250,47 +280,63 @@ def test_on_a_connection_of_the_callers_it_waits_no_longer_either(database, lock
         with pytest.raises(phase_4_5.LockTimeout):
             phase_4_5.run(database, lock_timeout=0.5)
 
-    assert waited(run) < 5  # the driver's own patience is 10 seconds
+    assert duration_of(run) < 5  # the default busy timeout is 10 seconds
 
 
-def test_a_change_that_outgrows_the_cache_waits_for_a_reader_once(path, database, locked):
-    """SQLite writes a full cache to the file before COMMIT, if it can: each time, it would wait."""
-    execute(path, SPECIFICATION_SHAPE.replace("week_number INTEGER NOT NULL", "week_number INTEGER"))
-    execute(path, "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, week_end_date, store_id, "
-                  "category_id, actual_units_sold) WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n "
-                  "WHERE n < 40000) SELECT w, n, '2025-01-06', '2025-01-12', s, c, n FROM n, (SELECT "
-                  "min(workflow_id) w FROM workflows), (SELECT min(store_id) s FROM stores), (SELECT min(category_id) "
-                  "c FROM categories)")  # fmt: skip
+def test_change_larger_than_the_cache_waits_for_a_reader_once(path, database, locked):
+    """SQLite writes a full cache before COMMIT, and would wait each time."""
+    execute(
+        path,
+        SPECIFICATION_SHAPE.replace(
+            "week_number INTEGER NOT NULL", "week_number INTEGER"
+        ),
+    )
+    execute(
+        path,
+        "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, "
+        "week_end_date, store_id, "
+        "category_id, actual_units_sold) WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL "
+        "SELECT n + 1 FROM n "
+        "WHERE n < 40000) SELECT w, n, '2025-01-06', '2025-01-12', s, c, n FROM n, "
+        "(SELECT "
+        "min(workflow_id) w FROM workflows), (SELECT min(store_id) s FROM stores), "
+        "(SELECT min(category_id) "
+        "c FROM categories)",
+    )
     before = dump(path)
     locked("BEGIN")
     started = time.monotonic()
     with pytest.raises(phase_4_5.LockTimeout):
         phase_4_5.run(database, lock_timeout=1.0)
-    assert time.monotonic() - started < 5  # with SQLite's own waiting it takes more than ten
+    # With the busy timeout of SQLite it takes more than ten seconds.
+    assert time.monotonic() - started < 5
     assert dump(path) == before
 
 
-def test_a_lock_timeout_of_zero_does_not_wait(database, locked):
+def test_lock_timeout_of_zero_does_not_wait(database, locked):
     locked("BEGIN EXCLUSIVE")
 
     def run():
         with pytest.raises(phase_4_5.LockTimeout):
             phase_4_5.run(database, lock_timeout=0)
 
-    assert waited(run) < 5  # the driver's own patience is 10 seconds
+    assert duration_of(run) < 5  # the default busy timeout is 10 seconds
 
 
-def test_a_lock_that_is_let_go_in_time_is_waited_for(path, database):
+def test_lock_released_in_time_lets_the_run_migrate(path, database):
     script = (
-        f"import sqlite3, time; c = sqlite3.connect({str(path)!r}); c.execute('BEGIN EXCLUSIVE'); "
+        f"import sqlite3, time; c = sqlite3.connect({str(path)!r}); c.execute('BEGIN "
+        "EXCLUSIVE'); "
         "print(flush=True); time.sleep(0.5)"
     )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE
+    ) as holder:
         holder.stdout.readline()
         assert phase_4_5.run(database, lock_timeout=30).status == "migrated"
 
 
-def test_rollback_waits_for_no_longer_either(path, database, locked):
+def test_rollback_obeys_the_lock_timeout(path, database, locked):
     execute(path, SPECIFICATION_SHAPE)
     locked("BEGIN IMMEDIATE")
     with pytest.raises(phase_4_5.LockTimeout):
@@ -298,7 +344,7 @@ def test_rollback_waits_for_no_longer_either(path, database, locked):
     assert fetch(path, "SELECT count(*) FROM weekly_actuals") == [(0,)]
 
 
-def test_looking_needs_no_lock(path, database, locked):
+def test_check_needs_no_lock(path, database, locked):
     locked("BEGIN IMMEDIATE")
     assert phase_4_5.check(database, lock_timeout=0).status == "pending"
 
@@ -306,20 +352,24 @@ def test_looking_needs_no_lock(path, database, locked):
 # -- full disks
 
 
-def test_a_full_disk_is_one_line_and_changes_nothing(complain, path):
+def test_full_disk_reports_a_one_line_error_and_changes_nothing(complain, path):
     before = path.read_bytes()
     size = len(before)
-    line = complain(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+    line = complain(
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    )
     assert "nothing was changed" in line
     assert fetch(path, "PRAGMA integrity_check") == [("ok",)]
     assert path.read_bytes() == before
 
 
-def test_a_database_at_its_limit_of_pages_is_told_so(path, database):
+def test_database_at_max_page_count_is_reported_as_full(path, database):
     before = dump(path)
     with database.connection_context():
         database.pragma("max_page_count", database.pragma("page_count"))
-        with pytest.raises(phase_4_5.DatabaseUnavailable, match="full; free some space"):
+        with pytest.raises(
+            phase_4_5.DatabaseUnavailable, match="full; free some space"
+        ):
             phase_4_5.run(database)
     assert dump(path) == before
 
@@ -332,7 +382,10 @@ def test_a_database_at_its_limit_of_pages_is_told_so(path, database):
     ("url", "says"),
     [
         ("oracle://app:s3cr3t@host/shop", "unknown scheme 'oracle'"),
-        ("postgresql://app:s3cr3t@host", "no database name; write postgresql://host/name"),
+        (
+            "postgresql://app:s3cr3t@host",
+            "no database name; write postgresql://host/name",
+        ),
         ("mysql://app:s3cr3t@host/", "no database name; write mysql://host/name"),
         ("sqlite://app:s3cr3t@host/shop", "three slashes: sqlite:///file.db"),
         ("postgresql://app:1/s3cr3t@host/shop", "percent-encode"),
@@ -340,7 +393,7 @@ def test_a_database_at_its_limit_of_pages_is_told_so(path, database):
         ("sqlite:///shop.db?nope=1", "an option that cannot be used (nope)"),
     ],
 )
-def test_an_unusable_url_is_one_line_and_exit_status_2(complain, url, says):
+def test_unusable_url_reports_a_one_line_error_and_status_2(complain, url, says):
     line = complain("--database", url, status=2)
     assert says in line
     assert "s3cr3t" not in line
@@ -349,8 +402,10 @@ def test_an_unusable_url_is_one_line_and_exit_status_2(complain, url, says):
 @pytest.mark.drivers
 @pytest.mark.parametrize("scheme", ["postgresql", "mysql", "cockroachdb"])
 @pytest.mark.parametrize("arguments", [["-v"], ["--json", "-v"], ["-q"]], ids=" ".join)
-@pytest.mark.parametrize(("written", "meant"), [("s3cr3t", "s3cr3t"), ("s3%2Fcr%403t", "s3/cr@3t")])
-def test_no_password_reaches_any_output(cli, scheme, arguments, written, meant):
+@pytest.mark.parametrize(
+    ("written", "meant"), [("s3cr3t", "s3cr3t"), ("s3%2Fcr%403t", "s3/cr@3t")]
+)
+def test_password_reaches_no_output(cli, scheme, arguments, written, meant):
     done = cli("--database", f"{scheme}://app:{written}@127.0.0.1:1/shop", *arguments)
     assert done.returncode == 1
     assert "app@127.0.0.1:1/shop" in done.stderr
@@ -360,32 +415,42 @@ def test_no_password_reaches_any_output(cli, scheme, arguments, written, meant):
 
 @pytest.mark.drivers
 @pytest.mark.parametrize("scheme", ["postgresql", "mysql"])
-def test_a_password_that_the_driver_chokes_on_stays_hidden(cli, scheme):
+def test_password_is_hidden_if_the_host_is_unknown(cli, scheme):
     done = cli("--database", f"{scheme}://app:s3cr3t@no.such.host.invalid/shop", "-v")
     assert done.returncode == 1
     assert "s3cr3t" not in done.stdout + done.stderr
 
 
 @pytest.mark.drivers("postgresql")
-def test_a_server_that_is_not_there_is_one_line(complain):
+def test_unreachable_server_reports_a_one_line_error(complain):
     line = complain("--database", "postgresql://app:s3cr3t@127.0.0.1:1/shop")
     assert "postgresql://app@127.0.0.1:1/shop" in line
 
 
-# -- what stands in the way by name
+# -- other objects with the name of the table
 
 
 @pytest.mark.parametrize(
     ("script", "says"),
     [
         ("CREATE VIEW weekly_actuals AS SELECT * FROM stores", "a view"),
-        ("CREATE VIRTUAL TABLE weekly_actuals USING fts5(workflow_id, store_id)", "a virtual table"),
+        (
+            "CREATE VIRTUAL TABLE weekly_actuals USING fts5(workflow_id, store_id)",
+            "a virtual table",
+        ),
         ("CREATE INDEX weekly_actuals ON stores (region)", "the index of stores"),
-        ("CREATE TABLE weekly_actuals (name TEXT, price REAL)", "an unrelated table with that name"),
+        (
+            "CREATE TABLE weekly_actuals (name TEXT, price REAL)",
+            "an unrelated table with that name",
+        ),
     ],
 )
-@pytest.mark.parametrize("mode", [[], ["--check"], ["--dry-run"]], ids=lambda mode: str(*mode))
-def test_something_else_named_weekly_actuals_is_left_alone(complain, path, script, says, mode):
+@pytest.mark.parametrize(
+    "mode", [[], ["--check"], ["--dry-run"]], ids=lambda mode: str(*mode)
+)
+def test_other_object_named_weekly_actuals_is_left_unchanged(
+    complain, path, script, says, mode
+):
     execute(path, script)
     before = path.read_bytes()
     line = complain("--no-smoke-test", *mode)
@@ -399,45 +464,53 @@ def test_something_else_named_weekly_actuals_is_left_alone(complain, path, scrip
     "CREATE TABLE weekly_actuals (name TEXT, price REAL)",
     "CREATE VIRTUAL TABLE weekly_actuals USING fts5(workflow_id, store_id)",
 ])  # fmt: skip
-def test_rollback_drops_nothing_that_is_not_ours(complain, path, script):
+def test_rollback_refuses_an_unmanaged_object(complain, path, script):
     execute(path, script)
     before = path.read_bytes()
     assert "it is not managed by this phase" in complain("--rollback", "--force")
     assert path.read_bytes() == before
 
 
-def test_rollback_leaves_an_index_of_that_name_alone(cli, path):
+def test_rollback_leaves_an_index_of_that_name_unchanged(cli, path):
     execute(path, "CREATE INDEX weekly_actuals ON stores (region)")
     before = path.read_bytes()
     assert cli("--rollback").returncode == 0
     assert path.read_bytes() == before
 
 
-def test_a_trigger_named_weekly_actuals_is_in_nobodys_way(cli, path):
-    execute(path, "CREATE TRIGGER weekly_actuals AFTER INSERT ON stores BEGIN SELECT 1; END")
+def test_trigger_named_weekly_actuals_does_not_block_a_run(cli, path):
+    execute(
+        path, "CREATE TRIGGER weekly_actuals AFTER INSERT ON stores BEGIN SELECT 1; END"
+    )
     assert cli().returncode == 0
 
 
-def test_a_base_table_that_lacks_a_column(complain, path):
+def test_base_table_without_a_column_is_refused(complain, path):
     execute(path, "ALTER TABLE stores DROP COLUMN median_income")
     line = complain()
     assert "stores.median_income: expected integer, found no such column" in line
     assert "fix that by hand, then run again" in line
 
 
-def test_a_base_table_that_is_a_view(complain, path):
-    execute(path, "ALTER TABLE stores RENAME TO shops; CREATE VIEW stores AS SELECT * FROM shops")
+def test_view_in_place_of_a_base_table_is_refused(complain, path):
+    execute(
+        path,
+        "ALTER TABLE stores RENAME TO shops; CREATE VIEW stores AS SELECT * FROM shops",
+    )
     assert "stores: expected a table, found a view" in complain()
 
 
-def test_all_missing_tables_are_named_at_once(complain, tmp_path):
+def test_all_missing_tables_are_named_in_one_error(complain, tmp_path):
     execute(tmp_path / "other.db", "CREATE TABLE t (x)")
     line = complain("--database", f"sqlite:///{tmp_path}/other.db")
     assert "lacks the tables historical_sales, stores, categories, workflows" in line
-    assert f"python -m db.init_db --base-only --database sqlite:///{tmp_path}/other.db" in line
+    assert (
+        f"python -m db.init_db --base-only --database sqlite:///{tmp_path}/other.db"
+        in line
+    )
 
 
-def test_the_command_that_the_error_names_helps(complain, cli, tmp_path):
+def test_command_in_the_error_creates_the_missing_tables(complain, cli, tmp_path):
     execute(tmp_path / "other.db", "CREATE TABLE t (x)")
     line = complain("--database", f"sqlite:///{tmp_path}/other.db")
     arguments = line.partition("python -m db.init_db ")[2].split()
@@ -445,17 +518,26 @@ def test_the_command_that_the_error_names_helps(complain, cli, tmp_path):
     assert cli("--database", f"sqlite:///{tmp_path}/other.db").returncode == 0
 
 
-def test_all_that_is_unfit_is_named_at_once(complain, path):
-    execute(path, "ALTER TABLE stores DROP COLUMN median_income; ALTER TABLE historical_sales RENAME units_sold TO u")
+def test_all_incompatible_columns_are_named_in_one_error(complain, path):
+    execute(
+        path,
+        "ALTER TABLE stores DROP COLUMN median_income; ALTER TABLE historical_sales "
+        "RENAME units_sold TO u",
+    )
     line = complain()
     assert "stores.median_income" in line
     assert "historical_sales.units_sold" in line
 
 
-def test_text_that_is_no_utf8_is_no_traceback(cli, path):
-    execute(path, SPECIFICATION_SHAPE + "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, "
-        "week_end_date, store_id, category_id, actual_units_sold) VALUES (CAST(x'ff' AS TEXT), 1, '', '', 'S001', "
-        "'C1', 1)")  # fmt: skip
+def test_text_with_invalid_utf8_gives_no_traceback(cli, path):
+    execute(
+        path,
+        SPECIFICATION_SHAPE
+        + "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, "
+        "week_end_date, store_id, category_id, actual_units_sold) VALUES "
+        "(CAST(x'ff' AS TEXT), 1, '', '', 'S001', "
+        "'C1', 1)",
+    )
     done = cli("-q")
     assert "Traceback" not in done.stderr
     assert "unexpected" not in done.stderr

@@ -8,43 +8,72 @@ import subprocess
 import sys
 
 import pytest
-from application import ORPHAN, OTHER_ORM_SHAPE, ROOT, SPECIFICATION_SHAPE, dump, execute, fetch
+from application import (
+    ORPHAN,
+    OTHER_ORM_SHAPE,
+    ROOT,
+    SPECIFICATION_SHAPE,
+    dump,
+    execute,
+    fetch,
+)
 
 import migrations
 from migrations.phase_4_5 import phase
 
-LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \| (DEBUG   |INFO    |WARNING |ERROR   ) \| .+")
+LINE = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \| (DEBUG   |INFO    |WARNING |ERROR   ) \| .+"
+)
 KEYS = [
-    "status", "backend", "database", "changes", "differences", "repaired", "smoke_test", "row_counts",
-    "estimated_counts", "orphan_checks_skipped", "error", "duration_ms",
-]  # fmt: skip
+    "status",
+    "backend",
+    "database",
+    "changes",
+    "differences",
+    "repaired",
+    "smoke_test",
+    "row_counts",
+    "estimated_counts",
+    "orphan_checks_skipped",
+    "error",
+    "duration_ms",
+]
 
 
 def messages(done):
-    return [line.partition(" | ")[2].partition(" | ")[2] for line in done.stderr.splitlines()]
+    return [
+        line.partition(" | ")[2].partition(" | ")[2]
+        for line in done.stderr.splitlines()
+    ]
 
 
-def test_a_first_run_migrates_and_exits_with_0(cli, path):
+def test_first_run_migrates_and_exits_with_0(cli, path):
     assert cli().returncode == 0
     assert fetch(path, "SELECT count(*) FROM weekly_actuals") == [(0,)]
 
 
-def test_a_second_run_leaves_the_dump_byte_for_byte(cli, path):
+def test_second_run_leaves_the_dump_unchanged(cli, path):
     cli()
     before = dump(path)
     assert cli().returncode == 0
     assert dump(path) == before
 
 
-def test_the_environment_names_the_database(cli, path):
+def test_environment_variable_names_the_database(cli, path):
     done = cli("--json", "--database", "", env={"DATABASE_URL": f"sqlite:///{path}"})
     assert json.loads(done.stdout)["status"] == "migrated"
 
 
-def test_the_default_is_a_file_in_the_working_directory(tmp_path, path):
+def test_default_database_is_in_the_working_directory(tmp_path, path):
     path.rename(tmp_path / "fashion_forecast.db")
     command = [sys.executable, "-m", "migrations.phase_4_5", "--json"]
-    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
     assert json.loads(done.stdout)["database"] == "sqlite:///fashion_forecast.db"
 
 
@@ -57,14 +86,14 @@ def test_check_exits_with_1_before_and_0_after(cli):
     assert cli("--check").returncode == 0
 
 
-def test_dry_run_exits_with_0_where_a_run_could_go_ahead(cli):
+def test_dry_run_exits_with_0_if_a_run_would_succeed(cli):
     assert cli("--dry-run").returncode == 0
     cli()
     assert cli("--dry-run").returncode == 0
 
 
 @pytest.mark.parametrize("mode", [[], ["--check"], ["--dry-run"]])
-def test_every_mode_exits_with_1_where_a_run_would_refuse(cli, path, mode):
+def test_every_mode_exits_with_1_if_a_run_would_be_refused(cli, path, mode):
     execute(path, "DROP TABLE stores")
     assert cli(*mode).returncode == 1
 
@@ -74,7 +103,7 @@ def test_rollback_exits_with_0_with_and_without_a_table(cli):
     assert [cli("--rollback").returncode for _ in range(2)] == [0, 0]
 
 
-def test_rollback_of_rows_needs_force(cli, path):
+def test_rollback_of_a_table_with_rows_needs_force(cli, path):
     execute(path, SPECIFICATION_SHAPE + ORPHAN)
     refused = cli("--rollback")
     assert refused.returncode == 1
@@ -101,7 +130,7 @@ def test_rollback_of_rows_needs_force(cli, path):
         ["--database", "oracle://host/shop"],
     ],
 )
-def test_a_wrong_call_is_one_line_and_exit_status_2(cli, path, arguments):
+def test_usage_error_reports_a_one_line_error_and_status_2(cli, path, arguments):
     before = path.read_bytes()
     done = cli(*arguments)
     assert done.returncode == 2
@@ -118,7 +147,7 @@ def test_a_wrong_call_is_one_line_and_exit_status_2(cli, path, arguments):
     ["--check=mysql://app:s3cr3t@host/shop"],
 ])  # fmt: skip
 @pytest.mark.parametrize("module", ["migrations.phase_4_5", "db.init_db"])
-def test_a_wrong_call_does_not_repeat_a_password(cli, module, arguments):
+def test_usage_error_does_not_repeat_a_password(cli, module, arguments):
     done = cli(*arguments, module=module)
     assert done.returncode == 2
     assert "s3cr3t" not in done.stderr + done.stdout
@@ -131,18 +160,31 @@ def test_version_and_help_exit_with_0(cli):
     assert "exit status:\n0 done" in helped.stdout
 
 
-@pytest.mark.parametrize("option", ["--database", "--check", "--dry-run", "--rollback", "--force", "--no-smoke-test",
-                                    "--no-statistics", "--lock-timeout", "--json", "--version"])  # fmt: skip
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--database",
+        "--check",
+        "--dry-run",
+        "--rollback",
+        "--force",
+        "--no-smoke-test",
+        "--no-statistics",
+        "--lock-timeout",
+        "--json",
+        "--version",
+    ],
+)
 def test_help_names_every_option(cli, option):
     assert option in cli("--help").stdout
 
 
-# -- an older Peewee
+# -- older versions of Peewee
 
 
 @pytest.fixture
 def older_peewee(tmp_path):
-    """The environment of a process that finds Peewee 3.17."""
+    """Return the environment of a process that imports Peewee 3.17."""
     folder = tmp_path / "packages"
     folder.mkdir()
     (folder / "peewee.py").write_text('__version__ = "3.17.0"\n')
@@ -160,13 +202,13 @@ TOO_OLD = f"{NEEDED}; run: pip install -U peewee\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["--check"]])
-def test_the_module_reports_an_older_peewee_in_one_line(older_peewee, arguments):
+def test_older_peewee_is_a_one_line_error_of_the_module(older_peewee, arguments):
     done = run_python(older_peewee, "-m", "migrations.phase_4_5", *arguments)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"error: {TOO_OLD}"
 
 
-def test_the_script_reports_an_older_peewee_in_one_line(older_peewee, tmp_path):
+def test_older_peewee_is_a_one_line_error_of_the_script(older_peewee, tmp_path):
     script = tmp_path / "phase-4-5"
     script.write_text("from migrations.phase_4_5 import phase\nphase.main()\n")
     done = run_python(older_peewee, script)
@@ -174,7 +216,7 @@ def test_the_script_reports_an_older_peewee_in_one_line(older_peewee, tmp_path):
     assert done.stderr == f"error: {TOO_OLD}"
 
 
-def test_an_import_with_an_older_peewee_is_an_import_error(older_peewee):
+def test_older_peewee_is_an_import_error_of_the_package(older_peewee):
     done = run_python(older_peewee, "-c", "import migrations")
     assert done.returncode == 1
     assert done.stderr.endswith(f"\nImportError: {TOO_OLD}")
@@ -183,69 +225,88 @@ def test_an_import_with_an_older_peewee_is_an_import_error(older_peewee):
 # -- JSON
 
 
-def test_json_is_all_there_is_on_standard_output(cli):
+def test_standard_output_holds_the_json_document_alone(cli):
     document = json.loads(cli("--json").stdout)
     assert list(document) == KEYS
-    assert (document["status"], document["backend"], document["error"]) == ("migrated", "sqlite", None)
+    assert (document["status"], document["backend"], document["error"]) == (
+        "migrated",
+        "sqlite",
+        None,
+    )
 
 
-def test_json_of_a_second_run(cli):
+def test_json_of_a_second_run_is_up_to_date(cli):
     cli()
     document = json.loads(cli("--json").stdout)
-    assert (document["status"], document["changes"], document["differences"]) == ("up_to_date", [], [])
+    assert (document["status"], document["changes"], document["differences"]) == (
+        "up_to_date",
+        [],
+        [],
+    )
     assert set(document["smoke_test"].values()) == {True}
 
 
-def test_json_of_a_change_has_its_sql(cli):
+def test_json_of_a_change_contains_its_sql(cli):
     changes = json.loads(cli("--json").stdout)["changes"]
     assert changes[0]["description"] == "create table weekly_actuals"
     assert changes[0]["sql"].startswith('CREATE TABLE "weekly_actuals" (')
 
 
-@pytest.mark.parametrize(("mode", "status"), [("--check", "pending"), ("--dry-run", "pending"),
-                                              ("--rollback", "up_to_date")])  # fmt: skip
-def test_json_of_each_mode(cli, mode, status):
+@pytest.mark.parametrize(
+    ("mode", "status"),
+    [("--check", "pending"), ("--dry-run", "pending"), ("--rollback", "up_to_date")],
+)
+def test_json_of_each_mode_has_its_status(cli, mode, status):
     assert json.loads(cli(mode, "--json").stdout)["status"] == status
 
 
-def test_json_of_what_was_left_out_is_null(cli):
+def test_json_of_disabled_steps_is_null(cli):
     document = json.loads(cli("--json", "--no-smoke-test", "--no-statistics").stdout)
     assert (document["smoke_test"], document["row_counts"]) == (None, None)
 
 
-def test_json_of_an_orphan(cli, path):
+def test_json_of_an_orphan_is_a_warning(cli, path):
     execute(path, OTHER_ORM_SHAPE + ORPHAN)
     (difference,) = json.loads(cli("--json").stdout)["differences"]
     assert list(difference) == ["severity", "object", "expected", "actual", "message"]
     assert difference["severity"] == "warning"
 
 
-def test_json_of_a_failure(cli, path):
+def test_json_of_a_failure_names_the_error(cli, path):
     execute(path, "DROP TABLE stores")
     document = json.loads(cli("--json").stdout)
     assert list(document) == KEYS
-    assert (document["status"], document["error"]["type"]) == ("failed", "MissingTables")
+    assert (document["status"], document["error"]["type"]) == (
+        "failed",
+        "MissingTables",
+    )
     assert "stores" in document["error"]["message"]
 
 
-@pytest.mark.parametrize("arguments", [
-    ["--no-such-option"], ["--force"], ["--database", "oracle://host/shop"], ["--database", "sqlite:////no/such.db"],
-])  # fmt: skip
-def test_json_even_where_the_call_is_wrong(cli, arguments):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--no-such-option"],
+        ["--force"],
+        ["--database", "oracle://host/shop"],
+        ["--database", "sqlite:////no/such.db"],
+    ],
+)
+def test_json_is_written_for_a_usage_error(cli, arguments):
     document = json.loads(cli("--json", *arguments).stdout)
     assert list(document) == KEYS
     assert document["status"] == "failed"
     assert document["error"]["message"]
 
 
-def test_json_does_not_silence_the_log(cli):
+def test_json_leaves_the_log_on_standard_error(cli):
     assert LINE.match(cli("--json").stderr)
 
 
 # -- the dry run
 
 
-def test_dry_run_prints_sql_that_gives_the_same_schema(cli, path, tmp_path):
+def test_script_of_a_dry_run_gives_the_schema_of_a_run(cli, path, tmp_path):
     script = cli("--dry-run").stdout
     twin = tmp_path / "twin.db"
     twin.write_bytes(path.read_bytes())
@@ -254,13 +315,13 @@ def test_dry_run_prints_sql_that_gives_the_same_schema(cli, path, tmp_path):
     assert dump(twin) == dump(path)
 
 
-def test_dry_run_of_nothing_to_do_prints_nothing(cli):
+def test_dry_run_without_changes_prints_nothing(cli):
     cli()
     assert cli("--dry-run").stdout == ""
 
 
 @pytest.mark.parametrize("mode", ["--check", "--dry-run"])
-def test_looking_changes_nothing(cli, path, mode):
+def test_read_only_modes_leave_the_file_unchanged(cli, path, mode):
     before = path.read_bytes()
     cli(mode)
     assert path.read_bytes() == before
@@ -269,7 +330,7 @@ def test_looking_changes_nothing(cli, path, mode):
 # -- the log
 
 
-def test_every_line_of_the_log_has_its_form(cli):
+def test_every_line_of_the_log_has_the_same_form(cli):
     lines = cli().stderr.splitlines()
     assert len(lines) > 10
     assert [line for line in lines if not LINE.fullmatch(line)] == []
@@ -285,56 +346,70 @@ def test_every_change_is_logged_with_its_sql(cli):
         assert f"{change['description']}: {change['sql']}" in done.stderr
 
 
-def test_the_sections_are_in_order(cli):
+def test_sections_of_the_log_are_in_order(cli):
     sections = [text for text in messages(cli()) if text.startswith("──")]
     assert sections == ["── Validate", "── Migrate", "── Smoke test", "── Statistics"]
 
 
-def test_the_log_of_a_rollback_has_one_section(cli):
+def test_log_of_a_rollback_has_one_section(cli):
     cli()
     log = messages(cli("--rollback"))
     assert [text for text in log if text.startswith("──")] == ["── Roll back"]
 
 
-def test_steps_that_hold_are_ticked(cli):
+def test_passed_steps_are_marked_with_a_tick(cli):
     ticked = [text for text in messages(cli()) if text.startswith("✓")]
-    assert ticked[-7:-1] == ["✓ insert", "✓ select", "✓ unique", "✓ foreign_keys", "✓ cascade", "✓ cleanup"]
+    assert ticked[-7:-1] == [
+        "✓ insert",
+        "✓ select",
+        "✓ unique",
+        "✓ foreign_keys",
+        "✓ cascade",
+        "✓ cleanup",
+    ]
 
 
-def test_the_last_line_sums_up(cli, path):
+def test_last_line_of_the_log_sums_up_the_run(cli, path):
     assert re.fullmatch(r"✓ migrated in \d+\.\d s: 4 statements", messages(cli())[-1])
     assert messages(cli())[-1] == "✓ nothing to do"
-    execute(path, "DROP TABLE weekly_actuals; CREATE VIEW weekly_actuals AS SELECT 1 AS id")
+    execute(
+        path, "DROP TABLE weekly_actuals; CREATE VIEW weekly_actuals AS SELECT 1 AS id"
+    )
     assert messages(cli())[-1].startswith("✗ refused: ")
 
 
-def test_thousands_are_separated(cli):
+def test_row_counts_have_thousands_separators(cli):
     assert "historical_sales  1,234 rows" in cli().stderr
 
 
-def test_an_error_is_crossed(cli, path):
+def test_error_is_marked_with_a_cross(cli, path):
     execute(path, "DROP TABLE stores")
     assert messages(cli("-q"))[-1].startswith("✗ ")
 
 
-def test_quiet_says_nothing_where_all_is_well(cli):
+def test_quiet_run_without_problems_writes_nothing(cli):
     assert cli("-q").stderr == ""
     assert cli("--quiet").stderr == ""
 
 
-def test_quiet_still_warns(cli, path):
+def test_quiet_run_writes_warnings(cli, path):
     execute(path, OTHER_ORM_SHAPE + ORPHAN)
     assert "| WARNING  |" in cli("-q").stderr
 
 
-def test_verbose_logs_every_query_in_the_same_form(cli):
+def test_verbose_run_logs_queries_in_the_same_form(cli):
     lines = cli("-v").stderr.splitlines()
     assert any("SAVEPOINT" in line for line in lines)
     assert [line for line in lines if not LINE.fullmatch(line)] == []
 
 
-def test_a_repaired_tables_sql_keeps_the_form_of_the_log(cli, path):
-    execute(path, SPECIFICATION_SHAPE.replace("week_number INTEGER NOT NULL", "week_number TEXT NOT NULL"))
+def test_sql_of_a_rebuild_keeps_the_form_of_the_log(cli, path):
+    execute(
+        path,
+        SPECIFICATION_SHAPE.replace(
+            "week_number INTEGER NOT NULL", "week_number TEXT NOT NULL"
+        ),
+    )
     lines = cli().stderr.splitlines()
     assert any("rebuild" in line for line in lines)
     assert [line for line in lines if not LINE.fullmatch(line)] == []
@@ -345,7 +420,10 @@ def test_a_repaired_tables_sql_keeps_the_form_of_the_log(cli, path):
 BOTH = OTHER_ORM_SHAPE.replace("week_number INTEGER NOT NULL", "week_number INTEGER")
 BOTH = BOTH.replace("INDEX idx_weekly_actuals_date", "INDEX ix_date")
 WRONG = "weekly_actuals.week_number: expected NOT NULL, found NULL allowed"
-EQUIVALENT = "weekly_actuals.idx_weekly_actuals_date: ix_date is equivalent and is accepted in its place"
+EQUIVALENT = (
+    "weekly_actuals.idx_weekly_actuals_date: ix_date is equivalent and is accepted in "
+    "its place"
+)
 
 
 def levels(done):
@@ -354,26 +432,26 @@ def levels(done):
     return {message: level.strip() for _, level, message in lines}
 
 
-def test_a_run_logs_what_it_repairs_as_information(cli, path):
+def test_run_logs_repaired_differences_as_information(cli, path):
     execute(path, BOTH)
     logged = levels(cli())
     assert logged[f"✗ {WRONG}"] == "INFO"
     assert logged[f"- {EQUIVALENT}"] == "INFO"
 
 
-def test_a_check_logs_what_it_finds_as_warnings(cli, path):
+def test_check_logs_differences_as_warnings(cli, path):
     execute(path, BOTH)
     logged = levels(cli("--check"))
     assert logged[f"✗ {WRONG}"] == "WARNING"
     assert logged[f"- {EQUIVALENT}"] == "INFO"
 
 
-def test_a_run_without_differences_logs_information_only(cli):
+def test_run_without_differences_logs_information_only(cli):
     cli()
     assert set(levels(cli()).values()) == {"INFO"}
 
 
-def test_a_step_of_the_smoke_test_has_a_level_by_its_outcome(cli, path):
+def test_smoke_test_step_is_logged_at_the_level_of_its_outcome(cli, path):
     cli()
     closed = "BEGIN SELECT RAISE(ABORT, 'closed'); END"
     execute(path, f"CREATE TRIGGER t BEFORE DELETE ON workflows {closed}")
@@ -392,7 +470,7 @@ def test_a_step_of_the_smoke_test_has_a_level_by_its_outcome(cli, path):
 ASCII = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
 
 
-def test_a_terminal_without_utf8_gets_plain_signs(cli):
+def test_ascii_terminal_gets_ascii_signs(cli):
     done = cli(env=ASCII)
     assert done.returncode == 0
     assert "[ok] insert" in done.stderr
@@ -400,28 +478,35 @@ def test_a_terminal_without_utf8_gets_plain_signs(cli):
     assert done.stderr.isascii()
 
 
-def test_a_terminal_without_utf8_gets_the_error(cli, path):
+def test_ascii_terminal_gets_the_error(cli, path):
     execute(path, "DROP TABLE stores")
     done = cli(env=ASCII)
     assert "| ERROR    | [failed] " in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_latin1_is_served_too(cli):
+def test_latin1_terminal_gets_ascii_signs(cli):
     done = cli(env={"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"})
     assert "[ok] insert" in done.stderr
 
 
-@pytest.mark.parametrize("mode", [["--dry-run"], ["--dry-run", "--json"], ["--json"], []])
-def test_names_that_the_terminal_cannot_write_do_no_harm(cli, path, mode):
-    execute(path, SPECIFICATION_SHAPE.replace("week_number INTEGER NOT NULL", "week_number INTEGER, größe TEXT"))
+@pytest.mark.parametrize(
+    "mode", [["--dry-run"], ["--dry-run", "--json"], ["--json"], []]
+)
+def test_names_outside_the_encoding_are_escaped(cli, path, mode):
+    execute(
+        path,
+        SPECIFICATION_SHAPE.replace(
+            "week_number INTEGER NOT NULL", "week_number INTEGER, größe TEXT"
+        ),
+    )
     done = cli(*mode, env=ASCII)
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
     assert (done.stdout + done.stderr).isascii()
 
 
-def test_a_path_that_is_no_utf8_does_no_harm(cli, path):
+def test_path_with_invalid_utf8_is_accepted(cli, path):
     odd = path.with_name("caf\udce9.db")
     path.rename(odd)
     done = cli("--json", "--database", f"sqlite:///{odd}", text=False)
@@ -429,42 +514,77 @@ def test_a_path_that_is_no_utf8_does_no_harm(cli, path):
     assert json.loads(done.stdout)["status"] == "migrated"
 
 
-def test_a_reader_who_goes_away_does_no_harm(cli, path):
+def test_closed_pipe_does_not_disturb_the_run(cli, path):
     done = subprocess.run(
-        f"{sys.executable} -m migrations.phase_4_5 --database sqlite:///{path} --json | true",
-        shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        f"{sys.executable} -m migrations.phase_4_5 --database sqlite:///{path} --json "
+        "| true",
+        shell=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
     assert fetch(path, "SELECT count(*) FROM weekly_actuals") == [(0,)]
 
 
-def test_a_full_standard_output_is_told_in_one_line(cli, path):
+def test_full_standard_output_fails_without_a_traceback(cli, path):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "migrations.phase_4_5", "--database", f"sqlite:///{path}", "--json", "-q"],
-            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "migrations.phase_4_5",
+                "--database",
+                f"sqlite:///{path}",
+                "--json",
+                "-q",
+            ],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
 
 
-def test_closed_standard_streams_do_no_harm(path):
-    command = f"{sys.executable} -m migrations.phase_4_5 --database sqlite:///{path} --json >&- 2>&-"
+def test_closed_standard_streams_do_not_disturb_the_run(path):
+    command = (
+        f"{sys.executable} -m migrations.phase_4_5 --database sqlite:///{path} --json "
+        ">&- 2>&-"
+    )
     assert subprocess.run(command, shell=True, cwd=ROOT, timeout=60).returncode == 0
 
 
-def test_an_interrupt_is_one_line_and_leaves_nothing_half_done(path):
+def test_interrupted_run_creates_nothing(path):
     holder = subprocess.Popen(
-        [sys.executable, "-c", f"import sqlite3, sys; c = sqlite3.connect({str(path)!r}); "
-         "c.execute('BEGIN IMMEDIATE'); print(flush=True); sys.stdin.read()"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            f"import sqlite3, sys; c = sqlite3.connect({str(path)!r}); "
+            "c.execute('BEGIN IMMEDIATE'); print(flush=True); sys.stdin.read()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     holder.stdout.readline()
     run = subprocess.Popen(
-        [sys.executable, "-m", "migrations.phase_4_5", "--database", f"sqlite:///{path}", "--lock-timeout", "3"],
-        cwd=ROOT, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "migrations.phase_4_5",
+            "--database",
+            f"sqlite:///{path}",
+            "--lock-timeout",
+            "3",
+        ],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     while "Migrate" not in run.stderr.readline():
         pass
     run.send_signal(signal.SIGINT)
@@ -472,16 +592,19 @@ def test_an_interrupt_is_one_line_and_leaves_nothing_half_done(path):
     holder.communicate(b"", timeout=60)
     assert run.returncode == 1
     assert "Traceback" not in text
-    assert fetch(path, "SELECT name FROM sqlite_master WHERE name LIKE '%weekly_actuals%'") == []
+    assert (
+        fetch(path, "SELECT name FROM sqlite_master WHERE name LIKE '%weekly_actuals%'")
+        == []
+    )
 
 
 # -- in the same process
 
 
-def test_main_returns_the_status(path, capsys):
+def test_main_returns_the_exit_status(path, capsys):
     assert phase.main(["--database", f"sqlite:///{path}", "--check", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["status"] == "pending"
 
 
-def test_one_row_is_not_told_in_the_plural(cli):
+def test_count_of_one_row_is_singular(cli):
     assert re.search(r"workflows +1 row$", cli().stderr, re.MULTILINE)

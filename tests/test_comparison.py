@@ -1,4 +1,4 @@
-"""What counts as a difference: the tables are plain DDL, the answer is `check`'s."""
+"""What is a difference: tables created by DDL, and the report of `check`."""
 
 import sqlite3
 
@@ -15,7 +15,10 @@ SHAPES = {"specification": SPECIFICATION_SHAPE, "other ORM": OTHER_ORM_SHAPE}
 
 @pytest.fixture
 def compared(path):
-    """Make weekly_actuals with a part of its DDL replaced, and return what is found wrong with it."""
+    """Return a function that creates weekly_actuals with a part of its DDL replaced.
+
+    The function returns the report of a check.
+    """
 
     def compare(old="", new="", shape=SPECIFICATION_SHAPE, script=""):
         assert old in shape
@@ -27,7 +30,7 @@ def compared(path):
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_both_shapes_in_the_field_are_complete(compared, shape):
+def test_both_existing_definitions_are_complete(compared, shape):
     report = compared(shape=shape)
     assert (report.status, report.changes, report.differences) == ("up_to_date", (), ())
 
@@ -36,121 +39,263 @@ def test_both_shapes_in_the_field_are_complete(compared, shape):
     ("old", "new", "where"),
     [
         ("week_number INTEGER", "week_number VARCHAR(9)", "weekly_actuals.week_number"),
-        ("week_start_date DATE", "week_start_date TEXT", "weekly_actuals.week_start_date"),
-        ("week_start_date DATE", "week_start_date DATETIME", "weekly_actuals.week_start_date"),
+        (
+            "week_start_date DATE",
+            "week_start_date TEXT",
+            "weekly_actuals.week_start_date",
+        ),
+        (
+            "week_start_date DATE",
+            "week_start_date DATETIME",
+            "weekly_actuals.week_start_date",
+        ),
         ("variance_pct FLOAT", "variance_pct INTEGER", "weekly_actuals.variance_pct"),
         ("variance_pct FLOAT", "variance_pct", "weekly_actuals.variance_pct"),
         ("uploaded_at TIMESTAMP", "uploaded_at DATE", "weekly_actuals.uploaded_at"),
         ("store_id VARCHAR(50)", "store_id BLOB", "weekly_actuals.store_id"),
-        ("actual_units_sold INTEGER NOT NULL", "actual_units_sold INTEGER", "weekly_actuals.actual_units_sold"),
-        ("category_id VARCHAR(50) NOT NULL", "category_id VARCHAR(50)", "weekly_actuals.category_id"),
-        ("forecast_units_sold INTEGER", "forecast_units_sold INTEGER NOT NULL", "weekly_actuals.forecast_units_sold"),
+        (
+            "actual_units_sold INTEGER NOT NULL",
+            "actual_units_sold INTEGER",
+            "weekly_actuals.actual_units_sold",
+        ),
+        (
+            "category_id VARCHAR(50) NOT NULL",
+            "category_id VARCHAR(50)",
+            "weekly_actuals.category_id",
+        ),
+        (
+            "forecast_units_sold INTEGER",
+            "forecast_units_sold INTEGER NOT NULL",
+            "weekly_actuals.forecast_units_sold",
+        ),
         ("    variance_pct FLOAT,\n", "", "weekly_actuals.variance_pct"),
         (" DEFAULT CURRENT_TIMESTAMP", "", "weekly_actuals.uploaded_at"),
-        ("CURRENT_TIMESTAMP", "(datetime('now', 'localtime'))", "weekly_actuals.uploaded_at"),
+        (
+            "CURRENT_TIMESTAMP",
+            "(datetime('now', 'localtime'))",
+            "weekly_actuals.uploaded_at",
+        ),
         ("CURRENT_TIMESTAMP", "'2025-01-01'", "weekly_actuals.uploaded_at"),
         ("CURRENT_TIMESTAMP", "'CURRENT_TIMESTAMP'", "weekly_actuals.uploaded_at"),
         ("CURRENT_TIMESTAMP", "CURRENT_DATE", "weekly_actuals.uploaded_at"),
         ("id INTEGER PRIMARY KEY AUTOINCREMENT", "id INTEGER", "weekly_actuals.id"),
-        ("id INTEGER PRIMARY KEY AUTOINCREMENT", "id INT PRIMARY KEY", "weekly_actuals.id"),
-        ("id INTEGER PRIMARY KEY AUTOINCREMENT", "id INTEGER PRIMARY KEY DESC", "weekly_actuals.id"),
-        ("(workflow_id, week_number, store_id)\n", "(workflow_id, week_number)\n",
-         "weekly_actuals.unique_workflow_week_store"),
-        (",\n    CONSTRAINT unique_workflow_week_store UNIQUE (workflow_id, week_number, store_id)", "",
-         "weekly_actuals.unique_workflow_week_store"),
-        ("REFERENCES stores(store_id) ON DELETE CASCADE", "REFERENCES stores(store_id)", "weekly_actuals.store_id"),
-        ("stores(store_id) ON DELETE CASCADE", "stores(store_id) ON DELETE SET NULL", "weekly_actuals.store_id"),
-        ("REFERENCES stores(store_id)", "REFERENCES store_clusters(cluster_id)", "weekly_actuals.store_id"),
-        ("REFERENCES stores(store_id)", "REFERENCES stores(store_name)", "weekly_actuals.store_id"),
-        ("    FOREIGN KEY (category_id) REFERENCES categories(category_id) ON DELETE CASCADE,\n", "",
-         "weekly_actuals.category_id"),
-        ("CREATE INDEX idx_weekly_actuals_store ON weekly_actuals(store_id);", "",
-         "weekly_actuals.idx_weekly_actuals_store"),
-        ("weekly_actuals(workflow_id, week_number);", "weekly_actuals(week_number, workflow_id);",
-         "weekly_actuals.idx_weekly_actuals_workflow"),
-        ("weekly_actuals(workflow_id, week_number);", "weekly_actuals(workflow_id);",
-         "weekly_actuals.idx_weekly_actuals_workflow"),
-        ("weekly_actuals(week_start_date);", "weekly_actuals(week_start_date DESC);",
-         "weekly_actuals.idx_weekly_actuals_date"),
-        ("weekly_actuals(week_start_date);", "weekly_actuals(date(week_start_date));",
-         "weekly_actuals.idx_weekly_actuals_date"),
-        ("CURRENT_TIMESTAMP", "(strftime('%Y-%m-%d %H:%m:%S', 'now'))", "weekly_actuals.uploaded_at"),
-        ("CURRENT_TIMESTAMP", "(strftime('%Y-%m-%d%H:%M:%S', 'now'))", "weekly_actuals.uploaded_at"),
-        ("weekly_actuals(store_id);", "weekly_actuals(store_id COLLATE NOCASE);",
-         "weekly_actuals.idx_weekly_actuals_store"),
-        ("week_number, store_id)\n", "week_number, store_id) ON CONFLICT IGNORE\n",
-         "weekly_actuals.unique_workflow_week_store"),
-        ("week_number INTEGER NOT NULL", "week_number INTEGER NOT NULL ON CONFLICT REPLACE",
-         "weekly_actuals.week_number"),
-        ("PRIMARY KEY AUTOINCREMENT", "PRIMARY KEY ON CONFLICT REPLACE AUTOINCREMENT", "weekly_actuals.id"),
-        ("weekly_actuals(store_id);", "weekly_actuals(store_id) WHERE week_number > 1;",
-         "weekly_actuals.idx_weekly_actuals_store"),
-        ("CREATE INDEX idx_weekly_actuals_store", "CREATE UNIQUE INDEX idx_weekly_actuals_store",
-         "weekly_actuals.idx_weekly_actuals_store"),
+        (
+            "id INTEGER PRIMARY KEY AUTOINCREMENT",
+            "id INT PRIMARY KEY",
+            "weekly_actuals.id",
+        ),
+        (
+            "id INTEGER PRIMARY KEY AUTOINCREMENT",
+            "id INTEGER PRIMARY KEY DESC",
+            "weekly_actuals.id",
+        ),
+        (
+            "(workflow_id, week_number, store_id)\n",
+            "(workflow_id, week_number)\n",
+            "weekly_actuals.unique_workflow_week_store",
+        ),
+        (
+            ",\n    CONSTRAINT unique_workflow_week_store UNIQUE "
+            "(workflow_id, week_number, store_id)",
+            "",
+            "weekly_actuals.unique_workflow_week_store",
+        ),
+        (
+            "REFERENCES stores(store_id) ON DELETE CASCADE",
+            "REFERENCES stores(store_id)",
+            "weekly_actuals.store_id",
+        ),
+        (
+            "stores(store_id) ON DELETE CASCADE",
+            "stores(store_id) ON DELETE SET NULL",
+            "weekly_actuals.store_id",
+        ),
+        (
+            "REFERENCES stores(store_id)",
+            "REFERENCES store_clusters(cluster_id)",
+            "weekly_actuals.store_id",
+        ),
+        (
+            "REFERENCES stores(store_id)",
+            "REFERENCES stores(store_name)",
+            "weekly_actuals.store_id",
+        ),
+        (
+            "    FOREIGN KEY (category_id) REFERENCES categories(category_id) "
+            "ON DELETE CASCADE,\n",
+            "",
+            "weekly_actuals.category_id",
+        ),
+        (
+            "CREATE INDEX idx_weekly_actuals_store ON weekly_actuals(store_id);",
+            "",
+            "weekly_actuals.idx_weekly_actuals_store",
+        ),
+        (
+            "weekly_actuals(workflow_id, week_number);",
+            "weekly_actuals(week_number, workflow_id);",
+            "weekly_actuals.idx_weekly_actuals_workflow",
+        ),
+        (
+            "weekly_actuals(workflow_id, week_number);",
+            "weekly_actuals(workflow_id);",
+            "weekly_actuals.idx_weekly_actuals_workflow",
+        ),
+        (
+            "weekly_actuals(week_start_date);",
+            "weekly_actuals(week_start_date DESC);",
+            "weekly_actuals.idx_weekly_actuals_date",
+        ),
+        (
+            "weekly_actuals(week_start_date);",
+            "weekly_actuals(date(week_start_date));",
+            "weekly_actuals.idx_weekly_actuals_date",
+        ),
+        (
+            "CURRENT_TIMESTAMP",
+            "(strftime('%Y-%m-%d %H:%m:%S', 'now'))",
+            "weekly_actuals.uploaded_at",
+        ),
+        (
+            "CURRENT_TIMESTAMP",
+            "(strftime('%Y-%m-%d%H:%M:%S', 'now'))",
+            "weekly_actuals.uploaded_at",
+        ),
+        (
+            "weekly_actuals(store_id);",
+            "weekly_actuals(store_id COLLATE NOCASE);",
+            "weekly_actuals.idx_weekly_actuals_store",
+        ),
+        (
+            "week_number, store_id)\n",
+            "week_number, store_id) ON CONFLICT IGNORE\n",
+            "weekly_actuals.unique_workflow_week_store",
+        ),
+        (
+            "week_number INTEGER NOT NULL",
+            "week_number INTEGER NOT NULL ON CONFLICT REPLACE",
+            "weekly_actuals.week_number",
+        ),
+        (
+            "PRIMARY KEY AUTOINCREMENT",
+            "PRIMARY KEY ON CONFLICT REPLACE AUTOINCREMENT",
+            "weekly_actuals.id",
+        ),
+        (
+            "weekly_actuals(store_id);",
+            "weekly_actuals(store_id) WHERE week_number > 1;",
+            "weekly_actuals.idx_weekly_actuals_store",
+        ),
+        (
+            "CREATE INDEX idx_weekly_actuals_store",
+            "CREATE UNIQUE INDEX idx_weekly_actuals_store",
+            "weekly_actuals.idx_weekly_actuals_store",
+        ),
     ],
-)  # fmt: skip
-def test_a_difference_is_an_error_that_names_its_object(compared, old, new, where):
+)
+def test_differing_definition_is_an_error_with_its_object(compared, old, new, where):
     report = compared(old, new)
     assert report.status == "pending"
-    assert {each.object for each in report.differences if each.severity == "error"} == {where}
+    assert {each.object for each in report.differences if each.severity == "error"} == {
+        where
+    }
 
 
-@pytest.mark.parametrize(("old", "new"), [
-    ("VARCHAR(50)", "VARCHAR(255)"),
-    ("VARCHAR(50)", "TEXT"),
-    ("INTEGER NOT NULL", "BIGINT NOT NULL"),
-    ("FLOAT", "DOUBLE PRECISION"),
-    ("FLOAT", "REAL"),
-    ("TIMESTAMP", "DATETIME"),
-    ("CURRENT_TIMESTAMP", "(datetime('now'))"),
-    ("CURRENT_TIMESTAMP", "(((CURRENT_TIMESTAMP)))"),
-    ("CURRENT_TIMESTAMP", "(strftime('%Y-%m-%d %H:%M:%S', 'now'))"),
-    ("TIMESTAMP DEFAULT CURRENT_TIMESTAMP", "TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP"),
-    ("workflow_id VARCHAR", "WORKFLOW_ID VARCHAR"),
-    ("workflow_id VARCHAR", "[workflow_id] VARCHAR"),
-    ("REFERENCES workflows(workflow_id)", "REFERENCES workflows"),
-    ("REFERENCES workflows(workflow_id)", "REFERENCES Workflows(Workflow_Id)"),
-    ("CREATE INDEX idx_weekly_actuals_store", "CREATE INDEX IDX_Weekly_Actuals_Store"),
-    ("CONSTRAINT unique_workflow_week_store UNIQUE", "UNIQUE"),
-    ("variance_pct FLOAT", "variance_pct FLOAT DEFAULT NULL"),
-    ("variance_pct FLOAT", "variance_pct FLOAT, note TEXT NOT NULL ON CONFLICT IGNORE DEFAULT 'x' UNIQUE"),
-    ("variance_pct FLOAT", "variance_pct FLOAT CHECK (actual_units_sold > '/* ON CONFLICT')"),
-    ("week_number INTEGER NOT NULL", "week_number INTEGER NOT NULL ON CONFLICT ABORT"),
-    ("variance_pct FLOAT", "variance_pct FLOAT, note TEXT DEFAULT conflict REFERENCES conflict"),
-    ("week_number, store_id)\n", "week_number, store_id) CONSTRAINT conflict\n"),
-    ("week_number INTEGER NOT NULL", "week_number INTEGER CONSTRAINT conflict NOT NULL"),
-    ("week_number INTEGER NOT NULL", "week_number UNSIGNED BIG INT NOT NULL"),
-    ("store_id VARCHAR(50) NOT NULL", "store_id VARCHAR(50) COLLATE nocase NOT NULL"),
-    ("week_number, store_id)\n", "week_number, store_id), CHECK (week_number > 0) ON CONFLICT IGNORE\n"),
-])  # fmt: skip
-def test_the_same_thing_in_other_words_is_no_difference(compared, old, new):
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("VARCHAR(50)", "VARCHAR(255)"),
+        ("VARCHAR(50)", "TEXT"),
+        ("INTEGER NOT NULL", "BIGINT NOT NULL"),
+        ("FLOAT", "DOUBLE PRECISION"),
+        ("FLOAT", "REAL"),
+        ("TIMESTAMP", "DATETIME"),
+        ("CURRENT_TIMESTAMP", "(datetime('now'))"),
+        ("CURRENT_TIMESTAMP", "(((CURRENT_TIMESTAMP)))"),
+        ("CURRENT_TIMESTAMP", "(strftime('%Y-%m-%d %H:%M:%S', 'now'))"),
+        (
+            "TIMESTAMP DEFAULT CURRENT_TIMESTAMP",
+            "TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        ),
+        ("workflow_id VARCHAR", "WORKFLOW_ID VARCHAR"),
+        ("workflow_id VARCHAR", "[workflow_id] VARCHAR"),
+        ("REFERENCES workflows(workflow_id)", "REFERENCES workflows"),
+        ("REFERENCES workflows(workflow_id)", "REFERENCES Workflows(Workflow_Id)"),
+        (
+            "CREATE INDEX idx_weekly_actuals_store",
+            "CREATE INDEX IDX_Weekly_Actuals_Store",
+        ),
+        ("CONSTRAINT unique_workflow_week_store UNIQUE", "UNIQUE"),
+        ("variance_pct FLOAT", "variance_pct FLOAT DEFAULT NULL"),
+        (
+            "variance_pct FLOAT",
+            "variance_pct FLOAT, note TEXT NOT NULL ON CONFLICT IGNORE DEFAULT 'x' "
+            "UNIQUE",
+        ),
+        (
+            "variance_pct FLOAT",
+            "variance_pct FLOAT CHECK (actual_units_sold > '/* ON CONFLICT')",
+        ),
+        (
+            "week_number INTEGER NOT NULL",
+            "week_number INTEGER NOT NULL ON CONFLICT ABORT",
+        ),
+        (
+            "variance_pct FLOAT",
+            "variance_pct FLOAT, note TEXT DEFAULT conflict REFERENCES conflict",
+        ),
+        ("week_number, store_id)\n", "week_number, store_id) CONSTRAINT conflict\n"),
+        (
+            "week_number INTEGER NOT NULL",
+            "week_number INTEGER CONSTRAINT conflict NOT NULL",
+        ),
+        ("week_number INTEGER NOT NULL", "week_number UNSIGNED BIG INT NOT NULL"),
+        (
+            "store_id VARCHAR(50) NOT NULL",
+            "store_id VARCHAR(50) COLLATE nocase NOT NULL",
+        ),
+        (
+            "week_number, store_id)\n",
+            "week_number, store_id), CHECK (week_number > 0) ON CONFLICT IGNORE\n",
+        ),
+    ],
+)
+def test_equivalent_definition_is_no_difference(compared, old, new):
     assert compared(old, new).to_dict()["differences"] == []
 
 
-def test_a_unique_index_of_the_name_is_as_good_as_the_constraint(compared):
+def test_unique_index_is_accepted_in_place_of_the_constraint(compared):
     report = compared(
-        ",\n    CONSTRAINT unique_workflow_week_store UNIQUE (workflow_id, week_number, store_id)",
-        script="CREATE UNIQUE INDEX unique_workflow_week_store ON weekly_actuals (workflow_id, week_number, store_id)",
+        ",\n    CONSTRAINT unique_workflow_week_store UNIQUE "
+        "(workflow_id, week_number, store_id)",
+        script="CREATE UNIQUE INDEX unique_workflow_week_store ON weekly_actuals "
+        "(workflow_id, week_number, store_id)",
     )
     assert report.to_dict()["differences"] == []
 
 
-def test_a_partial_unique_index_is_not(compared):
+def test_partial_unique_index_is_a_difference(compared):
     report = compared(
-        ",\n    CONSTRAINT unique_workflow_week_store UNIQUE (workflow_id, week_number, store_id)",
+        ",\n    CONSTRAINT unique_workflow_week_store UNIQUE "
+        "(workflow_id, week_number, store_id)",
         script="CREATE UNIQUE INDEX unique_workflow_week_store ON weekly_actuals "
         "(workflow_id, week_number, store_id) WHERE week_number > 1",
     )
-    assert [each.object for each in report.differences] == ["weekly_actuals.unique_workflow_week_store"]
+    assert [each.object for each in report.differences] == [
+        "weekly_actuals.unique_workflow_week_store"
+    ]
 
 
 def test_equivalent_index_of_another_name_is_a_note(compared):
     (difference,) = compared("idx_weekly_actuals_date ON", "ix_date ON").differences
-    assert (difference.severity, difference.object) == ("note", "weekly_actuals.idx_weekly_actuals_date")
+    assert (difference.severity, difference.object) == (
+        "note",
+        "weekly_actuals.idx_weekly_actuals_date",
+    )
     assert "ix_date" in difference.message
 
 
-def test_additions_of_a_users_own_are_no_difference(compared):
+def test_undeclared_additions_are_no_difference(compared):
     report = compared(script="""
         ALTER TABLE weekly_actuals ADD COLUMN note TEXT;
         CREATE INDEX mine ON weekly_actuals (note) WHERE note IS NOT NULL;
@@ -160,19 +305,28 @@ def test_additions_of_a_users_own_are_no_difference(compared):
     assert (report.status, report.differences) == ("up_to_date", ())
 
 
-def test_an_additional_column_that_every_upload_must_fill_is_a_warning(compared):
-    (difference,) = compared("variance_pct FLOAT", "variance_pct FLOAT, note TEXT NOT NULL").differences
-    assert (difference.severity, difference.object) == ("warning", "weekly_actuals.note")
+def test_undeclared_not_null_column_without_default_is_a_warning(compared):
+    (difference,) = compared(
+        "variance_pct FLOAT", "variance_pct FLOAT, note TEXT NOT NULL"
+    ).differences
+    assert (difference.severity, difference.object) == (
+        "warning",
+        "weekly_actuals.note",
+    )
 
 
-def test_a_further_unique_key_is_a_warning(compared):
-    (difference,) = compared(script="CREATE UNIQUE INDEX one ON weekly_actuals (store_id, week_number)").differences
+def test_undeclared_unique_index_is_a_warning(compared):
+    (difference,) = compared(
+        script="CREATE UNIQUE INDEX one ON weekly_actuals (store_id, week_number)"
+    ).differences
     assert (difference.severity, difference.object) == ("warning", "weekly_actuals.one")
 
 
-def test_a_further_unique_key_that_drops_rows_in_silence_is_a_warning(compared):
+def test_undeclared_unique_key_that_ignores_rows_is_a_warning(compared):
     more = ", UNIQUE (store_id, week_number, workflow_id) ON CONFLICT IGNORE\n"
-    (difference,) = compared("week_number, store_id)\n", f"week_number, store_id){more}").differences
+    (difference,) = compared(
+        "week_number, store_id)\n", f"week_number, store_id){more}"
+    ).differences
     assert difference.severity == "warning"
     assert "ON CONFLICT IGNORE" in difference.message
 
@@ -279,21 +433,39 @@ ERRORS = {
 }  # fmt: skip
 WARNINGS_AND_NOTES = {
     "an equivalent index": (
-        "note", "idx_weekly_actuals_date ON", "ix_date ON", "",
-        ".idx_weekly_actuals_date", "(week_start_date)", "ix_date",
-        "weekly_actuals.idx_weekly_actuals_date: ix_date is equivalent and is accepted in its place",
+        "note",
+        "idx_weekly_actuals_date ON",
+        "ix_date ON",
+        "",
+        ".idx_weekly_actuals_date",
+        "(week_start_date)",
+        "ix_date",
+        "weekly_actuals.idx_weekly_actuals_date: ix_date is equivalent and is accepted "
+        "in its place",
     ),
     "a column to be filled": (
-        "warning", "variance_pct FLOAT", "variance_pct FLOAT, note TEXT NOT NULL", "",
-        ".note", "NULL allowed or a default", "NOT NULL without a default",
-        "weekly_actuals.note: inserts will fail; the column is NOT NULL, has no default and is not in the model",
+        "warning",
+        "variance_pct FLOAT",
+        "variance_pct FLOAT, note TEXT NOT NULL",
+        "",
+        ".note",
+        "NULL allowed or a default",
+        "NOT NULL without a default",
+        "weekly_actuals.note: inserts will fail; the column is NOT NULL, has no "
+        "default and is not in the model",
     ),
     "another unique index": (
-        "warning", "", "", "CREATE UNIQUE INDEX one ON weekly_actuals (store_id, week_number)",
-        ".one", "no further unique key", "UNIQUE (store_id, week_number)",
-        "weekly_actuals.one: UNIQUE (store_id, week_number) rejects rows that the model allows; it is not in the model",
+        "warning",
+        "",
+        "",
+        "CREATE UNIQUE INDEX one ON weekly_actuals (store_id, week_number)",
+        ".one",
+        "no further unique key",
+        "UNIQUE (store_id, week_number)",
+        "weekly_actuals.one: UNIQUE (store_id, week_number) rejects rows that the "
+        "model allows; it is not in the model",
     ),
-}  # fmt: skip
+}
 BASE_ERRORS = {
     "no table": (
         "DROP TABLE stores",
@@ -318,7 +490,7 @@ BASE_ERRORS = {
 }  # fmt: skip
 
 
-def whole(severity, where, expected, actual, message=None):
+def difference_of(severity, where, expected, actual, message=None):
     """Return a difference as the JSON document has it."""
     return {
         "severity": severity,
@@ -341,11 +513,11 @@ def found(call, *arguments):
 @pytest.mark.parametrize(
     ("old", "new", "script", "where", "expected", "actual"), ERRORS.values(), ids=ERRORS
 )
-def test_an_error_is_reported_in_full(
-    compared, old, new, script, where, expected, actual
-):
+def test_error_is_reported_in_full(compared, old, new, script, where, expected, actual):
     differences = found(compared, old, new, SPECIFICATION_SHAPE, script)
-    assert differences == [whole("error", f"weekly_actuals{where}", expected, actual)]
+    assert differences == [
+        difference_of("error", f"weekly_actuals{where}", expected, actual)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -353,25 +525,29 @@ def test_an_error_is_reported_in_full(
     WARNINGS_AND_NOTES.values(),
     ids=WARNINGS_AND_NOTES,
 )
-def test_a_warning_or_note_is_reported_in_full(
+def test_warning_or_note_is_reported_in_full(
     compared, severity, old, new, script, where, expected, actual, message
 ):
-    difference = whole(severity, f"weekly_actuals{where}", expected, actual, message)
+    difference = difference_of(
+        severity, f"weekly_actuals{where}", expected, actual, message
+    )
     assert found(compared, old, new, SPECIFICATION_SHAPE, script) == [difference]
 
 
 @pytest.mark.parametrize(
     ("script", "where", "expected", "actual"), BASE_ERRORS.values(), ids=BASE_ERRORS
 )
-def test_an_error_of_a_base_table_is_reported_in_full(
+def test_error_of_a_base_table_is_reported_in_full(
     compared, script, where, expected, actual
 ):
     differences = found(compared, "", "", SPECIFICATION_SHAPE, script)
-    assert differences == [whole("error", where, expected, actual)]
+    assert differences == [difference_of("error", where, expected, actual)]
 
 
-def test_a_difference_says_what_is_expected_and_what_is_there(compared):
-    (difference,) = compared("week_number INTEGER", "week_number VARCHAR(9)").to_dict()["differences"]
+def test_difference_contains_the_expected_and_the_actual(compared):
+    (difference,) = compared("week_number INTEGER", "week_number VARCHAR(9)").to_dict()[
+        "differences"
+    ]
     assert difference == {
         "severity": "error",
         "object": "weekly_actuals.week_number",
@@ -381,15 +557,17 @@ def test_a_difference_says_what_is_expected_and_what_is_there(compared):
     }
 
 
-def test_all_differences_are_found_at_once(compared):
+def test_all_differences_are_found_in_one_check(compared):
     report = compared("week_number INTEGER NOT NULL", "week_number VARCHAR(9)",
                       script="DROP INDEX idx_weekly_actuals_date")  # fmt: skip
     assert [each.object for each in report.differences] == [
-        "weekly_actuals.week_number", "weekly_actuals.week_number", "weekly_actuals.idx_weekly_actuals_date",
-    ]  # fmt: skip
+        "weekly_actuals.week_number",
+        "weekly_actuals.week_number",
+        "weekly_actuals.idx_weekly_actuals_date",
+    ]
 
 
-# -- a table with a key of two columns
+# -- a table with a composite primary key
 
 
 class Pair(peewee.Model):
@@ -411,7 +589,7 @@ CREATE TABLE pairs (first INTEGER NOT NULL, second INTEGER NOT NULL, {},
 
 @pytest.fixture
 def pairs(tmp_path):
-    """Return a function that makes the table with a primary key, and its database."""
+    """Return a function that creates the table with a key and returns its database."""
 
     def make(key, table=PAIRS_TABLE):
         execute(tmp_path / "pairs.db", table.format(key))
@@ -420,7 +598,7 @@ def pairs(tmp_path):
     return make
 
 
-def test_a_key_in_another_order_than_its_columns_is_complete(pairs):
+def test_key_in_another_order_than_its_columns_is_complete(pairs):
     report = PAIRS.check(pairs("PRIMARY KEY (second, first)"))
     assert (report.status, report.differences) == ("up_to_date", ())
 
@@ -436,21 +614,23 @@ def test_a_key_in_another_order_than_its_columns_is_complete(pairs):
     ],
     ids=["another order", "a conflict clause"],
 )
-def test_a_key_of_two_columns_that_differs_is_reported_in_full(pairs, key, actual):
+def test_differing_composite_key_is_reported_in_full(pairs, key, actual):
     expected = "PRIMARY KEY (second, first)"
     (difference,) = found(PAIRS.check, pairs(key))
-    assert difference == whole("error", "pairs.second, first", expected, actual)
+    assert difference == difference_of("error", "pairs.second, first", expected, actual)
 
 
-def test_a_missing_check_is_reported_in_full(pairs):
+def test_missing_check_is_reported_in_full(pairs):
     table = PAIRS_TABLE.replace("CONSTRAINT positive", "CONSTRAINT other")
     database = pairs("PRIMARY KEY (second, first)", table)
     (difference,) = found(PAIRS.check, database)
     expected = "CHECK (first > 0)"
-    assert difference == whole("error", "pairs.positive", expected, "no such CHECK")
+    assert difference == difference_of(
+        "error", "pairs.positive", expected, "no such CHECK"
+    )
 
 
-def test_a_key_that_replaces_rows_refuses_them_after_a_run(tmp_path, pairs):
+def test_key_that_replaced_rows_rejects_them_after_a_run(tmp_path, pairs):
     database = pairs("PRIMARY KEY (second, first) ON CONFLICT REPLACE")
     assert PAIRS.run(database).status == "migrated"
     execute(tmp_path / "pairs.db", "INSERT INTO pairs VALUES (1, 2)")
@@ -459,29 +639,60 @@ def test_a_key_that_replaces_rows_refuses_them_after_a_run(tmp_path, pairs):
     assert fetch(tmp_path / "pairs.db", "SELECT first, second FROM pairs") == [(1, 2)]
 
 
-# -- the tables that weekly_actuals builds upon
+# -- the tables that weekly_actuals requires
 
 
 @pytest.mark.parametrize(
     ("script", "where"),
     [
-        ("ALTER TABLE historical_sales RENAME COLUMN units_sold TO sold", "historical_sales.units_sold"),
+        (
+            "ALTER TABLE historical_sales RENAME COLUMN units_sold TO sold",
+            "historical_sales.units_sold",
+        ),
         ("ALTER TABLE stores DROP COLUMN median_income", "stores.median_income"),
         ("ALTER TABLE stores RENAME COLUMN store_id TO id", "stores.store_id"),
-        ("ALTER TABLE categories RENAME COLUMN category_id TO id", "categories.category_id"),
-        ("ALTER TABLE workflows RENAME COLUMN workflow_id TO id", "workflows.workflow_id"),
-        ("DROP TABLE stores; CREATE VIEW stores AS SELECT 'S001' AS store_id", "stores"),
-        ("DROP TABLE workflows; CREATE TABLE workflows (workflow_id VARCHAR NOT NULL)", "workflows.workflow_id"),
-        ("DROP TABLE workflows; CREATE TABLE workflows (workflow_id INTEGER PRIMARY KEY)", "workflows.workflow_id"),
-        ("DROP TABLE categories; CREATE TABLE categories (category_id VARCHAR, x, PRIMARY KEY (category_id, x))",
-         "categories.category_id"),
-        ("DROP TABLE categories; CREATE TABLE categories (category_id VARCHAR);"
-         "CREATE UNIQUE INDEX u ON categories (category_id) WHERE category_id > 'C'", "categories.category_id"),
-        ("DROP TABLE categories; CREATE TABLE categories (category_id VARCHAR);"
-         "CREATE UNIQUE INDEX u ON categories (category_id COLLATE NOCASE)", "categories.category_id"),
+        (
+            "ALTER TABLE categories RENAME COLUMN category_id TO id",
+            "categories.category_id",
+        ),
+        (
+            "ALTER TABLE workflows RENAME COLUMN workflow_id TO id",
+            "workflows.workflow_id",
+        ),
+        (
+            "DROP TABLE stores; CREATE VIEW stores AS SELECT 'S001' AS store_id",
+            "stores",
+        ),
+        (
+            "DROP TABLE workflows; CREATE TABLE workflows "
+            "(workflow_id VARCHAR NOT NULL)",
+            "workflows.workflow_id",
+        ),
+        (
+            "DROP TABLE workflows; CREATE TABLE workflows "
+            "(workflow_id INTEGER PRIMARY KEY)",
+            "workflows.workflow_id",
+        ),
+        (
+            "DROP TABLE categories; CREATE TABLE categories "
+            "(category_id VARCHAR, x, PRIMARY KEY (category_id, x))",
+            "categories.category_id",
+        ),
+        (
+            "DROP TABLE categories; CREATE TABLE categories (category_id VARCHAR);"
+            "CREATE UNIQUE INDEX u ON categories (category_id) WHERE category_id > 'C'",
+            "categories.category_id",
+        ),
+        (
+            "DROP TABLE categories; CREATE TABLE categories (category_id VARCHAR);"
+            "CREATE UNIQUE INDEX u ON categories (category_id COLLATE NOCASE)",
+            "categories.category_id",
+        ),
     ],
-)  # fmt: skip
-def test_a_base_table_that_is_not_fit_is_named_with_its_column(path, database, script, where):
+)
+def test_incompatible_base_table_is_named_with_its_column(
+    path, database, script, where
+):
     execute(path, script)
     with pytest.raises(phase_4_5.IncompatibleTables, match=where):
         phase_4_5.check(database)
@@ -494,12 +705,12 @@ def test_a_base_table_that_is_not_fit_is_named_with_its_column(path, database, s
     "DROP INDEX idx_historical_sales_date",
     "DROP TABLE categories; CREATE TABLE categories (category_id TEXT UNIQUE)",
 ])  # fmt: skip
-def test_what_else_differs_in_a_base_table_stops_nothing(path, database, script):
+def test_other_differences_of_a_base_table_are_accepted(path, database, script):
     execute(path, script)
     assert phase_4_5.run(database, smoke_test=False).status == "migrated"
 
 
-def test_sqlite_itself_takes_no_parent_by_a_unique_index_of_another_collation():
+def test_sqlite_rejects_a_parent_key_of_another_collation():
     connection = sqlite3.connect(":memory:")
     connection.executescript("""
         PRAGMA foreign_keys = ON;
@@ -511,11 +722,23 @@ def test_sqlite_itself_takes_no_parent_by_a_unique_index_of_another_collation():
         connection.execute("INSERT INTO children VALUES ('a')")
 
 
-def test_a_column_that_no_one_needs_is_not_worth_a_warning(path, database):
-    execute(path, "ALTER TABLE workflows DROP COLUMN current_agent; ALTER TABLE stores DROP COLUMN created_at")
-    assert [each for each in phase_4_5.check(database).differences if each.severity == "warning"] == []
+def test_missing_column_that_is_not_required_is_no_warning(path, database):
+    execute(
+        path,
+        "ALTER TABLE workflows DROP COLUMN current_agent; ALTER TABLE stores "
+        "DROP COLUMN created_at",
+    )
+    assert [
+        each
+        for each in phase_4_5.check(database).differences
+        if each.severity == "warning"
+    ] == []
 
 
-def test_foreign_keys_need_only_a_unique_parent_not_a_primary_key(path, database):
-    execute(path, "DROP TABLE workflows; CREATE TABLE workflows (n INTEGER PRIMARY KEY, workflow_id TEXT UNIQUE)")
+def test_unique_column_is_accepted_as_a_parent_key(path, database):
+    execute(
+        path,
+        "DROP TABLE workflows; CREATE TABLE workflows "
+        "(n INTEGER PRIMARY KEY, workflow_id TEXT UNIQUE)",
+    )
     assert phase_4_5.run(database).smoke_test["cascade"] is True

@@ -1,19 +1,30 @@
-"""The chain on SQLite: validate, create, validate again, smoke-test, count. And back."""
+"""Phase 4.5 on SQLite: validate, create, verify, smoke test, statistics, rollback."""
 
 import pytest
-from application import ORPHAN, OTHER_ORM_SHAPE, SPECIFICATION_SHAPE, dump, execute, fetch
+from application import (
+    ORPHAN,
+    OTHER_ORM_SHAPE,
+    SPECIFICATION_SHAPE,
+    dump,
+    execute,
+    fetch,
+)
 
 import db
 from migrations import orphans, phase_4_5
 
 STEPS = ("insert", "select", "unique", "foreign_keys", "cascade", "cleanup")
-SHAPES = pytest.mark.parametrize("shape", [SPECIFICATION_SHAPE, OTHER_ORM_SHAPE], ids=["specification", "other ORM"])
+SHAPES = pytest.mark.parametrize(
+    "shape", [SPECIFICATION_SHAPE, OTHER_ORM_SHAPE], ids=["specification", "other ORM"]
+)
 
 
 def row(number, workflow="W1"):
     return (
-        "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, week_end_date, store_id, category_id, "
-        f"actual_units_sold, uploaded_at) VALUES ('{workflow}', {number}, '2025-02-17', '2025-02-23', 'S001', 'C1', 7, "
+        "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, "
+        "week_end_date, store_id, category_id, "
+        "actual_units_sold, uploaded_at) VALUES "
+        f"('{workflow}', {number}, '2025-02-17', '2025-02-23', 'S001', 'C1', 7, "
         "'2025-02-24 08:00:00');"
     )
 
@@ -31,7 +42,7 @@ def migrated(path, report):
 # -- what is created
 
 
-def test_the_columns_are_as_specified(migrated):
+def test_created_columns_are_as_specified(migrated):
     sql = 'SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_info(?)'
     assert fetch(migrated, sql, "weekly_actuals") == [
         ("id", "INTEGER", 1, None, 1),
@@ -48,10 +59,11 @@ def test_the_columns_are_as_specified(migrated):
     ]  # fmt: skip
 
 
-def test_three_indexes_a_unique_key_and_no_other_index_are_made(migrated):
+def test_created_indexes_are_as_specified(migrated):
     found = fetch(
         migrated,
-        'SELECT l.name, l."unique", l.origin, group_concat(i.name) FROM pragma_index_list(?) l, '
+        'SELECT l.name, l."unique", l.origin, group_concat(i.name) '
+        "FROM pragma_index_list(?) l, "
         "pragma_index_info(l.name) i GROUP BY l.name ORDER BY l.name",
         "weekly_actuals",
     )
@@ -59,12 +71,21 @@ def test_three_indexes_a_unique_key_and_no_other_index_are_made(migrated):
         ("idx_weekly_actuals_date", 0, "c", "week_start_date"),
         ("idx_weekly_actuals_store", 0, "c", "store_id"),
         ("idx_weekly_actuals_workflow", 0, "c", "workflow_id,week_number"),
-        ("sqlite_autoindex_weekly_actuals_1", 1, "u", "workflow_id,week_number,store_id"),
+        (
+            "sqlite_autoindex_weekly_actuals_1",
+            1,
+            "u",
+            "workflow_id,week_number,store_id",
+        ),
     ]
 
 
-def test_three_foreign_keys_cascade(migrated):
-    found = fetch(migrated, 'SELECT "from", "table", "to", on_delete FROM pragma_foreign_key_list(?)', "weekly_actuals")
+def test_created_foreign_keys_cascade(migrated):
+    found = fetch(
+        migrated,
+        'SELECT "from", "table", "to", on_delete FROM pragma_foreign_key_list(?)',
+        "weekly_actuals",
+    )
     assert sorted(found) == [
         ("category_id", "categories", "category_id", "CASCADE"),
         ("store_id", "stores", "store_id", "CASCADE"),
@@ -72,17 +93,22 @@ def test_three_foreign_keys_cascade(migrated):
     ]
 
 
-def test_the_unique_key_has_its_name(migrated):
-    ((sql,),) = fetch(migrated, "SELECT sql FROM sqlite_master WHERE name = 'weekly_actuals'")
-    assert 'CONSTRAINT "unique_workflow_week_store" UNIQUE ("workflow_id", "week_number", "store_id")' in sql
+def test_created_unique_constraint_has_its_name(migrated):
+    ((sql,),) = fetch(
+        migrated, "SELECT sql FROM sqlite_master WHERE name = 'weekly_actuals'"
+    )
+    assert (
+        'CONSTRAINT "unique_workflow_week_store" UNIQUE ("workflow_id", "week_number", '
+        '"store_id")' in sql
+    )
 
 
-def test_ids_are_never_given_out_twice(migrated):
+def test_ids_are_never_reused(migrated):
     execute(migrated, row(1) + "DELETE FROM weekly_actuals;" + row(2))
     assert fetch(migrated, "SELECT id FROM weekly_actuals") == [(2,)]
 
 
-def test_nothing_but_the_table_and_its_indexes_is_added(path, database):
+def test_run_adds_only_the_table_and_its_indexes(path, database):
     before = set(dump(path).splitlines())
     phase_4_5.run(database)
     added = set(dump(path).splitlines()) - before
@@ -93,7 +119,7 @@ def test_nothing_but_the_table_and_its_indexes_is_added(path, database):
 # -- the report
 
 
-def test_the_report_of_a_first_run(report):
+def test_report_of_a_first_run_lists_the_changes(report):
     assert report.status == "migrated"
     assert [each.description for each in report.changes] == [
         "create table weekly_actuals", "create index idx_weekly_actuals_workflow",
@@ -101,46 +127,55 @@ def test_the_report_of_a_first_run(report):
     ]  # fmt: skip
 
 
-def test_every_step_of_the_smoke_test_is_tried_and_holds(report):
+def test_every_step_of_the_smoke_test_passes(report):
     assert report.smoke_test == dict.fromkeys(STEPS, True)
 
 
-def test_the_rows_of_all_five_tables_are_counted(report):
+def test_rows_of_all_five_tables_are_counted(report):
     assert report.row_counts == {
-        "historical_sales": 1234, "stores": 2, "categories": 1, "workflows": 1, "weekly_actuals": 0,
-    }  # fmt: skip
+        "historical_sales": 1234,
+        "stores": 2,
+        "categories": 1,
+        "workflows": 1,
+        "weekly_actuals": 0,
+    }
 
 
-def test_steps_can_be_left_out(database):
+def test_smoke_test_and_statistics_can_be_disabled(database):
     report = phase_4_5.run(database, smoke_test=False, statistics=False)
     assert (report.smoke_test, report.row_counts) == (None, None)
 
 
-def test_the_changes_are_the_statements_that_made_the_table(path, empty_path, report):
+def test_reported_changes_create_the_same_table(path, empty_path, report):
     other = empty_path
     execute(other, ";".join(each.sql for each in report.changes))
-    own = "SELECT name, sql FROM sqlite_master WHERE tbl_name = 'weekly_actuals' ORDER BY name"
+    own = (
+        "SELECT name, sql FROM sqlite_master WHERE tbl_name = 'weekly_actuals' "
+        "ORDER BY name"
+    )
     assert fetch(other, own) == fetch(path, own)
 
 
-# -- again
+# -- second runs
 
 
-def test_a_second_run_changes_nothing_byte_for_byte(migrated, database):
+def test_second_run_leaves_the_dump_unchanged(migrated, database):
     before = dump(migrated)
     assert phase_4_5.run(database).status == "up_to_date"
     assert dump(migrated) == before
 
 
-def test_a_second_run_on_uploaded_rows_changes_nothing_byte_for_byte(migrated, database):
-    execute(migrated, row(1) + row(2) + "DELETE FROM weekly_actuals WHERE week_number = 2")
+def test_second_run_with_uploaded_rows_leaves_the_dump_unchanged(migrated, database):
+    execute(
+        migrated, row(1) + row(2) + "DELETE FROM weekly_actuals WHERE week_number = 2"
+    )
     before = dump(migrated)
     report = phase_4_5.run(database)
     assert (report.status, report.changes) == ("up_to_date", ())
     assert dump(migrated) == before
 
 
-def test_a_second_run_that_only_looks_leaves_the_files_bytes(migrated, database):
+def test_second_run_of_ensure_and_check_writes_no_byte(migrated, database):
     before = migrated.read_bytes()
     phase_4_5.ensure(database)
     phase_4_5.check(database)
@@ -148,7 +183,7 @@ def test_a_second_run_that_only_looks_leaves_the_files_bytes(migrated, database)
 
 
 @SHAPES
-def test_a_complete_table_is_left_as_it_stands(path, database, shape):
+def test_complete_table_is_left_unchanged(path, database, shape):
     execute(path, shape + row(1))
     before = dump(path)
     report = phase_4_5.run(database)
@@ -161,16 +196,19 @@ def test_a_complete_table_is_left_as_it_stands(path, database, shape):
 
 
 @SHAPES
-def test_an_orphan_is_a_warning_with_an_example_and_a_count(path, database, shape):
+def test_orphan_is_a_warning_with_an_example_and_a_count(path, database, shape):
     execute(path, shape + ORPHAN)
     (warning,) = phase_4_5.run(database).differences
-    assert (warning.severity, warning.object) == ("warning", "weekly_actuals.workflow_id")
+    assert (warning.severity, warning.object) == (
+        "warning",
+        "weekly_actuals.workflow_id",
+    )
     assert "1 row (" in warning.message
     assert "workflow_id test_workflow" in warning.message
 
 
 @SHAPES
-def test_an_orphan_is_not_deleted(path, database, shape):
+def test_orphan_is_not_deleted(path, database, shape):
     execute(path, shape + ORPHAN)
     before = dump(path)
     phase_4_5.run(database)
@@ -178,14 +216,18 @@ def test_an_orphan_is_not_deleted(path, database, shape):
 
 
 def test_many_orphans_are_counted_and_five_are_shown(path, database):
-    execute(path, SPECIFICATION_SHAPE + f"BEGIN; {''.join(row(each, 'gone') for each in range(1, 1201))} COMMIT")
+    execute(
+        path,
+        SPECIFICATION_SHAPE
+        + f"BEGIN; {''.join(row(each, 'gone') for each in range(1, 1201))} COMMIT",
+    )
     (warning,) = phase_4_5.check(database).differences
     assert "1,200 rows" in warning.message
     assert warning.message.count("workflow_id gone") == 5
 
 
 @pytest.mark.parametrize(("number", "more"), [(5, False), (6, True)])
-def test_an_ellipsis_stands_for_the_rows_after_five(path, database, number, more):
+def test_rows_after_the_fifth_are_shown_as_an_ellipsis(path, database, number, more):
     rows = "".join(row(week, "gone") for week in range(1, number + 1))
     execute(path, SPECIFICATION_SHAPE + rows)
     (warning,) = phase_4_5.check(database).differences
@@ -194,54 +236,83 @@ def test_an_ellipsis_stands_for_the_rows_after_five(path, database, number, more
     assert ("; ...); see: " in warning.message) is more
 
 
-def test_the_query_in_the_warning_finds_the_orphans(path, database):
+def test_query_in_the_warning_finds_the_orphans(path, database):
     execute(path, SPECIFICATION_SHAPE + row(1) + row(1, "gone") + row(2, "gone"))
     (warning,) = phase_4_5.check(database).differences
     found = fetch(path, warning.message.partition("see: ")[2])
     assert [each[1] for each in found] == ["gone", "gone"]
 
 
-def test_the_rows_are_not_read_once_more_for_each_of_many_parents(path, database):
-    many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {})"
-    execute(path, f"""{SPECIFICATION_SHAPE} PRAGMA ignore_check_constraints = 1;
-        {many.format(200)} INSERT INTO stores SELECT 'T' || i, 'x', min(cluster_id), 1, 'A', 1, 'x', 'x', 1, NULL
-        FROM store_clusters, n GROUP BY i;
-        {many.format(4000)} INSERT INTO weekly_actuals SELECT i, 'W1', i, '2025-01-06', '2025-01-12',
-        'T' || (i % 200 + 1), 'C1', i, i, 0.5, '2025-01-13' FROM n;""")  # fmt: skip
+def test_check_of_many_parents_reads_the_rows_once(path, database):
+    numbers = """
+        WITH RECURSIVE n(i) AS
+            (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {})"""
+    stores = """
+        INSERT INTO stores SELECT 'T' || i, 'x', min(cluster_id), 1, 'A', 1, 'x', 'x', 1,
+            NULL
+        FROM store_clusters, n GROUP BY i;"""
+    actuals = """
+        INSERT INTO weekly_actuals SELECT i, 'W1', i, '2025-01-06', '2025-01-12',
+            'T' || (i % 200 + 1), 'C1', i, i, 0.5, '2025-01-13'
+        FROM n;"""
+    execute(
+        path,
+        SPECIFICATION_SHAPE
+        + "PRAGMA ignore_check_constraints = 1;"
+        + numbers.format(200)
+        + stores
+        + numbers.format(4000)
+        + actuals,
+    )
     thousands = []
     with database.connection_context():
         database.connection().set_progress_handler(lambda: thousands.append(1), 1000)
         assert phase_4_5.check(database).differences == ()
-    assert len(thousands) < 4 * 50  # steps of SQLite's machine to a row
+    assert len(thousands) < 4 * 50  # thousands of virtual machine instructions
 
 
-def test_orphans_of_each_parent_are_told_apart(path, database):
-    execute(path, SPECIFICATION_SHAPE + row(1) + "DELETE FROM stores; DELETE FROM categories; DELETE FROM workflows")
+def test_orphans_of_each_parent_are_reported_separately(path, database):
+    execute(
+        path,
+        SPECIFICATION_SHAPE
+        + row(1)
+        + "DELETE FROM stores; DELETE FROM categories; DELETE FROM workflows",
+    )
     assert [each.object for each in phase_4_5.check(database).differences] == [
-        "weekly_actuals.workflow_id", "weekly_actuals.store_id", "weekly_actuals.category_id",
-    ]  # fmt: skip
+        "weekly_actuals.workflow_id",
+        "weekly_actuals.store_id",
+        "weekly_actuals.category_id",
+    ]
 
 
-def test_a_thorough_look_finds_orphans_behind_more_values_than_are_looked_at_by_itself(path, database, monkeypatch):
+def test_thorough_check_finds_orphans_that_a_check_skips(path, database, monkeypatch):
     monkeypatch.setattr(orphans, "SMALL", 1)
     execute(path, SPECIFICATION_SHAPE + row(1) + row(2, "wf_gone"))
     report = phase_4_5.check(database)
-    assert (report.differences, "weekly_actuals.workflow_id" in report.orphan_checks_skipped) == ((), True)
+    assert (
+        report.differences,
+        "weekly_actuals.workflow_id" in report.orphan_checks_skipped,
+    ) == ((), True)
     report = phase_4_5.check(database, thorough=True)
-    assert [each.object for each in report.differences] == ["weekly_actuals.workflow_id"]
+    assert [each.object for each in report.differences] == [
+        "weekly_actuals.workflow_id"
+    ]
     assert report.orphan_checks_skipped == ()
 
 
 # -- ensure
 
 
-def test_ensure_says_whether_it_changed_something(database):
+def test_ensure_returns_whether_it_changed_something(database):
     assert phase_4_5.ensure(database) is True
     assert phase_4_5.ensure(database) is False
 
 
-def test_ensure_completes_a_half_done_run(migrated, database):
-    execute(migrated, "DROP INDEX idx_weekly_actuals_date; DROP INDEX idx_weekly_actuals_store")
+def test_ensure_creates_missing_indexes(migrated, database):
+    execute(
+        migrated,
+        "DROP INDEX idx_weekly_actuals_date; DROP INDEX idx_weekly_actuals_store",
+    )
     assert phase_4_5.ensure(database) is True
     assert phase_4_5.check(database).status == "up_to_date"
 
@@ -249,7 +320,7 @@ def test_ensure_completes_a_half_done_run(migrated, database):
 # -- check
 
 
-def test_check_tells_what_a_run_would_do_and_does_nothing(path, database):
+def test_check_reports_the_changes_of_a_run_and_makes_none(path, database):
     before = path.read_bytes()
     report = phase_4_5.check(database)
     assert report.status == "pending"
@@ -257,19 +328,27 @@ def test_check_tells_what_a_run_would_do_and_does_nothing(path, database):
     assert report.changes == phase_4_5.run(database).changes
 
 
-def test_check_finds_nothing_to_do_after_a_run(migrated, database):
+def test_check_after_a_run_is_up_to_date(migrated, database):
     report = phase_4_5.check(database)
     assert (report.status, report.changes, report.differences) == ("up_to_date", (), ())
 
 
-def test_check_tells_orphans(path, database):
+def test_check_reports_orphans(path, database):
     execute(path, OTHER_ORM_SHAPE + ORPHAN)
     assert "test_workflow" in phase_4_5.check(database).differences[0].message
 
 
-def test_check_works_while_a_column_is_missing_from_an_empty_table(path, database):
-    execute(path, SPECIFICATION_SHAPE.replace("    category_id VARCHAR(50) NOT NULL,\n", "").replace(
-        "    FOREIGN KEY (category_id) REFERENCES categories(category_id) ON DELETE CASCADE,\n", ""))  # fmt: skip
+def test_check_works_if_a_column_of_an_empty_table_is_missing(path, database):
+    execute(
+        path,
+        SPECIFICATION_SHAPE.replace(
+            "    category_id VARCHAR(50) NOT NULL,\n", ""
+        ).replace(
+            "    FOREIGN KEY (category_id) REFERENCES categories(category_id) "
+            "ON DELETE CASCADE,\n",
+            "",
+        ),
+    )
     assert phase_4_5.check(database).status == "pending"
 
 
@@ -279,37 +358,46 @@ def test_check_works_while_a_column_is_missing_from_an_empty_table(path, databas
 def test_rollback_drops_an_empty_table(migrated, database):
     report = phase_4_5.rollback(database)
     assert (report.status, len(report.changes)) == ("rolled_back", 1)
-    assert fetch(migrated, "SELECT name FROM sqlite_master WHERE name LIKE '%weekly_actuals%'") == []
+    assert (
+        fetch(
+            migrated,
+            "SELECT name FROM sqlite_master WHERE name LIKE '%weekly_actuals%'",
+        )
+        == []
+    )
 
 
-def test_rollback_restores_the_tables_schema_to_the_letter(path, database):
-    schema = "SELECT type, name, sql FROM sqlite_master WHERE name <> 'sqlite_sequence' ORDER BY rowid"
+def test_rollback_restores_the_exact_schema(path, database):
+    schema = (
+        "SELECT type, name, sql FROM sqlite_master WHERE name <> 'sqlite_sequence' "
+        "ORDER BY rowid"
+    )
     before = fetch(path, schema)
     phase_4_5.run(database)
     phase_4_5.rollback(database)
     assert fetch(path, schema) == before
 
 
-def test_rollback_without_a_table_is_fine(path, database):
+def test_rollback_without_a_table_changes_nothing(path, database):
     before = path.read_bytes()
     assert phase_4_5.rollback(database).status == "up_to_date"
     assert path.read_bytes() == before
 
 
-def test_rollback_refuses_a_table_with_rows_and_says_how_many(migrated, database):
+def test_rollback_of_rows_is_refused_with_their_count(migrated, database):
     execute(migrated, f"BEGIN; {''.join(map(row, range(1, 1101)))} COMMIT")
     with pytest.raises(phase_4_5.ChangeRefused, match="1,100 rows"):
         phase_4_5.rollback(database)
     assert fetch(migrated, "SELECT count(*) FROM weekly_actuals") == [(1100,)]
 
 
-def test_rollback_with_force_drops_the_rows_too_and_no_others(migrated, database):
+def test_rollback_by_force_drops_no_rows_of_other_tables(migrated, database):
     execute(migrated, row(1))
     assert phase_4_5.rollback(database, force=True).status == "rolled_back"
     assert fetch(migrated, "SELECT count(*) FROM workflows") == [(1,)]
 
 
-def test_a_run_after_a_rollback_starts_afresh(migrated, database):
+def test_run_after_a_rollback_creates_the_table_again(migrated, database):
     phase_4_5.rollback(database)
     assert phase_4_5.run(database).status == "migrated"
 
@@ -319,10 +407,10 @@ def test_rollback_needs_no_base_tables(migrated, database):
     assert phase_4_5.rollback(database).status == "rolled_back"
 
 
-# -- what a run refuses
+# -- refusals
 
 
-def test_all_missing_tables_are_named_at_once_with_what_to_do(tmp_path):
+def test_all_missing_tables_are_named_with_the_command(tmp_path):
     file = tmp_path / "some.db"
     execute(file, "CREATE TABLE stores (store_id VARCHAR PRIMARY KEY)")
     with pytest.raises(phase_4_5.MissingTables) as caught:
@@ -331,7 +419,7 @@ def test_all_missing_tables_are_named_at_once_with_what_to_do(tmp_path):
     assert "python -m db.init_db" in str(caught.value)
 
 
-def test_nothing_was_created_where_tables_are_missing(path, database):
+def test_run_with_missing_tables_creates_nothing(path, database):
     execute(path, "DROP TABLE historical_sales")
     before = dump(path)
     with pytest.raises(phase_4_5.MissingTables):
@@ -339,36 +427,54 @@ def test_nothing_was_created_where_tables_are_missing(path, database):
     assert dump(path) == before
 
 
-def test_missing_tables_count_even_where_weekly_actuals_is_complete(migrated, database):
+def test_missing_tables_are_refused_if_weekly_actuals_is_complete(migrated, database):
     execute(migrated, "DROP TABLE historical_sales")
     with pytest.raises(phase_4_5.MissingTables):
         phase_4_5.check(database)
 
 
-def test_a_failure_carries_its_report(path, database):
+def test_error_has_the_report_of_the_run(path, database):
     execute(path, "DROP TABLE workflows")
     with pytest.raises(phase_4_5.MigrationError) as caught:
         phase_4_5.run(database)
     report = caught.value.report.to_dict()
-    assert (report["status"], report["changes"], report["error"]["type"]) == ("failed", [], "MissingTables")
+    assert (report["status"], report["changes"], report["error"]["type"]) == (
+        "failed",
+        [],
+        "MissingTables",
+    )
 
 
-@pytest.mark.parametrize("kind", ["MissingTables", "IncompatibleTables", "ChangeRefused", "LockTimeout", "DatabaseUnavailable",
-                                  "VerificationFailed", "SmokeTestFailed"])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "MissingTables",
+        "IncompatibleTables",
+        "ChangeRefused",
+        "LockTimeout",
+        "DatabaseUnavailable",
+        "VerificationFailed",
+        "SmokeTestFailed",
+    ],
+)
 def test_every_error_is_a_migration_error(kind):
     assert issubclass(getattr(phase_4_5, kind), phase_4_5.MigrationError)
 
 
-@pytest.mark.parametrize("statement", ["CREATE INDEX {} ON stores (region)", "CREATE TABLE {} (x)"])
-def test_a_taken_index_name_is_told_before_the_first_statement(path, database, statement):
+@pytest.mark.parametrize(
+    "statement", ["CREATE INDEX {} ON stores (region)", "CREATE TABLE {} (x)"]
+)
+def test_index_name_in_use_is_refused_before_any_statement(path, database, statement):
     execute(path, statement.format("idx_weekly_actuals_date"))
     before = dump(path)
-    with pytest.raises(phase_4_5.ChangeRefused, match="idx_weekly_actuals_date.*rename or drop"):
+    with pytest.raises(
+        phase_4_5.ChangeRefused, match="idx_weekly_actuals_date.*rename or drop"
+    ):
         phase_4_5.run(database)
     assert dump(path) == before
 
 
-def test_check_refuses_what_a_run_would_refuse(path, database):
+def test_check_is_refused_if_a_run_would_be_refused(path, database):
     execute(path, "CREATE INDEX idx_weekly_actuals_date ON stores (region)")
     with pytest.raises(phase_4_5.ChangeRefused):
         phase_4_5.check(database)
