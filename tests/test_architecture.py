@@ -1,7 +1,7 @@
-"""What the architecture promises.
+"""Tests of the architecture.
 
 The core names nothing of the application, engines do not know each other, and imports
-point one way, without circles.
+point one way, without cycles.
 """
 
 import ast
@@ -18,11 +18,12 @@ PHASES = sorted((ROOT / "migrations").glob("phase_*.py"))
 CORE = [path for path in MIGRATIONS if path not in PHASES]
 SHARED = sorted((ROOT / "db").rglob("*.py"))
 ENGINES = ("sqlite", "postgresql", "mysql")
+ENGINE_REGISTRY = ROOT / "migrations" / "engines" / "__init__.py"
 OUTSIDE_ENGINES = [
     path for path in CORE if path.parent.name in ("migrations", "engines")
 ]
 
-# Words of English that are names of the application as well: the id of a row, the status
+# English words that are names of the application as well: the id of a row, the status
 # of a report, the description of a change, a cluster of servers, a type category.
 ENGLISH = {"id", "status", "description", "cluster", "category"}
 ENGINE_NAMES = re.compile(r"sqlite|postgres|psycopg|mysql|maria|galera", re.IGNORECASE)
@@ -92,20 +93,18 @@ def test_engines_are_packages_of_the_same_parts():
     assert folders == set(ENGINES)
 
 
-@in_files(
-    [path for path in OUTSIDE_ENGINES if path.parts[-2:] != ("engines", "__init__.py")]
-)
+@in_files([path for path in OUTSIDE_ENGINES if path != ENGINE_REGISTRY])
 def test_no_code_outside_the_engines_names_one(path):
-    """Comments and docstrings may tell of them; code may not ask which one it is."""
+    """Comments and docstrings may name an engine; code may not test for one."""
     tree = ast.parse(path.read_text())
     docstrings = {
         id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)
     }
     words = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if id(node) not in docstrings:
-                words.append(node.value)
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if is_text and id(node) not in docstrings:
+            words.append(node.value)
         words += [getattr(node, name, None) for name in ("id", "attr", "module")]
         if isinstance(node, ast.Import | ast.ImportFrom):
             words += [alias.name for alias in node.names]
@@ -148,8 +147,8 @@ def imports_of(path):
 GRAPH = {name: imports_of(path) for name, path in MODULES.items()}
 
 
-def circle_from(start, graph):
-    """Return the modules of a circle of imports through a module, or []."""
+def cycle_from(start, graph):
+    """Return the modules of an import cycle through a module, or []."""
     paths = [[start]]
     seen = set()
     while paths:
@@ -163,17 +162,17 @@ def circle_from(start, graph):
     return []
 
 
-def test_circles_of_imports_are_found():
+def test_import_cycles_are_found():
     graph = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}
-    assert circle_from("a", graph) == ["a", "b", "c", "a"]
-    assert circle_from("d", graph) == []
+    assert cycle_from("a", graph) == ["a", "b", "c", "a"]
+    assert cycle_from("d", graph) == []
     assert "db.constraints" in GRAPH["migrations.declaration"]
     assert GRAPH["db.uploads"] >= {"db.models", "db.bulk_insert"}
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_no_module_is_part_of_a_circle_of_imports(module):
-    assert circle_from(module, GRAPH) == []
+def test_no_module_is_part_of_an_import_cycle(module):
+    assert cycle_from(module, GRAPH) == []
 
 
 def layer_of(module):

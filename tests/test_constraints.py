@@ -83,7 +83,7 @@ def test_utc_now_needs_no_database():
     assert found == FieldConstraints("CURRENT_TIMESTAMP", True, ())
 
 
-def test_the_same_sql_is_not_taken_for_default_utc_now():
+def test_same_sql_is_not_taken_for_default_utc_now():
     found = field_constraints(field(SQL("DEFAULT CURRENT_TIMESTAMP")))
     assert not found.default_is_utc_now
 

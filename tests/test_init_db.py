@@ -68,7 +68,7 @@ def test_what_is_created_has_the_applications_columns(make, new, path, table):
     assert fetch(new, columns) == fetch(path, columns)
 
 
-def test_the_database_sets_the_time_of_creation(make, new):
+def test_database_sets_the_time_of_creation(make, new):
     make()
     execute(new, "INSERT INTO store_clusters VALUES ('K1', 'One', 'VALUE', NULL, NULL)")
     insert = "INSERT INTO store_clusters (cluster_id, cluster_name, fashion_tier) "
@@ -234,7 +234,10 @@ def test_command_without_work_says_that_all_tables_exist(command):
 
 def test_help_says_what_the_command_does(command):
     text = " ".join(command("--help").stdout.split())
-    assert "Create the application's tables that are missing, and insert sample data." in text
+    assert (
+        "Create the application's tables that are missing, and insert sample data."
+        in text
+    )
 
 
 def test_command_uses_the_database_of_the_environment(cli, new):

@@ -125,7 +125,7 @@ def test_stores_and_categories_have_their_historical_sales(database):
         assert Category.get_by_id("C1").historical_sales.count() == 1234
 
 
-def test_a_store_cluster_has_its_stores(database):
+def test_store_cluster_has_its_stores(database):
     with database.bind_ctx(MODELS), database.connection_context():
         stores = StoreCluster.get_by_id("K1").stores
         assert sorted(store.store_id for store in stores) == ["S001", "S002"]

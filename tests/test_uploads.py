@@ -220,7 +220,7 @@ def test_all_rows_get_the_same_time_in_utc(upload, read):
     assert before <= times[0] == times[1] <= times[2]
 
 
-def test_the_time_of_creation_is_now_in_utc(database, read):
+def test_time_of_creation_is_now_in_utc(database, read):
     row = {"cluster_id": "new", "cluster_name": "New", "fashion_tier": "VALUE"}
     before = read("SELECT datetime('now')")
     StoreCluster.bulk_insert([row], database=database)
@@ -459,7 +459,7 @@ def test_tuples_without_fields_are_refused(upload):
         upload([tuple(row().values())])
 
 
-def test_an_empty_tuple_needs_fields_too(upload):
+def test_empty_tuple_needs_fields_too(upload):
     with pytest.raises(UploadRefused, match="row 1: expected a dict, or fields="):
         upload([()])
 

@@ -173,7 +173,7 @@ def test_options_of_a_server_are_passed_on():
         ("postgresql://app:secret@[host/shop", "the postgresql URL cannot be read; "),
     ],
 )
-def test_an_unusable_url_says_what_is_wrong(url, says):
+def test_unusable_url_says_what_is_wrong(url, says):
     with pytest.raises(db.UnusableURL) as caught:
         db.connect(url)
     text = str(caught.value)
@@ -190,7 +190,7 @@ def test_an_unusable_url_says_what_is_wrong(url, says):
         ("sqlite://file.db", "three slashes: sqlite:///file.db"),
     ],
 )
-def test_an_unusable_url_says_how_to_write_it(url, says):
+def test_unusable_url_says_how_to_write_it(url, says):
     with pytest.raises(db.UnusableURL, match=says):
         db.connect(url)
 
@@ -217,7 +217,7 @@ def test_an_unusable_url_says_how_to_write_it(url, says):
         ),
     ],
 )
-def test_an_unusable_option_is_named(url, says):
+def test_unusable_option_is_named(url, says):
     with pytest.raises(db.UnusableURL) as caught:
         db.connect(url)
     text = str(caught.value)
@@ -257,7 +257,10 @@ def test_options_of_a_pool_are_not_passed_to_the_driver(scheme):
 
 
 def test_older_peewee_is_refused_in_one_line():
-    script = "import peewee, db; peewee.__version__ = '3.19.0'; db.connect('sqlite:///shop.db')"
+    script = (
+        "import peewee, db; peewee.__version__ = '3.19.0'; "
+        "db.connect('sqlite:///shop.db')"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,
