@@ -248,8 +248,8 @@ def test_check_of_many_parents_reads_the_rows_once(path, database):
         WITH RECURSIVE n(i) AS
             (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {})"""
     stores = """
-        INSERT INTO stores SELECT 'T' || i, 'x', min(cluster_id), 1, 'A', 1, 'x', 'x', 1,
-            NULL
+        INSERT INTO stores SELECT 'T' || i, 'x', min(cluster_id), 1, 'A', 1, 'x', 'x',
+            1, NULL
         FROM store_clusters, n GROUP BY i;"""
     actuals = """
         INSERT INTO weekly_actuals SELECT i, 'W1', i, '2025-01-06', '2025-01-12',

@@ -234,11 +234,10 @@ def tables(draw):
         *draw(indexes(drawn)),
         *draw(inserts(drawn, has_id=id is not None)),
     ]
-    has_key = id is not None and "KEY" in id
-    for statement in draw(st.lists(st.sampled_from(OTHERS), unique=True)):
-        if "child" not in statement or has_key:
-            statements.append(statement)
-    return statements
+    dependents = draw(st.lists(st.sampled_from(OTHERS), unique=True))
+    if id is None or "KEY" not in id:
+        dependents = [each for each in dependents if "child" not in each]
+    return [*statements, *dependents]
 
 
 def build(path, statements):

@@ -116,11 +116,9 @@ def test_rebuild_in_a_transaction_with_foreign_keys_on_is_refused(
     world = make(sql=CHILD)
     before = world.dump()
     database = db.connect(world.url)
-    with database.atomic():
-        with pytest.raises(
-            phase_4_5.ChangeRefused, match="PRAGMA foreign_keys = OFF before it begins"
-        ):
-            phase_4_5.run(database)
+    refusal = "PRAGMA foreign_keys = OFF before it begins"
+    with database.atomic(), pytest.raises(phase_4_5.ChangeRefused, match=refusal):
+        phase_4_5.run(database)
     assert world.dump() == before
 
 
