@@ -15,6 +15,8 @@ from typing import NamedTuple
 import peewee
 
 from db.constraints import field_constraints, table_constraints
+from db.fields import AutoIncrementField
+from migrations.accepts import AcceptedColumn
 from migrations.errors import UnsupportedModel
 from migrations.schema import Check, Column, ForeignKey, Index, Table, Type
 
@@ -28,6 +30,7 @@ class PhaseModels(NamedTuple):
 
     by_table: Mapping[str, Model]  # required and managed ones
     managed: tuple[str, ...]  # names of tables, each after those that it refers to
+    accepts: tuple[AcceptedColumn, ...] = ()
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -42,11 +45,16 @@ class PhaseModels(NamedTuple):
         return None
 
 
-def phase_models(required: Iterable[Model], managed: Iterable[Model]) -> PhaseModels:
+def phase_models(
+    required: Iterable[Model],
+    managed: Iterable[Model],
+    accepts: Iterable[AcceptedColumn] = (),
+) -> PhaseModels:
     """Return the models of a phase, the managed ones in the order of their creation."""
     ordered = in_reference_order(managed)
     by_table = {table_name(model): model for model in [*required, *managed]}
-    return PhaseModels(by_table, tuple(table_name(model) for model in ordered))
+    names = tuple(table_name(model) for model in ordered)
+    return PhaseModels(by_table, names, tuple(accepts))
 
 
 def table_name(model: Model) -> str:
@@ -106,6 +114,8 @@ def _column(
         null=field.null,
         default=field_constraints(field, database).default,
         auto_increment=bool(field.auto_increment),
+        reuses_ids=bool(field.auto_increment)
+        and not isinstance(field, AutoIncrementField),
     )
 
 

@@ -102,7 +102,12 @@ class SetPrimaryKey(NamedTuple):
         for name in self.columns:
             column = table.columns[name]._replace(null=False)
             if self.auto_increment:
-                column = column._replace(auto_increment=True, default=None)
+                column = column._replace(
+                    auto_increment=True,
+                    reuses_ids=False,
+                    ids_behind=False,
+                    default=None,
+                )
             table = table.with_column(column)
         if self.replaces:
             kept = Index("", self.replaces, unique=True, is_constraint=True)
@@ -126,11 +131,24 @@ class AddIndex(NamedTuple):
         return schema.with_table(self.table, table)
 
 
+class AdvanceIds(NamedTuple):
+    """Let the ids of an auto-increment column continue after its highest value."""
+
+    table: str
+    column: Column  # as it is
+
+    def apply_to(self, schema: Schema) -> Schema:
+        table = schema[self.table]
+        column = table.columns[self.column.name.lower()]._replace(ids_behind=False)
+        return schema.with_table(self.table, table.with_column(column))
+
+
 class AddCheck(NamedTuple):
     """Add a CHECK constraint, or validate the one that exists."""
 
     table: str
     check: Check  # the existing one if it is not validated
+    replaces: Check | None = None  # one that has its name and another condition
 
     def apply_to(self, schema: Schema) -> Schema:
         table = schema[self.table]
@@ -169,6 +187,7 @@ Operation = (
     | AddColumn
     | AlterColumn
     | SetPrimaryKey
+    | AdvanceIds
     | AddIndex
     | AddCheck
     | AddForeignKey
@@ -182,6 +201,7 @@ EXECUTION_ORDER: tuple[type[Operation], ...] = (
     AddColumn,
     AlterColumn,
     SetPrimaryKey,
+    AdvanceIds,
     AddIndex,
     AddCheck,
     AddForeignKey,

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 import peewee
 
+from migrations.accepts import AcceptedColumn
 from migrations.declaration import Model, phase_models
 from migrations.engines import engine_for
 from migrations.engines.session import logger
@@ -34,6 +35,7 @@ class Phase:
         tables are validated, never changed.
     :param manages: the models whose tables the phase creates, repairs and tests, in
         any order.
+    :param accepts: documented exceptions; everything else is compared strictly.
     :raises UnsupportedModel: a model has something that a phase does not support.
     """
 
@@ -43,12 +45,13 @@ class Phase:
         *,
         requires: Mapping[Model, Sequence[str]],
         manages: Iterable[Model],
+        accepts: Iterable[AcceptedColumn] = (),
     ) -> None:
         self.title = title
         self.requires = dict(requires)
         self.manages = tuple(manages)
         validate_models(self.requires, self.manages)
-        self.models = phase_models(self.requires, self.manages)
+        self.models = phase_models(self.requires, self.manages, accepts)
 
     def __repr__(self) -> str:
         return f"<Phase({self.title!r}, manages={self.tables})>"

@@ -73,7 +73,7 @@ def _reasons(errors: Iterable[Difference], plan: Plan) -> list[tuple[Operation, 
 def _subject(operation: Operation) -> tuple[str, str, str]:
     """Return what an operation is about: the table, the name in it, and its kind."""
     table = operation.table
-    if isinstance(operation, do.AlterColumn | do.AddColumn):
+    if isinstance(operation, do.AlterColumn | do.AddColumn | do.AdvanceIds):
         return table, operation.column.name, "column"
     if isinstance(operation, do.DropForeignKey | do.AddForeignKey):
         return table, ", ".join(operation.key.columns), "foreign key"

@@ -50,6 +50,8 @@ class Column(NamedTuple):
     auto_increment: bool = False
     generated: bool = False  # computed from other columns, cannot be written
     collation: str | None = None  # if it is not the table's usual one
+    reuses_ids: bool = False  # auto-increment that may give out a deleted id again
+    ids_behind: bool = False  # its next id exists already, so that inserts fail
 
     @property
     def optional(self) -> bool:

@@ -67,3 +67,18 @@ def plural(count: int, noun: str) -> str:
     if count == 1:
         return f"{count:,} {noun}"
     return f"{count:,} {noun}s"
+
+
+def comparable_condition(sql: str) -> str:
+    """Return a condition without letter case, blanks, parentheses and quotes of names.
+
+    String literals are kept as they are.
+    """
+    parts = re.split(r"('(?:[^']|'')*')", sql)
+    text = ""
+    for part in parts:
+        if part.startswith("'"):
+            text += part
+        else:
+            text += re.sub(r'[\s()"`\[\]]', "", part).lower()
+    return text

@@ -12,6 +12,7 @@ from typing import ClassVar
 from migrations.declaration import Model, declared_table
 from migrations.engines.session import Session
 from migrations.schema import Column, ForeignKey, Schema, Table, Type
+from migrations.sql_text import comparable_condition
 
 # What models declare, by backend and model; worked out once per process.
 _DECLARED: dict[tuple[str, Model], Table] = {}
@@ -79,6 +80,23 @@ class Catalog(ABC):
     @abstractmethod
     def parse_type(self, text: str) -> Type:
         """Return the meaning of a type, as this database or Peewee writes it."""
+
+    def type_is_accepted(self, table: Table, expected: Column, actual: Column) -> bool:
+        """Whether a column's type holds every value that the model allows.
+
+        :param table: the declared table.
+        """
+        return actual.type.covers(expected.type)
+
+    def same_condition(self, table: Table, declared: str, actual: str) -> bool:
+        """Whether two CHECK conditions are the same, in whatever form.
+
+        The default compares texts without letter case, blanks, quotes of names and
+        parentheses. A database that writes conditions in a form of its own is asked.
+
+        :param table: the table as it is.
+        """
+        return comparable_condition(declared) == comparable_condition(actual)
 
     @abstractmethod
     def default_meaning(self, default: str) -> str:

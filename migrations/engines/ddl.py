@@ -161,6 +161,8 @@ class StatementDDL(DDL):
             return self.alter_column(operation)
         if isinstance(operation, do.SetPrimaryKey):
             return self.set_primary_key(operation)
+        if isinstance(operation, do.AdvanceIds):
+            return self.advance_ids(operation)
         if isinstance(operation, do.AddIndex):
             return self.add_index(operation)
         if isinstance(operation, do.AddCheck):
@@ -185,13 +187,20 @@ class StatementDDL(DDL):
     def set_primary_key(self, operation: do.SetPrimaryKey) -> Iterable[Change]:
         """Replace the primary key; an undeclared one stays UNIQUE."""
 
+    def advance_ids(self, operation: do.AdvanceIds) -> Iterable[Change]:
+        """Continue an auto-increment column's ids after the highest one that exists.
+
+        Never called where the catalog reports no column's ids as behind.
+        """
+        return []
+
     @abstractmethod
     def add_index(self, operation: do.AddIndex) -> Iterable[Change]:
         """Add an index or a UNIQUE constraint, replacing a different one."""
 
     @abstractmethod
     def add_check(self, operation: do.AddCheck) -> Iterable[Change]:
-        """Add a CHECK constraint, or validate the one that exists."""
+        """Add a CHECK constraint, replace a different one, or validate it."""
 
     @abstractmethod
     def add_foreign_key(self, operation: do.AddForeignKey) -> Iterable[Change]:
