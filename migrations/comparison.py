@@ -27,6 +27,7 @@ from migrations.errors import (
 from migrations.operations import Operation
 from migrations.report import Difference
 from migrations.schema import Check, Column, ForeignKey, Index, Schema, Table
+from migrations.undeclared import undeclared_objects
 
 # The required models, each with the columns that the phase relies on.
 Requires = Mapping[Model, Sequence[str]]
@@ -94,6 +95,12 @@ def _fatal(
         message=_message(where, expected, actual),
         stops_with=stops_with,
     )
+
+
+def _note(where: str, expected: object, actual: object) -> Difference:
+    """Return a difference that is harmless."""
+    message = _message(where, expected, actual)
+    return Difference("note", where, str(expected), str(actual), message)
 
 
 # -- required tables
@@ -173,23 +180,31 @@ def _compare_managed(
     actual = actual._replace(name=name)
     for column in expected.columns.values():
         yield from _compare_column(expected, column, actual, catalog)
-    yield from _compare_primary_key(expected, actual)
+    yield from _compare_primary_key(expected, actual, catalog)
     for index in expected.indexes:
         yield from _compare_index(index, expected, actual)
     for check in expected.checks:
-        yield from _compare_check(check, actual)
+        yield from _compare_check(check, actual, catalog)
     for foreign_key in expected.foreign_keys:
         yield from _compare_foreign_key(foreign_key, actual)
-    yield from _undeclared_columns(expected, actual)
-    yield from _undeclared_unique_keys(expected, actual)
+    yield from undeclared_objects(expected, actual)
 
 
 def _is_unrelated(expected: Table, actual: Table) -> bool:
-    """Whether a table shares no column with the model, except an auto-increment id."""
+    """Whether a table has neither a column of the model nor its primary key.
+
+    An auto-increment id alone does not make two tables the same, unless it is the
+    primary key of both.
+    """
+    if actual.primary_key and actual.primary_key == expected.primary_key:
+        return False
     characteristic = {
         name for name, column in expected.columns.items() if not column.auto_increment
     }
     return bool(characteristic) and characteristic.isdisjoint(actual.columns)
+
+
+# -- columns
 
 
 def _compare_column(
@@ -202,13 +217,62 @@ def _compare_column(
         yield _repairable(where, expected.type.category, "no such column", add)
         return
     alter = do.AlterColumn(table.name, expected, actual)
-    if actual.generated or not actual.type.covers(expected.type):
+    if actual.generated or not catalog.type_is_accepted(table, expected, actual):
         yield _type_difference(where, alter)
-    if expected.default is not None:
-        yield from _compare_default(where, alter, catalog)
-    elif not expected.auto_increment and expected.null != actual.null:
+    elif not expected.type.covers(actual.type):
+        yield _note(where, expected.type, f"{actual.type}, which is wider")
+    yield from _compare_null_and_default(where, alter, catalog)
+    if actual.ids_behind:
+        operation = do.AdvanceIds(table.name, actual)
+        wanted = "a next id after the highest one"
+        yield _repairable(where, wanted, "a next id that exists", operation)
+
+
+def _compare_null_and_default(
+    where: str, alter: do.AlterColumn, catalog: Catalog
+) -> Iterator[Difference]:
+    """Compare a column with the model and with the shapes that the phase accepts.
+
+    What differs from the nearest of them has to be repaired.
+    """
+    declared = _null_and_default(where, alter.column, alter, catalog)
+    nearest = declared
+    for accepted in catalog.models.accepts:
+        if accepted.column == where:
+            shape = accepted.applied_to(alter.column)
+            differences = _null_and_default(where, shape, alter, catalog)
+            if len(differences) < len(nearest):
+                nearest = differences
+    yield from nearest
+    if nearest is not declared:
+        repaired = {each.expected for each in nearest}
+        for each in declared:
+            if each.expected not in repaired:
+                yield _note(where, each.expected, f"{each.actual}, which is accepted")
+
+
+def _null_and_default(
+    where: str, expected: Column, alter: do.AlterColumn, catalog: Catalog
+) -> list[Difference]:
+    """Return how a column differs in its nullability and its DEFAULT."""
+    actual = alter.actual
+    if actual.generated or expected.auto_increment:
+        return []
+    differences = []
+    if expected.null != actual.null:
+        operation = alter._replace(changes_null=True)
         wanted, found = _nullability(expected), _nullability(actual)
-        yield _repairable(where, wanted, found, alter._replace(changes_null=True))
+        differences.append(_repairable(where, wanted, found, operation))
+    operation = alter._replace(changes_default=True)
+    if expected.default is not None:
+        meaning = catalog.default_meaning(expected.default)
+        wanted = f"a default of {meaning}"
+        if actual.default is None:
+            differences.append(_repairable(where, wanted, "no default", operation))
+        elif catalog.default_meaning(actual.default) != meaning:
+            found = f"DEFAULT {actual.default}"
+            differences.append(_repairable(where, wanted, found, operation))
+    return differences
 
 
 def _type_difference(where: str, alter: do.AlterColumn) -> Difference:
@@ -230,48 +294,51 @@ def _nullability(column: Column) -> str:
     return "NOT NULL"
 
 
-def _compare_default(
-    where: str, alter: do.AlterColumn, catalog: Catalog
+# -- keys, indexes, constraints
+
+
+def _compare_primary_key(
+    expected: Table, actual: Table, catalog: Catalog
 ) -> Iterator[Difference]:
-    """Compare a column that has a DEFAULT.
-
-    Either the database fills it in, or it is NOT NULL, so that a row without a value is
-    an error: both are accepted.
-    """
-    operation = alter._replace(changes_default=True)
-    meaning = catalog.default_meaning(alter.column.default or "")
-    wanted = f"a default of {meaning}"
-    actual = alter.actual
-    if actual.default is None:
-        if actual.null:
-            yield _repairable(where, wanted, "no default, NULL allowed", operation)
-    elif catalog.default_meaning(actual.default) != meaning:
-        yield _repairable(where, wanted, f"DEFAULT {actual.default}", operation)
-
-
-def _compare_primary_key(expected: Table, actual: Table) -> Iterator[Difference]:
     key = expected.primary_key
     auto_increment = any(expected.columns[name].auto_increment for name in key)
     if auto_increment and key[0] not in actual.columns:
         return  # adding the column makes it the primary key
-    is_right = not auto_increment or actual.columns[key[0]].auto_increment
-    if actual.primary_key == key and is_right:
-        return
     names = ", ".join(key)
+    where = f"{expected.name}.{names}"
     wanted = f"PRIMARY KEY ({names})"
-    if auto_increment:
-        wanted = f"an auto-increment {wanted}"
     found = "no primary key"
     if actual.primary_key:
         found = f"PRIMARY KEY ({', '.join(actual.primary_key)})"
-    if actual.primary_key == key:
-        found += f", {actual.columns[names].type.text} without auto-increment"
+    is_right = actual.primary_key == key
+    if auto_increment:
+        wanted = f"an auto-increment {wanted}"
+        column = actual.columns[key[0]]
+        if is_right and not column.auto_increment:
+            is_right = False
+            found += f", {column.type.text} without auto-increment"
+        elif is_right and column.reuses_ids and not expected.columns[key[0]].reuses_ids:
+            is_right = False
+            wanted += " that never reuses an id"
+            found += " without AUTOINCREMENT"
+            if _accepts_reused_ids(where, catalog):
+                yield _note(where, wanted, f"{found}, which is accepted")
+                return
+    if is_right:
+        return
     # An undeclared key stays unique, unless the new key implies it.
     replaces: tuple[str, ...] = ()
     if not set(key) <= set(actual.primary_key):
         replaces = actual.primary_key
     operation = do.SetPrimaryKey(expected.name, key, auto_increment, replaces)
-    yield _repairable(f"{expected.name}.{names}", wanted, found, operation)
+    yield _repairable(where, wanted, found, operation)
+
+
+def _accepts_reused_ids(where: str, catalog: Catalog) -> bool:
+    for accepted in catalog.models.accepts:
+        if accepted.column == where and accepted.reuses_ids:
+            return True
+    return False
 
 
 def _compare_index(
@@ -310,17 +377,23 @@ def _compare_index(
         yield Difference("note", where, str(index), other, message)
 
 
-def _compare_check(check: Check, actual: Table) -> Iterator[Difference]:
+def _compare_check(
+    check: Check, actual: Table, catalog: Catalog
+) -> Iterator[Difference]:
     where = f"{actual.name}.{check.name}"
     wanted = f"CHECK ({check.condition})"
     existing = actual.check_named(check.name)
     if existing is None:
         operation = do.AddCheck(actual.name, check)
         yield _repairable(where, wanted, "no such CHECK", operation)
+        return
+    found = f"CHECK ({existing.condition})"
+    if not catalog.same_condition(actual, check.condition, existing.condition):
+        operation = do.AddCheck(actual.name, check, replaces=existing)
+        yield _repairable(where, wanted, found, operation)
     elif not existing.valid:
         operation = do.AddCheck(actual.name, existing)
-        found = f"CHECK ({existing.condition}), not validated"
-        yield _repairable(where, wanted, found, operation)
+        yield _repairable(where, wanted, f"{found}, not validated", operation)
 
 
 def _compare_foreign_key(expected: ForeignKey, actual: Table) -> Iterator[Difference]:
@@ -343,43 +416,7 @@ def _compare_foreign_key(expected: ForeignKey, actual: Table) -> Iterator[Differ
         if not key.valid:
             operation = do.AddForeignKey(actual.name, key, replaces=(key,))
             yield _repairable(where, expected, key, operation)
-
-
-def _undeclared_columns(expected: Table, actual: Table) -> Iterator[Difference]:
-    """Report undeclared columns that an INSERT cannot leave out."""
-    for name, column in actual.columns.items():
-        if name in expected.columns or column.optional:
-            continue
-        where = f"{expected.name}.{name}"
-        message = (
-            f"{where}: inserts will fail; the column is NOT NULL, has no default and "
-            "is not in the model"
-        )
-        yield Difference(
-            "warning",
-            where,
-            "NULL allowed or a default",
-            "NOT NULL without a default",
-            message,
-        )
-
-
-def _undeclared_unique_keys(expected: Table, actual: Table) -> Iterator[Difference]:
-    """Report undeclared unique keys, which reject rows that the model allows."""
-    declared_names = {index.name for index in expected.indexes}
-    declared_keys = expected.unique_keys()
-    for index in actual.indexes:
-        if not index.unique or index.name.lower() in declared_names:
-            continue
-        if index.columns in declared_keys:
-            continue
-        columns = {part.partition(" ")[0] for part in index.columns}
-        if not columns <= expected.columns.keys():
-            continue
-        name = index.name or ", ".join(index.columns)
-        where = f"{expected.name}.{name}"
-        message = (
-            f"{where}: {index} rejects rows that the model allows; "
-            "it is not in the model"
-        )
-        yield Difference("warning", where, "no further unique key", str(index), message)
+    names = [key.name for key in same if key.name]
+    if expected.name and names and expected.name not in names:
+        wanted = f"a foreign key named {expected.name}"
+        yield _note(where, wanted, f"one named {names[0]}")

@@ -14,6 +14,7 @@ never changed; `migrations.phase` says how. The command line is
 from __future__ import annotations
 
 from db.models import Category, HistoricalSales, Store, WeeklyActuals, Workflow
+from migrations.accepts import AcceptedColumn
 from migrations.errors import (
     ChangeRefused,
     DatabaseUnavailable,
@@ -71,6 +72,13 @@ phase = Phase(
         Workflow: (),
     },
     manages=[WeeklyActuals],
+    accepts=[
+        # Created by the SQL of the specification.
+        AcceptedColumn("weekly_actuals.uploaded_at", null=True, has_default=True),
+        # Created by another ORM.
+        AcceptedColumn("weekly_actuals.uploaded_at", null=False, has_default=False),
+        AcceptedColumn("weekly_actuals.id", reuses_ids=True),
+    ],
 )
 ensure = phase.ensure
 run = phase.run
