@@ -2,10 +2,11 @@
 
     differences = compare(schema, engine.catalog, requires)
 
-It reads nothing and changes nothing. That no error is left is the only proof of
-success. Required tables are compared loosely, as they are validated but never changed;
-managed tables are compared strictly. Each error either names the operation that repairs
-it, or the exception that stops the run.
+It changes nothing, and reads at most how the database writes a condition or a default.
+A run succeeded if a second comparison finds no error. Required tables are compared
+loosely, as they are validated but never changed; managed tables are compared strictly.
+Each error either names the operation that repairs it, or the exception that stops the
+run.
 
 `playhouse.schema_diff` compares names of columns and the columns of indexes. It does
 not look at types, nullability, defaults and foreign keys.
@@ -198,10 +199,15 @@ def _is_unrelated(expected: Table, actual: Table) -> bool:
     """
     if actual.primary_key and actual.primary_key == expected.primary_key:
         return False
+    return not shares_columns(expected, actual)
+
+
+def shares_columns(expected: Table, actual: Table) -> bool:
+    """Whether a table has a column of the model that is not just an auto-increment id."""
     characteristic = {
         name for name, column in expected.columns.items() if not column.auto_increment
     }
-    return bool(characteristic) and characteristic.isdisjoint(actual.columns)
+    return not characteristic or not characteristic.isdisjoint(actual.columns)
 
 
 # -- columns
@@ -371,8 +377,8 @@ def _compare_index(
     if not usable:
         operation = do.AddIndex(expected.name, index, replaces=named)
         yield _repairable(where, index, named or "no such index", operation)
-    elif named is None and equivalent[0].name:  # SQLite keeps no name of a constraint
-        other = equivalent[0].name
+    elif named is None and usable[0].name:  # SQLite keeps no name of a constraint
+        other = usable[0].name
         message = f"{where}: {other} is equivalent and is accepted in its place"
         yield Difference("note", where, str(index), other, message)
 

@@ -42,11 +42,14 @@ class UnsupportedModel(MigrationError, ValueError):
 
 
 class ChangeRefused(MigrationError):
-    """A change would lose data, or cannot be done; nothing was changed."""
+    """A change would lose data, or cannot be done.
+
+    Nothing was changed, unless the text says what was done before.
+    """
 
 
 class VerificationFailed(MigrationError):
-    """The database still differs from the models after the changes."""
+    """The database, or the plan for it, still differs from the models afterwards."""
 
 
 class SmokeTestFailed(MigrationError):

@@ -23,7 +23,7 @@ from migrations.engines.session import logger
 from migrations.errors import MigrationError
 from migrations.model_support import validate_models
 from migrations.report import Report
-from migrations.steps import Call
+from migrations.steps import PhaseCall
 
 
 class Phase:
@@ -64,12 +64,12 @@ class Phase:
     def ensure(self, database: peewee.Database, lock_timeout: float = 10.0) -> bool:
         """Validate, create or repair if necessary; return whether anything was changed.
 
-        For workers that start by the dozen: if there is nothing to do, it only reads
+        For the start of workers: if there is nothing to do, it only reads
         the catalog. Parameters and errors are those of `run`.
         """
         with self._call(database, lock_timeout) as call:
-            call.validate()
-            call.create_or_repair()
+            found = call.validate()
+            call.create_or_repair(found)
         return call.report.status == "migrated"
 
     def run(
@@ -94,9 +94,9 @@ class Phase:
             `report` says what was found and done.
         """
         with self._call(database, lock_timeout) as call:
-            call.validate()
-            call.create_or_repair()  # and validate again
-            call.look_for_orphans(thorough)
+            found = call.validate()
+            call.create_or_repair(found)  # and validate again
+            call.check_for_orphans(thorough)
             if smoke_test:
                 call.smoke_test()
             if statistics:
@@ -117,7 +117,7 @@ class Phase:
         """
         with self._call(database, lock_timeout) as call:
             call.plan()
-            call.look_for_orphans(thorough)
+            call.check_for_orphans(thorough)
         return call.report
 
     def rollback(
@@ -155,10 +155,12 @@ class Phase:
         return main(self, argv)
 
     @contextmanager
-    def _call(self, database: peewee.Database, lock_timeout: float) -> Iterator[Call]:
+    def _call(
+        self, database: peewee.Database, lock_timeout: float
+    ) -> Iterator[PhaseCall]:
         """One call on an open connection; at its end, its report is complete."""
         engine = engine_for(database, self.models, lock_timeout)
-        call = Call(engine, self.requires)
+        call = PhaseCall(engine, self.requires)
         logger.info("%s: %s in %s", self.title, self.tables, call.report.database)
         try:
             with engine.session.connected():

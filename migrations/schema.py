@@ -142,6 +142,11 @@ class Table(NamedTuple):
     foreign_keys: tuple[ForeignKey, ...] = ()
     checks: tuple[Check, ...] = ()
 
+    @property
+    def is_table(self) -> bool:
+        """Whether it is a table of any kind, and not a view."""
+        return self.kind == "table" or self.kind.endswith(" table")
+
     def index_named(self, name: str) -> Index | None:
         """Return the index or UNIQUE constraint of a name, in whatever case."""
         for index in self.indexes:

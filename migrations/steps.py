@@ -1,35 +1,35 @@
 """The steps of a phase on one database.
 
-    call = Call(engine, requires)
-    call.validate()
-    call.create_or_repair()
+    call = PhaseCall(engine, requires)
+    found = call.validate()
+    call.create_or_repair(found)
     call.smoke_test()
-    call.count_rows()
+    call.count_rows(exact=False)
     call.report
 
-Each step logs what it does and fills in its part of the report.
+Each step logs what it does and records its part of the report. What one step needs of
+another is an argument.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from typing import NamedTuple
 
 from db.url import describe
-from migrations.comparison import Requires, compare, errors_of
+from migrations.comparison import Requires, compare, errors_of, shares_columns
 from migrations.declaration import table_name
 from migrations.engines.engine import Engine
 from migrations.engines.session import logger
 from migrations.errors import (
     ChangeRefused,
-    IncompatibleTables,
     MigrationError,
-    MissingTables,
     SmokeTestFailed,
     VerificationFailed,
 )
-from migrations.operations import DropTable
+from migrations.operations import CreateTable, DropTable
+from migrations.refusals import refuse_what_cannot_be_repaired
 from migrations.report import Change, Difference, Report, SmokeTestSteps
 from migrations.schema import Schema
 from migrations.sql_text import plural
@@ -37,8 +37,20 @@ from migrations.sql_text import plural
 _MARKS = {"error": "✗", "warning": "!", "note": "-"}
 
 
-class Call:
-    """One call of a phase on one database: its steps, and the report they fill in."""
+class Comparison(NamedTuple):
+    """The tables of a phase at one moment, and how they differ from the models."""
+
+    schema: Schema
+    differences: tuple[Difference, ...]
+
+    @property
+    def errors(self) -> list[Difference]:
+        """The differences that have to be repaired, or stop the run."""
+        return errors_of(self.differences)
+
+
+class PhaseCall:
+    """One call of a phase on one database: its steps, and the report of them."""
 
     def __init__(self, engine: Engine, requires: Requires) -> None:
         self.engine = engine
@@ -46,57 +58,58 @@ class Call:
         self.requires = requires
         self.managed = engine.models.managed
         self.tables = ", ".join(self.managed)  # for messages
+        self.database_url = describe(self.session.database)
         self.started = time.perf_counter()
-        self.report = Report("up_to_date", self.session.backend, self._database())
+        self.report = Report("up_to_date", self.session.backend, self.database_url)
         self._logged: set[str] = set()
 
-    def _database(self) -> str:
-        return describe(self.session.database)
-
-    def _update(self, **parts: object) -> None:
-        """Fill in parts of the report."""
-        duration = (time.perf_counter() - self.started) * 1000
-        self.report = self.report._replace(
-            duration_ms=duration,
-            **parts,  # type: ignore[arg-type]
-        )
-
     def finish(self) -> None:
-        """Fill in what was executed. Called at the end of a call that succeeded."""
+        """Complete the report of a call that succeeded."""
         executed = tuple(self.session.executed)
+        if executed:
+            self.report = self.report._replace(changes=executed)
         if executed and self.report.status == "up_to_date":
-            self._update(status="migrated")
-        self._update(changes=self.report.changes or executed)
+            self.report = self.report._replace(status="migrated")
+        self._record_duration()
 
     def fail(self, error: MigrationError) -> None:
-        """Fill in why the call failed."""
-        text = {"type": type(error).__name__, "message": str(error)}
-        executed = tuple(self.session.executed)
-        self._update(status="failed", changes=executed, error=text)
+        """Complete the report of a call that failed."""
+        self.report = self.report._replace(
+            status="failed",
+            changes=tuple(self.session.executed),
+            error={"type": type(error).__name__, "message": str(error)},
+        )
+        self._record_duration()
+
+    def _record_duration(self) -> None:
+        duration = (time.perf_counter() - self.started) * 1000
+        self.report = self.report._replace(duration_ms=duration)
 
     # -- validate
 
-    def validate(self) -> None:
+    def validate(self) -> Comparison:
         """Compare the database with the models.
 
         :raises MigrationError: a difference that no run can repair.
         """
         logger.info("── Validate")
-        self.session.retry_on_lock(self._read_and_compare)
-        self._log_differences()
-        self._refuse_what_cannot_be_repaired()
+        found = self.session.retry_on_lock(self._compare)
+        self._log_differences(found)
+        self._refuse_what_cannot_be_repaired(found)
+        return found
 
-    def _read_and_compare(self) -> Schema:
+    def _compare(self) -> Comparison:
+        """Read the tables and compare them; the report has the latest comparison."""
         schema = self.engine.catalog.read()
         differences = compare(schema, self.engine.catalog, self.requires)
-        self._update(differences=differences)
-        return schema
+        self.report = self.report._replace(differences=differences)
+        return Comparison(schema, differences)
 
-    def _log_differences(self, level_of_errors: int = logging.INFO) -> None:
+    def _log_differences(
+        self, found: Comparison, level_of_errors: int = logging.INFO
+    ) -> None:
         """Log each difference once per call; what stops the run is in its error."""
-        fatal = [
-            each for each in self.report.differences if each.stops_with is not None
-        ]
+        fatal = [each for each in found.differences if each.stops_with is not None]
         if self.requires and not fatal:
             names = ", ".join(table_name(model) for model in self.requires)
             self._log_once(logging.INFO, f"✓ {names}")
@@ -105,7 +118,7 @@ class Call:
             "warning": logging.WARNING,
             "note": logging.INFO,
         }
-        for each in self.report.differences:
+        for each in found.differences:
             if each not in fatal:
                 text = f"{_MARKS[each.severity]} {each.message}"
                 self._log_once(levels[each.severity], text)
@@ -115,45 +128,9 @@ class Call:
             self._logged.add(text)
             logger.log(level, "%s", text)
 
-    def _refuse_what_cannot_be_repaired(self) -> None:
-        errors = errors_of(self.report.differences)
-        incompatible = self._incompatible_tables(errors)
-        missing = [each.object for each in errors if each.stops_with is MissingTables]
-        if missing:
-            message = self._missing_tables(missing)
-            if incompatible:
-                message += f"; and {incompatible}"
-            raise MissingTables(message)
-        if incompatible:
-            raise IncompatibleTables(incompatible)
-        refused = [each.message for each in errors if each.stops_with is ChangeRefused]
-        if refused:
-            advice = "rename, convert or remove it, then run again"
-            raise ChangeRefused(f"{'; '.join(refused)}; {advice}")
-
-    def _incompatible_tables(self, errors: Iterable[Difference]) -> str:
-        """Return a message about required tables that lack something, or ""."""
-        messages = [
-            each.message for each in errors if each.stops_with is IncompatibleTables
-        ]
-        if not messages:
-            return ""
-        return (
-            f"{self._database()}: {self.tables} cannot be created or checked: "
-            f"{'; '.join(messages)}; fix that by hand, then run again"
-        )
-
-    def _missing_tables(self, missing: list[str]) -> str:
-        """Return a message about required tables that do not exist."""
-        noun = "table" if len(missing) == 1 else "tables"
-        message = f"{self._database()} lacks the {noun} {', '.join(missing)}; "
-        command = self.engine.models.creation_command(missing)
-        if command:
-            return (
-                f"{message}check the URL, or create what is missing with: "
-                f"{command} --database {self._database()}"
-            )
-        return f"{message}check the URL, or create what is missing, then run again"
+    def _refuse_what_cannot_be_repaired(self, found: Comparison) -> None:
+        models = self.engine.models
+        refuse_what_cannot_be_repaired(found.errors, models, self.database_url)
 
     # -- plan
 
@@ -163,42 +140,42 @@ class Call:
         :raises MigrationError: what a run would raise.
         """
         logger.info("── Validate")
-        schema = self.session.retry_on_lock(self._read_and_compare)
+        found = self.session.retry_on_lock(self._compare)
         try:
-            self._refuse_what_cannot_be_repaired()
-            changes = tuple(self.session.retry_on_lock(lambda: self._planned(schema)))
+            self._refuse_what_cannot_be_repaired(found)
+            changes = self.session.retry_on_lock(lambda: self._statements(found))
         except MigrationError:
-            self._log_differences()
+            self._log_differences(found)
             raise
         # Work that was found is what a check is for, so it is shown with --quiet, too.
-        self._log_differences(level_of_errors=logging.WARNING)
+        self._log_differences(found, level_of_errors=logging.WARNING)
         if changes:
-            script = tuple(self.session.script(changes))
-            self._update(status="pending", changes=changes, script=script)
+            self.report = self.report._replace(
+                status="pending",
+                changes=tuple(changes),
+                script=tuple(self.session.script(changes)),
+            )
             number = plural(len(changes), "statement")
             logger.info("a run would execute %s", number)
 
-    def _planned(self, schema: Schema) -> list[Change]:
+    def _statements(self, found: Comparison) -> list[Change]:
         """Return the statements that repair the errors.
 
         :raises ChangeRefused: one cannot be repaired; nothing was executed.
         """
-        errors = errors_of(self.report.differences)
-        if not errors:
+        if not found.errors:
             return []
-        self._refuse_case_variants(schema)
+        self._refuse_case_variants(found.schema)
         # Imported only where something changes.
         from migrations.planning import make_plan
         from migrations.preflight import conflicts
 
-        ddl = self.engine.ddl(schema)
-        plan = make_plan(errors, schema, ddl, self.engine.catalog)
-        found = list(conflicts(errors, plan, self.engine))
-        if found:
-            separator = " "
-            if len(found) > 1:
-                separator = "\n  "
-            lines = separator.join(found)
+        ddl = self.engine.ddl(found.schema)
+        plan = make_plan(found.errors, found.schema, ddl, self.engine.catalog)
+        conflicting = list(conflicts(found.errors, plan, self.engine))
+        if conflicting:
+            separator = "\n  " if len(conflicting) > 1 else " "
+            lines = separator.join(conflicting)
             raise ChangeRefused(
                 f"rows conflict with the change, nothing was changed:{separator}{lines}"
             )
@@ -216,43 +193,46 @@ class Call:
 
     # -- create or repair
 
-    def create_or_repair(self) -> None:
-        """Repair the errors that `validate` found, if any, and validate again.
+    def create_or_repair(self, found: Comparison) -> None:
+        """Repair the errors that were found, if any, and validate again.
 
         :raises VerificationFailed: differences are left after the changes.
         """
-        errors = errors_of(self.report.differences)
-        if errors:
+        verified = found
+        if found.errors:
             logger.info("── Migrate")
-            self.session.with_migration_lock(self._repair_and_verify)
-            if self.session.executed:  # otherwise another run was faster
-                self._update(repaired=tuple(errors))
-        self._log_result_of_validation()
+            # What this run finds under the lock, in one or more attempts: another run
+            # may have repaired the rest in the meantime.
+            to_repair: list[Difference] = []
+            verified = self.session.with_migration_lock(
+                lambda: self._repair_and_verify(to_repair)
+            )
+            self.report = self.report._replace(repaired=tuple(to_repair))
+        self._log_result_of_validation(verified)
 
-    def _repair_and_verify(self) -> None:
-        """Under the migration lock: read again, change what is left, validate again.
+    def _repair_and_verify(self, to_repair: list[Difference]) -> Comparison:
+        """Under the migration lock: compare again, change what is left, compare again.
 
-        Another run may have repaired it in the meantime.
+        :param to_repair: gets the errors that were found here.
         """
-        schema = self._read_and_compare()
-        self._refuse_what_cannot_be_repaired()
-        changes = self._planned(schema)
+        found = self._compare()
+        self._refuse_what_cannot_be_repaired(found)
+        changes = self._statements(found)
         if not changes:
-            return
+            return found
+        to_repair += [error for error in found.errors if error not in to_repair]
         self.session.execute_all(changes)
-        self._read_and_compare()
-        left = errors_of(self.report.differences)
-        if left:
-            messages = "; ".join(each.message for each in left)
+        verified = self._compare()
+        if verified.errors:
+            messages = "; ".join(each.message for each in verified.errors)
             raise VerificationFailed(
                 f"after the changes there are still differences: {messages}"
             )
+        return verified
 
-    def _log_result_of_validation(self) -> None:
-        self._log_differences()
-        warnings = [
-            each for each in self.report.differences if each.severity == "warning"
-        ]
+    def _log_result_of_validation(self, verified: Comparison) -> None:
+        self._log_differences(verified)
+        warnings = [each for each in verified.differences if each.severity == "warning"]
         if warnings:
             number = plural(len(warnings), "warning")
             logger.warning("! %s: no errors, %s", self.tables, number)
@@ -266,23 +246,28 @@ class Call:
         """Create the managed tables that are missing; leave the others as they are."""
         schema = self.session.retry_on_lock(self.engine.catalog.read)
         for name in self.managed:
-            if name not in schema or not schema[name].kind.endswith("table"):
+            if name not in schema or not schema[name].is_table:
                 logger.info("── Create")
-                self.session.with_migration_lock(self._create)
+                created = self.session.with_migration_lock(self._create)
+                self.report = self.report._replace(repaired=created)
                 return
 
-    def _create(self) -> None:
+    def _create(self) -> tuple[Difference, ...]:
+        """Under the migration lock: create what is still missing, and return it."""
         schema = self.engine.catalog.read()
-        # A view in place of a table is among them, and stops the run.
-        missing = [
+        differences = compare(schema, self.engine.catalog, {})
+        not_tables = [
             each
-            for each in compare(schema, self.engine.catalog, {})
-            if each.expected == "a table" and not each.actual.endswith("table")
+            for each in errors_of(differences)
+            if each.object in schema and not schema[each.object].is_table
         ]
-        self._update(differences=tuple(missing))
-        self._refuse_what_cannot_be_repaired()
-        self.session.execute_all(self._planned(schema))
-        self._update(differences=(), repaired=tuple(missing))
+        missing = [
+            each for each in differences if isinstance(each.repaired_by, CreateTable)
+        ]
+        found = Comparison(schema, (*not_tables, *missing))
+        self._refuse_what_cannot_be_repaired(found)
+        self.session.execute_all(self._statements(found))
+        return tuple(missing)
 
     # -- roll back
 
@@ -298,7 +283,7 @@ class Call:
         if not existing.keys().isdisjoint(self.managed):
             self.session.with_migration_lock(lambda: self._drop(force))
         if self.session.executed:
-            self._update(status="rolled_back")
+            self.report = self.report._replace(status="rolled_back")
             logger.info("✓ dropped %s", self.tables)
         else:
             logger.info("there is no %s", self.tables)
@@ -317,11 +302,16 @@ class Call:
             raise VerificationFailed(f"{tables} {verb} still there after the drop")
 
     def _refuse_to_drop(self, schema: Schema, present: list[str], force: bool) -> None:
+        catalog = self.engine.catalog
         unrelated = [
             each.message
-            for each in compare(schema, self.engine.catalog, {})
+            for each in compare(schema, catalog, {})
             if each.stops_with is ChangeRefused
         ]
+        for name in present:
+            declared = catalog.declared_by_name(name)
+            if not unrelated and not shares_columns(declared, schema[name]):
+                unrelated.append(f"{name} has no column of its model, except the id")
         if unrelated:
             messages = "; ".join(unrelated)
             raise ChangeRefused(f"{messages}; it is not managed by this phase")
@@ -351,23 +341,25 @@ class Call:
                 "(force=True)"
             )
 
-    # -- look for orphans
+    # -- check for orphans
 
-    def look_for_orphans(self, thorough: bool) -> None:
+    def check_for_orphans(self, thorough: bool) -> None:
         """Report rows that violate a foreign key; they are never deleted."""
         if not thorough and not self.engine.catalog.may_hold_orphans():
             return
         from migrations.orphans import OrphanCheck, find_orphans
 
-        def look() -> OrphanCheck:
+        def find() -> OrphanCheck:
             schema = self.engine.catalog.read()
             return find_orphans(schema, self.engine, thorough)
 
-        found = self.session.retry_on_lock(look)
+        found = self.session.retry_on_lock(find)
         for each in found.warnings:
             logger.warning("! %s", each.message)
-        differences = (*self.report.differences, *found.warnings)
-        self._update(differences=differences, orphan_checks_skipped=found.skipped)
+        self.report = self.report._replace(
+            differences=(*self.report.differences, *found.warnings),
+            orphan_checks_skipped=found.skipped,
+        )
 
     # -- smoke test
 
@@ -381,10 +373,10 @@ class Call:
         logger.info("── Smoke test")
         steps = self.session.retry_on_lock(lambda: smoke_test(self.engine))
         self._log_smoke_test(steps)
-        self._update(smoke_test=steps)
+        self.report = self.report._replace(smoke_test=steps)
         failed = [step for step, held in steps.items() if held is False]
         if failed:
-            where = f"{self.tables} in {self._database()}"
+            where = f"{self.tables} in {self.database_url}"
             raise SmokeTestFailed(f"{where} failed the smoke test: {', '.join(failed)}")
 
     def _log_smoke_test(self, steps: SmokeTestSteps) -> None:
@@ -418,4 +410,6 @@ class Call:
                 estimated.append(name)
                 text = f"~{text}"
             logger.info("%-*s %s", width, name, text)
-        self._update(row_counts=counts, estimated_counts=tuple(estimated))
+        self.report = self.report._replace(
+            row_counts=counts, estimated_counts=tuple(estimated)
+        )

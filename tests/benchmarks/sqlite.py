@@ -15,7 +15,7 @@ from db.init_db import init_db
 from db.models import HistoricalSales, WeeklyActuals
 from migrations import phase_4_5
 from migrations.engines import engine_for
-from migrations.steps import Call
+from migrations.steps import PhaseCall
 
 from .common import FIELDS, SALES, SEASON, actuals, compare, history, medians, parents, sales, show, upload
 
@@ -210,7 +210,7 @@ def statistics_of(path, rows, rounds):
 
     def ours():
         with database.connection_context():
-            Call(engine_for(database, models, 10), {}).count_rows(exact=False)
+            PhaseCall(engine_for(database, models, 10), {}).count_rows(exact=False)
 
     def count():
         with plain(path) as connection:
