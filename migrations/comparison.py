@@ -203,7 +203,7 @@ def _is_unrelated(expected: Table, actual: Table) -> bool:
 
 
 def shares_columns(expected: Table, actual: Table) -> bool:
-    """Whether a table has a column of the model that is not just an auto-increment id."""
+    """Whether a table has a column of the model, apart from an auto-increment id."""
     characteristic = {
         name for name, column in expected.columns.items() if not column.auto_increment
     }
@@ -262,7 +262,7 @@ def _null_and_default(
 ) -> list[Difference]:
     """Return how a column differs in its nullability and its DEFAULT."""
     actual = alter.actual
-    if actual.generated or expected.auto_increment:
+    if expected.auto_increment:
         return []
     differences = []
     if expected.null != actual.null:
@@ -350,29 +350,22 @@ def _accepts_reused_ids(where: str, catalog: Catalog) -> bool:
 def _compare_index(
     index: Index, expected: Table, actual: Table
 ) -> Iterator[Difference]:
-    """Compare an index: one of its name must be right, another may be equivalent."""
+    """Compare an index.
+
+    The one of its name must be right. If there is none, an equivalent one is accepted.
+    """
     where = f"{expected.name}.{index.name}"
     named = actual.index_named(index.name)
-    # An index under the name of another declared one is about to be replaced by that.
+    # Not those whose names are declared for other indexes: the plan replaces them.
     reserved = {each.name for each in expected.indexes if each.name != index.name}
-
-    def is_equivalent(candidate: Index) -> bool:
-        if not candidate.covers_all_rows or candidate.columns != index.columns:
-            return False
-        if candidate.name.lower() in reserved:
-            return False
-        return candidate.unique or not index.unique
-
-    def is_right(candidate: Index) -> bool:
-        return is_equivalent(candidate) and candidate.unique == index.unique
-
-    if named is not None and not is_right(named):
+    candidates = [each for each in actual.indexes if each.name.lower() not in reserved]
+    equivalent = [each for each in candidates if _is_equivalent(index, each)]
+    if named is not None and (named not in equivalent or named.unique != index.unique):
         operation = do.AddIndex(expected.name, index, replaces=named)
         yield _repairable(where, index, named, operation)
         return
-    equivalent = [each for each in actual.indexes if is_equivalent(each)]
-    # A UNIQUE constraint may be dropped for reasons of its own, so it does not stand in
-    # for an index that is not unique.
+    # A UNIQUE constraint does not stand in for an index that is not unique: somebody
+    # may drop the constraint, and not think of the index.
     usable = [each for each in equivalent if index.unique or not each.is_constraint]
     if not usable:
         operation = do.AddIndex(expected.name, index, replaces=named)
@@ -381,6 +374,13 @@ def _compare_index(
         other = usable[0].name
         message = f"{where}: {other} is equivalent and is accepted in its place"
         yield Difference("note", where, str(index), other, message)
+
+
+def _is_equivalent(index: Index, candidate: Index) -> bool:
+    """Whether an index serves every query, and rejects every row, that another does."""
+    if not candidate.covers_all_rows or candidate.columns != index.columns:
+        return False
+    return candidate.unique or not index.unique
 
 
 def _compare_check(
@@ -410,19 +410,21 @@ def _compare_foreign_key(expected: ForeignKey, actual: Table) -> Iterator[Differ
     """
     where = f"{actual.name}.{', '.join(expected.columns)}"
     existing = [key for key in actual.foreign_keys if key.columns == expected.columns]
-    same = [key for key in existing if key.same_reference(expected)]
-    candidates = same or existing
-    wrong = tuple(key for key in candidates if not key.equivalent(expected))
-    if wrong or not same:
+    matching = [key for key in existing if key.same_reference(expected)]
+    if matching:
+        wrong = [key for key in matching if not key.equivalent(expected)]
+    else:
+        wrong = existing
+    if wrong or not matching:
         found = "; ".join(str(key) for key in wrong) or "no foreign key"
-        operation = do.AddForeignKey(actual.name, expected, replaces=wrong)
+        operation = do.AddForeignKey(actual.name, expected, replaces=tuple(wrong))
         yield _repairable(where, expected, found, operation)
         return
     for key in existing:
         if not key.valid:
             operation = do.AddForeignKey(actual.name, key, replaces=(key,))
             yield _repairable(where, expected, key, operation)
-    names = [key.name for key in same if key.name]
+    names = [key.name for key in matching if key.name]
     if expected.name and names and expected.name not in names:
         wanted = f"a foreign key named {expected.name}"
         yield _note(where, wanted, f"one named {names[0]}")

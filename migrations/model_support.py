@@ -81,7 +81,7 @@ def validate_models(
     ]
     if problems:
         raise UnsupportedModel("; ".join(problems))
-    in_reference_order(managed)
+    in_reference_order(managed)  # raises the error about circular foreign keys
 
 
 def _problems_of_required(requires: Mapping[Model, Iterable[str]]) -> Iterator[str]:
@@ -132,7 +132,7 @@ def _problems_of_table(model: Model, table: Table) -> Iterator[str]:
         if not _NAME.fullmatch(name):
             yield (
                 f"the name {name!r} is not supported; use at most 63 lower-case "
-                "letters, digits and _"
+                "letters, digits, _ and $"
             )
     for sql in table_constraints(model).unsupported:
         yield (

@@ -1,8 +1,9 @@
 """Orphans: rows that violate a foreign key which the table has.
 
-They are reported, never deleted. They are looked for without reading the rows: along an
-index of the column, from value to value. A column without an index, or with too many
-values, is looked at only in a small table, or if a thorough check was asked for.
+They are reported, never deleted. No row is read for it: a recursive query takes each
+distinct value from an index of the column (a loose index scan). A column without an
+index, or with too many values, is checked only in a small table, or if a thorough check
+was asked for.
 """
 
 from __future__ import annotations
@@ -63,16 +64,16 @@ def _check_key(
     engine: Engine, table: Table, key: ForeignKey, thorough: bool
 ) -> _KeyCheck:
     if not _begins_an_index(table, key):
-        is_small = thorough or engine.catalog.count(table.name, SMALL + 1) <= SMALL
-        if not is_small:
-            return _KeyCheck([], skipped=True)
-        return _KeyCheck(_warnings(engine, table, key))
+        may_scan = thorough or engine.catalog.count(table.name, SMALL + 1) <= SMALL
+        if may_scan:
+            return _KeyCheck(_warnings(engine, table, key))
+        return _KeyCheck([], skipped=True)
     values = engine.conversions.distinct_values(table.name, key.columns[0], SMALL)
-    seen, without_parent = _count_values(engine, table, key, values)
+    missing = _orphan_condition(engine, table, key, "d.v")
+    seen, without_parent = _count_values(engine, values, missing)
     if without_parent:
         column = f"w.{engine.session.quote(key.columns[0])}"
-        missing = _orphan_condition(engine, table, key, "d.v")
-        quick = f"{column} IN ({values} SELECT v FROM d WHERE {missing})"
+        quick = f"{column} IN (SELECT v FROM ({values}) AS d WHERE {missing})"
         return _KeyCheck(_warnings(engine, table, key, quick))
     if seen < SMALL:
         return _KeyCheck([])
@@ -85,17 +86,18 @@ def _begins_an_index(table: Table, key: ForeignKey) -> bool:
     """Whether an index of the table begins with the foreign key's column."""
     indexes = [index.columns for index in table.indexes if index.covers_all_rows]
     indexes.append(table.primary_key)
-    return any(columns[:1] == key.columns for columns in indexes)
+    column = key.columns[0]  # a declared foreign key has one column
+    return any(columns and columns[0] == column for columns in indexes)
 
 
-def _count_values(
-    engine: Engine, table: Table, key: ForeignKey, values: str
-) -> tuple[int, int]:
-    """Return how many values were looked at, and how many of them have no parent."""
-    missing = _orphan_condition(engine, table, key, "t.v")
+def _count_values(engine: Engine, values: str, missing: str) -> tuple[int, int]:
+    """Return the number of values, and of those without a parent.
+
+    :param values: a query for values `v`.
+    :param missing: a condition that is true for `d.v` without a parent.
+    """
     without_parent = f"coalesce(sum(CASE WHEN {missing} THEN 1 ELSE 0 END), 0)"
-    looked_at = f"(SELECT v FROM d WHERE v IS NOT NULL LIMIT {SMALL}) AS t"
-    query = f"{values} SELECT count(*), {without_parent} FROM {looked_at}"
+    query = f"SELECT count(*), {without_parent} FROM ({values}) AS d"
     ((seen, missing_count),) = engine.session.query(query)
     return seen, missing_count
 

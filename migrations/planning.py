@@ -40,10 +40,12 @@ def make_plan(
     """
     operations = [each.repaired_by for each in errors if each.repaired_by is not None]
     operations += ddl.implied_operations(operations)
-    operations = _with_alterations_merged(operations)
+    operations = _merge_alterations(operations)
     if ddl.must_release_keys(operations):
-        operations = _with_keys_released(operations, schema, catalog.models)
-    return prove(plan_of(operations, schema, catalog.models), catalog)
+        operations = _recreate_foreign_keys(operations, schema, catalog.models)
+    plan = plan_of(operations, schema, catalog.models)
+    verify_plan(plan, catalog)
+    return plan
 
 
 def plan_of(
@@ -62,8 +64,8 @@ def plan_of(
     return Plan(ordered, schema, planned)
 
 
-def prove(plan: Plan, catalog: Catalog) -> Plan:
-    """Return the plan, if the tables that it changes will be what the models declare.
+def verify_plan(plan: Plan, catalog: Catalog) -> None:
+    """Check that the tables that a plan changes will be what the models declare.
 
     Other tables may differ: `create_missing` leaves them as they are.
 
@@ -71,69 +73,71 @@ def prove(plan: Plan, catalog: Catalog) -> Plan:
         changed.
     """
     changed = {operation.table for operation in plan.operations}
-    left = [
+    remaining = [
         error.message
         for error in errors_of(compare(plan.planned, catalog, {}))
         if error.repaired_by is not None and error.repaired_by.table in changed
     ]
-    if left:
-        messages = "; ".join(left)
+    if remaining:
+        messages = "; ".join(remaining)
         raise VerificationFailed(
             f"the plan would leave differences, nothing was changed: {messages}"
         )
-    return plan
 
 
-def _with_alterations_merged(operations: Iterable[Operation]) -> list[Operation]:
-    """Make one operation of all that changes about a column."""
-    merged: list[Operation] = []
-    positions: dict[tuple[str, str], int] = {}
+def _merge_alterations(operations: Iterable[Operation]) -> list[Operation]:
+    """Make one operation of all that changes about a column; drop repetitions."""
+    alterations: dict[tuple[str, str], do.AlterColumn] = {}
+    others: list[Operation] = []
     for operation in operations:
-        if not isinstance(operation, do.AlterColumn):
-            if operation not in merged:
-                merged.append(operation)
-            continue
-        column = (operation.table, operation.column.name)
-        if column not in positions:
-            positions[column] = len(merged)
-            merged.append(operation)
-            continue
-        earlier = merged[positions[column]]
-        assert isinstance(earlier, do.AlterColumn)
-        merged[positions[column]] = earlier.merged_with(operation)
-    return merged
+        if isinstance(operation, do.AlterColumn):
+            column = (operation.table, operation.column.name)
+            earlier = alterations.get(column, operation)
+            alterations[column] = earlier.merged_with(operation)
+        elif operation not in others:
+            others.append(operation)
+    return [*others, *alterations.values()]
 
 
-def _with_keys_released(
+def _recreate_foreign_keys(
     operations: Sequence[Operation], schema: Schema, models: PhaseModels
 ) -> list[Operation]:
     """Drop foreign keys at either end of which a type changes, and add them again."""
-    retyped = set()
-    added = set()
-    for operation in operations:
-        if isinstance(operation, do.AlterColumn) and operation.changes_type:
-            retyped.add((operation.table, operation.column.name))
-        if isinstance(operation, do.AddForeignKey):
-            added.add((operation.table, operation.key.columns))
-    released: set[tuple[str, ForeignKey]] = set()
+    retyped = {
+        (operation.table, operation.column.name)
+        for operation in operations
+        if isinstance(operation, do.AlterColumn) and operation.changes_type
+    }
+    added = {
+        (operation.table, operation.key.columns)
+        for operation in operations
+        if isinstance(operation, do.AddForeignKey)
+    }
+    dropped: set[tuple[str, ForeignKey]] = set()
     result: list[Operation] = []
-    for name, key in _foreign_keys(schema, models):
-        if retyped.isdisjoint(_ends(name, key)):
+    for table, key in _foreign_keys(schema, models):
+        if retyped.isdisjoint(_columns_at_both_ends(table, key)):
             continue
-        released.add((name, key))
-        result.append(do.DropForeignKey(name, key))
-        if (name, key.columns) not in added:
-            result.append(do.AddForeignKey(name, key))
+        dropped.add((table, key))
+        result.append(do.DropForeignKey(table, key))
+        if (table, key.columns) not in added:
+            result.append(do.AddForeignKey(table, key))
     for operation in operations:
         if isinstance(operation, do.AddForeignKey):
-            left = [
-                key
-                for key in operation.replaces
-                if (operation.table, key) not in released
-            ]
-            operation = operation._replace(replaces=tuple(left))
-        result.append(operation)
+            result.append(_without_dropped(operation, dropped))
+        else:
+            result.append(operation)
     return result
+
+
+def _without_dropped(
+    operation: do.AddForeignKey, dropped: set[tuple[str, ForeignKey]]
+) -> do.AddForeignKey:
+    """Return an operation that does not replace what is dropped before it."""
+    replaces = [
+        key for key in operation.replaces if (operation.table, key) not in dropped
+    ]
+    return operation._replace(replaces=tuple(replaces))
 
 
 def _foreign_keys(
@@ -145,7 +149,7 @@ def _foreign_keys(
                 yield name, key
 
 
-def _ends(table: str, key: ForeignKey) -> set[tuple[str, str]]:
+def _columns_at_both_ends(table: str, key: ForeignKey) -> set[tuple[str, str]]:
     """Return the columns at both ends of a foreign key, each with its table."""
     child = {(table, column) for column in key.columns}
     parent = {(key.parent, column) for column in key.parent_columns}

@@ -52,8 +52,8 @@ def conflicts(
 def _reasons(errors: Iterable[Difference], plan: Plan) -> list[tuple[Operation, str]]:
     """Return each operation with what it is for.
 
-    An error's own operation is taken, as several may have been merged into one of the
-    plan; operations that no error names are needed for others.
+    The errors' own operations are taken, since the plan merges several into one. A
+    further operation of the plan was added for the sake of another one.
     """
     reasons = []
     subjects = set()
@@ -65,7 +65,7 @@ def _reasons(errors: Iterable[Difference], plan: Plan) -> list[tuple[Operation, 
         subject = _subject(operation)
         if subject not in subjects:
             table, name, kind = subject
-            reason = f"{table}.{name}: the {kind} has to be recreated for that"
+            reason = f"{table}.{name}: the {kind} has to be recreated for the change"
             reasons.append((operation, reason))
     return reasons
 

@@ -38,6 +38,7 @@ def _count(engine: Engine, table: str, exact: bool) -> RowCount:
             return RowCount(estimate, is_estimate=True)
     try:
         return RowCount(engine.catalog.count(table), is_estimate=False)
-    except peewee.ProgrammingError:  # row-level security hides rows from this user
+    except peewee.ProgrammingError:
+        # This user may not read the table, or not all of its rows.
         estimate = engine.catalog.estimated_count(table) or 0
         return RowCount(estimate, is_estimate=True)

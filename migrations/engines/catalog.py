@@ -107,19 +107,22 @@ class Catalog(ABC):
         """
 
     def declared(self, model: Model) -> Table:
-        """Return the table that a model declares on this database."""
-        key = (self.session.backend, model)
-        if key not in _DECLARED:
+        """Return the table that a model declares on this database.
+
+        It may query the database, once per process and model: see `normalized_default`.
+        """
+        cache_key = (self.session.backend, model)
+        if cache_key not in _DECLARED:
             table = declared_table(model, self.session.database, self.parse_type)
             columns = {
                 name: self.normalized_default(column)
                 for name, column in table.columns.items()
             }
             foreign_keys = [self.normalized_key(key) for key in table.foreign_keys]
-            _DECLARED[key] = table._replace(
+            _DECLARED[cache_key] = table._replace(
                 columns=columns, foreign_keys=tuple(foreign_keys)
             )
-        return _DECLARED[key]
+        return _DECLARED[cache_key]
 
     def declared_by_name(self, table: str) -> Table:
         """Return what the phase's model of a table declares on this database."""

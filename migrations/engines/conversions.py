@@ -76,17 +76,20 @@ class Conversions(ABC):
         parents = f"SELECT 1 FROM {parent_source} p WHERE {' AND '.join(matches)}"
         return f"{' AND '.join(given)} AND NOT EXISTS ({parents})"
 
-    def distinct_values(self, table: str, column: str, up_to: int) -> str:
-        """Return the beginning of a query: `WITH … d (v)`, a column's distinct values.
+    def distinct_values(self, table: str, column: str, limit: int) -> str:
+        """Return a query for the distinct values of an indexed column.
 
-        Each value is found from the one before, along an index, so that no row is read.
+        It has one column, `v`, without NULL. Each value is found from the one before,
+        along the index, so that no row is read. Called by the check for orphans.
 
-        :param up_to: how many are wanted at most; `d` may have more.
+        :param limit: the number of values, at most.
         """
-        name = self.session.quote(table)
-        column = self.session.quote(column)
-        following = f"(SELECT min({column}) FROM {name} WHERE {column} > d.v)"
+        quoted_table = self.session.quote(table)
+        quoted_column = self.session.quote(column)
+        smallest = f"SELECT min({quoted_column}) FROM {quoted_table}"
+        next_value = f"({smallest} WHERE {quoted_column} > d.v)"
         return (
-            f"WITH RECURSIVE d (v) AS (SELECT min({column}) FROM {name} UNION ALL "
-            f"SELECT {following} FROM d WHERE d.v IS NOT NULL)"
+            f"WITH RECURSIVE d (v) AS ({smallest} UNION ALL "
+            f"SELECT {next_value} FROM d WHERE d.v IS NOT NULL) "
+            f"SELECT v FROM d WHERE v IS NOT NULL LIMIT {limit}"
         )

@@ -91,7 +91,7 @@ class Session(ABC):
             with self.run_settings():
                 yield
         except (peewee.PeeweeException, OSError, MigrationLockHeld) as error:
-            # Translated while the connection is open: it is asked who holds a lock.
+            # lock_holders() queries this connection, so before it is closed.
             raise self.translate_error(error) from None
         finally:
             if self.opened_here and not self.database.is_closed():
@@ -168,7 +168,7 @@ class Session(ABC):
         self,
         attempt: Callable[[], Result],
         should_retry: Callable[[Exception], bool] | None = None,
-        pause: float = 0.0,
+        pause: float | None = None,
     ) -> Result:
         """Return what an attempt returns; repeat it while it fails because of a lock.
 
@@ -194,10 +194,10 @@ class Session(ABC):
                     raise
             self._pause_before_retry(pause)
 
-    def _pause_before_retry(self, seconds: float) -> None:
+    def _pause_before_retry(self, seconds: float | None) -> None:
         """Sleep; after a second, log once that this run waits, and for whom."""
         started = time.monotonic()
-        if not seconds:
+        if seconds is None:
             import random  # slow to import, and only needed by a run that waits
 
             seconds = random.uniform(0.05, 0.25)
@@ -220,7 +220,7 @@ class Session(ABC):
 
     @contextmanager
     def forget_executed_on_error(self) -> Iterator[None]:
-        """Around a transaction: changes that an error rolls back were not executed."""
+        """Remove the changes of a transaction that is rolled back from `executed`."""
         before = len(self.executed)
         try:
             yield
@@ -301,7 +301,10 @@ class Session(ABC):
         return [f"{change.sql};" for change in changes]
 
     def unopened_copy(self, **options: object) -> peewee.Database:
-        """Return this database again, unopened, for a second connection."""
+        """Return a new, unopened Database with the same parameters.
+
+        For a second connection.
+        """
         arguments = {**options, **self.database.connect_params}
         copy: peewee.Database = type(self.database)(self.database.database, **arguments)
         return copy
@@ -330,7 +333,7 @@ class Session(ABC):
             raise _RollBack
 
     def all_rows(self) -> AbstractContextManager[None]:
-        """In it, a query sees every row, or is refused by the database.
+        """Around queries from which row-level security must not hide rows.
 
         Called around every query whose answer decides something: row-level security
         hides rows without an error.
@@ -368,10 +371,13 @@ class Session(ABC):
 
     @abstractmethod
     def is_lock_timeout(self, error: Exception) -> bool:
-        """Whether an error says that another connection held a lock for too long."""
+        """Whether an error says that another connection held a lock for too long.
+
+        Called after an attempt or a call failed.
+        """
 
     def was_aborted(self, error: Exception) -> bool:
-        """Whether an error ended a transaction for another connection's change.
+        """Whether another connection's lock or DDL made a transaction fail.
 
         Then the same work is worth another attempt. Called after an attempt failed.
         """

@@ -87,7 +87,7 @@ class MySQLConversions(Conversions):
                 return self.session.database_collation
         return None
 
-    def distinct_values(self, table: str, column: str, up_to: int) -> str:
+    def distinct_values(self, table: str, column: str, limit: int) -> str:
         """Return a query with a plain DISTINCT.
 
         MariaDB would read the whole index for each step of the recursive query; for a
@@ -95,11 +95,8 @@ class MySQLConversions(Conversions):
         scan").
         """
         name = self.session.quote(column)
-        limit = up_to + 1  # NULL is one of the values
-        source = (
-            f"SELECT DISTINCT {name} FROM {self.session.quote(table)} LIMIT {limit}"
-        )
-        return f"WITH d (v) AS ({source})"
+        rows = f"{self.session.quote(table)} WHERE {name} IS NOT NULL"
+        return f"SELECT DISTINCT {name} AS v FROM {rows} LIMIT {limit}"
 
 
 def escape_backslashes(default: str) -> str:
