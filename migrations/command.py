@@ -62,6 +62,13 @@ class RunnablePhase(Protocol):
         lock_timeout: float = 10.0,
     ) -> Report: ...
 
+    def check_rollback(
+        self,
+        database: peewee.Database,
+        force: bool = False,
+        lock_timeout: float = 10.0,
+    ) -> Report: ...
+
 
 class UsageError(Exception):
     """The command was called in a way that it does not understand."""
@@ -118,18 +125,17 @@ def _parse(phase: RunnablePhase, argv: list[str]) -> argparse.Namespace:
         ),
         allow_abbrev=False,
     )
-    mode = parser.add_mutually_exclusive_group()
-    mode.add_argument(
+    parser.add_argument(
         "--check",
         action="store_true",
         help="change nothing; exit 1 if a run would change something or fail",
     )
-    mode.add_argument(
+    parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="change nothing; print the SQL that a run would execute",
+        help="change nothing; print the SQL that a run, or a rollback, would execute",
     )
-    mode.add_argument(
+    parser.add_argument(
         "--rollback",
         action="store_true",
         help=f"drop {tables}; refused if they hold rows or other objects need them",
@@ -175,6 +181,9 @@ def _parse(phase: RunnablePhase, argv: list[str]) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if options.force and not options.rollback:
         parser.error("--force is for --rollback")
+    if options.check and (options.dry_run or options.rollback):
+        other = "--dry-run" if options.dry_run else "--rollback"
+        parser.error(f"--check and {other} cannot be used together")
     return options
 
 
@@ -189,8 +198,10 @@ def seconds(text: str) -> float:
 def _call(phase: RunnablePhase, options: argparse.Namespace) -> Report:
     database = connect(options.database)
     timeout = options.lock_timeout
+    if options.rollback and options.dry_run:
+        return phase.check_rollback(database, options.force, timeout)
     if options.rollback:
-        return phase.rollback(database, force=options.force, lock_timeout=timeout)
+        return phase.rollback(database, options.force, timeout)
     if options.check or options.dry_run:
         return phase.check(database, lock_timeout=timeout, thorough=options.thorough)
     return phase.run(

@@ -136,6 +136,22 @@ class Phase:
             call.roll_back(force)
         return call.report
 
+    def check_rollback(
+        self,
+        database: peewee.Database,
+        force: bool = False,
+        lock_timeout: float = 10.0,
+    ) -> Report:
+        """Find out what a rollback would do; change nothing.
+
+        :returns: the report; its status is `pending` or `up_to_date`, its `changes` are
+            what a rollback would execute.
+        :raises ChangeRefused: what a rollback would raise.
+        """
+        with self._call(database, lock_timeout) as call:
+            call.plan_rollback(force)
+        return call.report
+
     def create_missing(
         self, database: peewee.Database, lock_timeout: float = 10.0
     ) -> list[str]:

@@ -150,13 +150,15 @@ class PhaseCall:
         # Work that was found is what a check is for, so it is shown with --quiet, too.
         self._log_differences(found, level_of_errors=logging.WARNING)
         if changes:
-            self.report = self.report._replace(
-                status="pending",
-                changes=tuple(changes),
-                script=tuple(self.session.script(changes)),
-            )
-            number = plural(len(changes), "statement")
-            logger.info("a run would execute %s", number)
+            self._record_planned(changes)
+
+    def _record_planned(self, changes: list[Change]) -> None:
+        self.report = self.report._replace(
+            status="pending",
+            changes=tuple(changes),
+            script=tuple(self.session.script(changes)),
+        )
+        logger.info("a run would execute %s", plural(len(changes), "statement"))
 
     def _statements(self, found: Comparison) -> list[Change]:
         """Return the statements that repair the errors.
@@ -288,13 +290,33 @@ class PhaseCall:
         else:
             logger.info("there is no %s", self.tables)
 
-    def _drop(self, force: bool) -> None:
+    def plan_rollback(self, force: bool) -> None:
+        """Find out what `roll_back` would execute, and execute nothing of it.
+
+        :raises ChangeRefused: what `roll_back` would raise.
+        """
+        logger.info("── Roll back")
+        changes = self.session.retry_on_lock(lambda: self._drop_statements(force))
+        if changes:
+            self._record_planned(changes)
+        else:
+            logger.info("there is no %s", self.tables)
+
+    def _drop_statements(self, force: bool) -> list[Change]:
+        """Return the statements that drop the managed tables.
+
+        :raises ChangeRefused: one may not be dropped.
+        """
         schema = self.engine.catalog.read()
         present = [name for name in self.managed if name in schema]
+        if not present:
+            return []
         self._refuse_to_drop(schema, present, force)
         drops = [DropTable(name) for name in reversed(present)]
-        ddl = self.engine.ddl(schema)
-        self.session.execute_all(ddl.statements(drops))
+        return self.engine.ddl(schema).statements(drops)
+
+    def _drop(self, force: bool) -> None:
+        self.session.execute_all(self._drop_statements(force))
         left = [name for name in self.managed if name in self.engine.catalog.read()]
         if left:
             verb = "is" if len(left) == 1 else "are"
