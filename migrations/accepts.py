@@ -21,6 +21,10 @@ class AcceptedColumn(NamedTuple):
     has_default: bool | None = None  # whether it has its declared DEFAULT
     reuses_ids: bool | None = None  # whether a deleted id may be given out again
 
+    def may_be(self, actual: Column) -> bool:
+        """Whether a column can have this shape; "no DEFAULT" means none at all."""
+        return self.has_default is not False or actual.default is None
+
     def applied_to(self, declared: Column) -> Column:
         """Return a declared column as it looks in the accepted shape."""
         column = declared

@@ -244,7 +244,7 @@ def _compare_null_and_default(
     declared = _null_and_default(where, alter.column, alter, catalog)
     nearest = declared
     for accepted in catalog.models.accepts:
-        if accepted.column == where:
+        if accepted.column == where and accepted.may_be(alter.actual):
             shape = accepted.applied_to(alter.column)
             differences = _null_and_default(where, shape, alter, catalog)
             if len(differences) < len(nearest):

@@ -295,7 +295,7 @@ def test_table_can_be_created_again_after_a_rollback(make):
         ("--force",),
         ("--check", "--dry-run"),
         ("--check", "--rollback"),
-        ("--dry-run", "--rollback"),
+        ("--check", "--dry-run", "--rollback"),
         ("--check", "--force"),
     ],
 )
