@@ -30,7 +30,7 @@ from migrations.engines.sqlite.column_types import affinity
 from migrations.engines.sqlite.conversions import SQLiteConversions
 from migrations.engines.sqlite.session import SQLiteSession
 from migrations.engines.sqlite.table_rewrite import NewDefinition
-from migrations.engines.sqlite.table_text import without_comments
+from migrations.engines.sqlite.table_text import refers_to_rowids, without_comments
 from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.report import Change
@@ -41,6 +41,17 @@ _NEW_TABLE = "__new"  # at the end of its name
 # More than 1, as a script may be executed much later: no connection that is open then
 # shall know the schema by the new number.
 _SCHEMA_VERSION_STEP = 100
+
+
+# Of these, one that is no column's name is the rowid.
+_ROWID_NAMES = ("rowid", "_rowid_", "oid")
+
+
+class _CopiedRowid(NamedTuple):
+    """What a rebuild copies, in addition to the columns, to keep the rowids."""
+
+    target: str  # in the new table
+    source: str  # in the old one
 
 
 class _TableChanges(NamedTuple):
@@ -265,15 +276,21 @@ class SQLiteDDL(DDL):
         new_name = table.name + _NEW_TABLE
         new = self.quote(new_name)
         old = self.quote(table.name)
-        copied = []
+        targets = []
+        sources = []
+        rowid = self._copied_rowid(table, definition)
+        if rowid is not None:
+            targets.append(rowid.target)
+            sources.append(rowid.source)
         for name, column in table.columns.items():
             if not column.generated or name in definition.altered:
-                copied.append(self.quote(column.name))
-        names = ", ".join(copied)
+                targets.append(self.quote(column.name))
+                sources.append(self.quote(column.name))
         yield "create the new table", f"CREATE TABLE {new} {definition.sql()}"
         yield (
             f"copy {plural(rows, 'row')}",
-            f"INSERT OR ABORT INTO {new} ({names}) SELECT {names} FROM {old}",
+            f"INSERT OR ABORT INTO {new} ({', '.join(targets)}) "
+            f"SELECT {', '.join(sources)} FROM {old}",
         )
         if definition.has_autoincrement:
             # Copying the rows restores only the highest id that is still there.
@@ -285,9 +302,58 @@ class SQLiteDDL(DDL):
                 f"UPDATE sqlite_sequence SET seq = coalesce(({highest}), seq) "
                 f"WHERE name = {literal(new_name)}",
             )
+        statistics = self._statistics_tables(table)
+        lost = definition.indexes_without_statistics(table)
+        for name in statistics:
+            # DROP TABLE deletes what ANALYZE has found out about the table.
+            moved = f"UPDATE main.{name} SET tbl = {literal(new_name)} "
+            moved += f"WHERE tbl = {literal(table.name)}{lost}"
+            yield "keep the statistics", moved
         yield "drop the old table", f"DROP TABLE {old}"
         yield "rename the new table", f"ALTER TABLE {new} RENAME TO {old}"
+        for name in statistics:
+            moved = f"UPDATE main.{name} SET tbl = {literal(table.name)} "
+            moved += f"WHERE tbl = {literal(new_name)}"
+            yield "restore the statistics", moved
         yield from self._restored_objects(table, definition)
+
+    def _copied_rowid(
+        self, table: Table, definition: NewDefinition
+    ) -> _CopiedRowid | None:
+        """Return how rows keep their rowids; None if a key is the rowid, or none is.
+
+        Other tables may refer to rows by it, as an FTS5 table with external content
+        does: https://sqlite.org/fts5.html#external_content_tables
+        """
+        name = self._rowid_name(table)
+        if definition.was_without_rowid or not name:
+            return None
+        if definition.added_id:  # the rowid becomes the id
+            return _CopiedRowid(self.quote(definition.added_id), name)
+        if definition.has_rowid_key(table):
+            return None
+        return _CopiedRowid(name, name)
+
+    def _rowid_name(self, table: Table) -> str:
+        """Return the name by which the rowid of a table is known; "" if by none."""
+        declared = self.declared(table.name.lower())
+        for name in _ROWID_NAMES:
+            if name not in table.columns and name not in declared.columns:
+                return name
+        return ""
+
+    def _statistics_tables(self, table: Table) -> list[str]:
+        """Return the tables that hold statistics of a table, as ANALYZE made them."""
+        stored = self.session.query(
+            "SELECT name FROM main.sqlite_master "
+            "WHERE type = 'table' AND name GLOB 'sqlite_stat[134]' ORDER BY name"
+        )
+        found = []
+        for (name,) in stored:
+            rows = f"SELECT 1 FROM main.{name} WHERE tbl = ? LIMIT 1"
+            if self.session.query(rows, (table.name,)):
+                found.append(name)
+        return found
 
     def _refuse_rebuild(self, table: Table, definition: NewDefinition) -> None:
         pragma = self.session.database.pragma
@@ -300,10 +366,37 @@ class SQLiteDDL(DDL):
             )
         self._refuse_taken_name(table.name + _NEW_TABLE, "")
         current_key = tuple(part.partition(" ")[0] for part in table.primary_key)
+        if definition.gives_new_rowids(table):
+            self._refuse_new_rowids(table)
         if not definition.primary_key or not current_key:
             return
         if definition.primary_key != current_key:
             self._refuse_implicit_references(table, definition.primary_key)
+
+    def _refuse_new_rowids(self, table: Table) -> None:
+        """Refuse to change rowids by which an FTS table finds its content.
+
+        An id that becomes the rowid may have the same values; then nothing changes.
+        """
+        (key,) = self.declared(table.name.lower()).primary_key
+        name = self._rowid_name(table)
+        if not name or key not in table.columns:
+            return
+        key = self.quote(table.columns[key].name)
+        differs = f"SELECT 1 FROM {self.quote(table.name)} WHERE {key} <> {name}"
+        if not self.session.query(f"{differs} LIMIT 1"):
+            return
+        virtual = self.session.query(
+            "SELECT name, sql FROM main.sqlite_master "
+            "WHERE type = 'table' AND rootpage = 0"
+        )
+        for other, sql in virtual:
+            if refers_to_rowids(sql, table.name):
+                raise ChangeRefused(
+                    f"the virtual table {other} finds rows of {table.name} by their "
+                    f"rowid, which would become {key}; drop it, run again, then "
+                    "create it again"
+                )
 
     def _refuse_implicit_references(
         self, table: Table, primary_key: Sequence[str]

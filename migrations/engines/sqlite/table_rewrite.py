@@ -23,6 +23,9 @@ from migrations.engines.sqlite.table_text import (
 from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.schema import Index, Table
+from migrations.sql_text import literal
+
+_WITHOUT_ROWID = re.compile(r"\bWITHOUT\s+ROWID\b", re.IGNORECASE)
 
 
 class NewDefinition:
@@ -43,6 +46,7 @@ class NewDefinition:
         self._validate_columns(table)
         self.primary_key: tuple[str, ...] = ()  # a new one; () if it stays as it is
         self.auto_increment_column = ""  # its only column, if it is auto-increment
+        self.added_id = ""  # that column, if the table does not have it yet
         self.altered: dict[str, do.AlterColumn] = {}
         self.added_indexes: list[Index] = []
         self._added_columns: list[str] = []
@@ -94,6 +98,7 @@ class NewDefinition:
         if column.auto_increment:
             self.primary_key = (column.name,)
             self.auto_increment_column = column.name
+            self.added_id = column.name
 
     def _take_alteration(self, operation: do.AlterColumn) -> None:
         if operation.changes_type and operation.column.default:
@@ -135,6 +140,52 @@ class NewDefinition:
         """Whether it says AUTOINCREMENT."""
         unquoted = re.sub(QUOTED, "", self.sql())
         return bool(re.search(r"\bAUTOINCREMENT\b", unquoted, re.IGNORECASE))
+
+    @property
+    def was_without_rowid(self) -> bool:
+        """Whether the rows of the old table have no rowid."""
+        return bool(_WITHOUT_ROWID.search(self.options))
+
+    def has_rowid_key(self, table: Table) -> bool:
+        """Whether the primary key of the new table is another name of its rowid.
+
+        https://sqlite.org/lang_createtable.html#rowid
+        """
+        if self.auto_increment_column:
+            return True
+        key = self.primary_key or table.primary_key
+        if len(key) != 1 or key[0] not in table.columns:
+            return False
+        column = table.columns[key[0]]
+        change = self.altered.get(key[0])
+        if change is not None and change.changes_type:
+            return change.column.type.text.upper() == "INTEGER"
+        if self.primary_key:
+            return column.type.text.upper() == "INTEGER"
+        return column.auto_increment
+
+    def gives_new_rowids(self, table: Table) -> bool:
+        """Whether a column with values of its own becomes the rowid."""
+        if self.was_without_rowid or self.added_id or not self.has_rowid_key(table):
+            return False
+        key = self.primary_key or table.primary_key
+        return not table.columns[key[0]].auto_increment
+
+    def indexes_without_statistics(self, table: Table) -> str:
+        """Return a condition, from AND on, that leaves out indexes that change.
+
+        The indexes of keys are numbered, so a key more or less changes their names.
+        """
+        changed = [index.name for index in self.added_indexes]
+        condition = ""
+        if changed:
+            names = ", ".join(literal(name) for name in changed)
+            condition = f" AND coalesce(idx, '') NOT IN ({names})"
+        adds_key = any(index.is_constraint for index in self.added_indexes)
+        if self.primary_key or adds_key or self.drops_unique:
+            condition += " AND coalesce(idx, '') NOT GLOB 'sqlite_autoindex_*'"
+            condition += f" AND coalesce(idx, '') <> {literal(table.name)}"
+        return condition
 
     # -- the text
 

@@ -26,6 +26,11 @@ _CLOSING_QUOTES = {'"': '"', "`": "`", "[": "]", "'": "'"}
 _TABLE_CONSTRAINT = re.compile(
     rf"(?:CONSTRAINT|PRIMARY|UNIQUE|CHECK|FOREIGN)(?!{_WORD})", re.IGNORECASE
 )
+# An option of an FTS table: the table that holds its content, or its key there.
+_CONTENT = re.compile(rf"\bcontent\s*=\s*({QUOTED}|{_WORD}+)", re.IGNORECASE)
+_CONTENT_ROWID = re.compile(
+    rf"\bcontent_rowid\s*=\s*({QUOTED}|{_WORD}+)", re.IGNORECASE
+)
 # The outermost parentheses of a masked text.
 _PARENTHESES = re.compile(r"\((x*)\)")
 _KEYWORDS = (
@@ -102,6 +107,18 @@ def unreadable_definition(table: str) -> ChangeRefused:
         f"the definition of {table} cannot be read; change the table by hand, "
         "then run again"
     )
+
+
+def refers_to_rowids(sql: str, table: str) -> bool:
+    """Whether a CREATE VIRTUAL TABLE finds rows of a table by their rowids.
+
+    https://sqlite.org/fts5.html#external_content_tables
+    """
+    content = _CONTENT.search(sql)
+    if content is None or _name_at(content[1]).lower() != table.lower():
+        return False
+    key = _CONTENT_ROWID.search(sql)
+    return key is None or _name_at(key[1]).lower() in ("rowid", "_rowid_", "oid")
 
 
 def without_comments(sql: str, *left_out: str) -> str:

@@ -1,0 +1,149 @@
+"""What a rebuild of an SQLite table keeps besides its rows."""
+
+import sqlite3
+
+import pytest
+from peewee import AutoField, CharField, IntegerField, Model, SqliteDatabase
+
+from migrations.errors import ChangeRefused
+from migrations.phase import Phase
+
+
+class Doc(Model):
+    code = CharField(20, primary_key=True)
+    body = CharField(200)
+    amount = IntegerField()
+
+    class Meta:
+        table_name = "docs"
+
+
+class NumberedDoc(Model):
+    id = AutoField()
+    code = CharField(20)
+
+    class Meta:
+        table_name = "docs"
+
+
+DOCS = Phase("Docs", requires={}, manages=[Doc])
+NUMBERED_DOCS = Phase("Docs", requires={}, manages=[NumberedDoc])
+CREATE_DOCS = """
+CREATE TABLE docs (code VARCHAR(20) NOT NULL PRIMARY KEY, body VARCHAR(200) NOT NULL,
+                   amount TEXT NOT NULL);
+INSERT INTO docs VALUES ('a', 'alpha', '1'), ('b', 'beta', '2'), ('c', 'gamma', '3');
+DELETE FROM docs WHERE code = 'a'"""
+SEARCH = """
+SELECT d.code FROM docs_fts f JOIN docs d ON d.rowid = f.rowid
+WHERE docs_fts MATCH 'gamma'"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Return a connection to an empty file, and its path."""
+    path = tmp_path / "app.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    yield connection, SqliteDatabase(str(path), pragmas={"foreign_keys": 1})
+    connection.close()
+
+
+def test_rows_keep_their_rowids(file):
+    connection, database = file
+    connection.executescript(CREATE_DOCS)
+    assert DOCS.run(database).status == "migrated"
+    rows = connection.execute("SELECT rowid, code, amount FROM docs").fetchall()
+    assert rows == [(2, "b", 2), (3, "c", 3)]
+
+
+def test_full_text_index_finds_the_same_rows(file):
+    connection, database = file
+    connection.executescript(
+        f"{CREATE_DOCS}; CREATE VIRTUAL TABLE docs_fts USING fts5 (body, "
+        "content='docs'); INSERT INTO docs_fts (docs_fts) VALUES ('rebuild')"
+    )
+    DOCS.run(database)
+    assert connection.execute(SEARCH).fetchall() == [("c",)]
+    check = "INSERT INTO docs_fts (docs_fts, rank) VALUES ('integrity-check', 1)"
+    connection.execute(check)
+
+
+def test_rowid_is_kept_under_another_name(file):
+    connection, database = file
+    connection.executescript(f"{CREATE_DOCS}; ALTER TABLE docs ADD COLUMN rowid TEXT DEFAULT 'x'")
+    DOCS.run(database)
+    rows = connection.execute("SELECT _rowid_, rowid FROM docs").fetchall()
+    assert rows == [(2, "x"), (3, "x")]
+
+
+def test_table_without_rowid_is_rebuilt(file):
+    connection, database = file
+    connection.executescript(
+        "CREATE TABLE docs (code VARCHAR(20) NOT NULL PRIMARY KEY, "
+        "body VARCHAR(200) NOT NULL, amount TEXT NOT NULL) WITHOUT ROWID; "
+        "INSERT INTO docs VALUES ('a', 'alpha', '1')"
+    )
+    assert DOCS.run(database).status == "migrated"
+    assert connection.execute("SELECT * FROM docs").fetchall() == [("a", "alpha", 1)]
+
+
+def test_added_id_has_the_values_of_the_rowid(file):
+    connection, database = file
+    connection.executescript(
+        "CREATE TABLE docs (code VARCHAR(20) NOT NULL); INSERT INTO docs (rowid, code) VALUES (3, 'c'), (7, 'g')"
+    )
+    assert NUMBERED_DOCS.run(database).status == "migrated"
+    rows = connection.execute("SELECT id, code FROM docs").fetchall()
+    assert rows == [(3, "c"), (7, "g")]
+
+
+NOT_A_KEY = """
+CREATE TABLE docs (id INTEGER NOT NULL, code VARCHAR(20) NOT NULL);
+INSERT INTO docs (rowid, id, code) VALUES (1, {id}, 'gamma');
+CREATE VIRTUAL TABLE docs_fts USING fts5 (code, content='docs'{option});
+INSERT INTO docs_fts (docs_fts) VALUES ('rebuild')"""
+
+
+def test_id_that_changes_the_rowids_of_an_fts_table_is_refused(file):
+    connection, database = file
+    connection.executescript(NOT_A_KEY.format(id=8, option=""))
+    message = (
+        "the virtual table docs_fts finds rows of docs by their rowid, which would "
+        'become "id"; drop it, run again, then create it again'
+    )
+    for call in (NUMBERED_DOCS.check, NUMBERED_DOCS.run):
+        with pytest.raises(ChangeRefused) as refused:
+            call(database)
+        assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(("id_value", "option"), [(1, ""), (8, ", content_rowid='id'")])
+def test_id_that_an_fts_table_can_follow_is_made_the_key(file, id_value, option):
+    connection, database = file
+    connection.executescript(NOT_A_KEY.format(id=id_value, option=option))
+    assert NUMBERED_DOCS.run(database).status == "migrated"
+    assert connection.execute(SEARCH).fetchall() == [("gamma",)]
+
+
+def statistics_of(connection):
+    return connection.execute("SELECT * FROM sqlite_stat1 ORDER BY idx").fetchall()
+
+
+def test_statistics_stay(file):
+    connection, database = file
+    connection.executescript(f"{CREATE_DOCS}; CREATE INDEX by_body ON docs (body); ANALYZE")
+    before = statistics_of(connection)
+    assert [index for _, index, _ in before] == ["by_body", "sqlite_autoindex_docs_1"]
+    DOCS.run(database)
+    assert statistics_of(connection) == before
+
+
+def test_statistics_of_a_changed_key_go(file):
+    connection, database = file
+    connection.executescript(
+        "CREATE TABLE docs (code VARCHAR(20) NOT NULL UNIQUE, "
+        "body VARCHAR(200) NOT NULL, amount INTEGER NOT NULL PRIMARY KEY); "
+        "INSERT INTO docs VALUES ('a', 'alpha', 1); "
+        "CREATE INDEX by_body ON docs (body); ANALYZE"
+    )
+    DOCS.run(database)
+    assert statistics_of(connection) == [("docs", "by_body", "1 1")]
