@@ -147,3 +147,56 @@ def test_statistics_of_a_changed_key_go(file):
     )
     DOCS.run(database)
     assert statistics_of(connection) == [("docs", "by_body", "1 1")]
+
+
+COMMENTED = """
+CREATE TABLE docs /* what is said */ (
+    code VARCHAR(20) NOT NULL, -- unique, (really) don't ask
+    body VARCHAR(200) NOT NULL /* in Markdown, 'as it is' */,
+    -- in cents
+    amount {type} /* , */ NOT NULL CHECK (amount <> '--no comment'), /* of codes: */
+    PRIMARY KEY (code) -- the key
+)"""
+COMMENTS = (
+    "code VARCHAR(20) NOT NULL -- unique, (really) don't ask\n, ",
+    "body VARCHAR(200) NOT NULL /* in Markdown, 'as it is' */, ",
+    "CHECK (amount <> '--no comment') -- in cents\n /* , */ /* of codes: */, ",
+    "PRIMARY KEY (code) /* what is said */ -- the key\n)",
+)
+
+
+@pytest.mark.parametrize("column_type", ["TEXT", "INTEGER NULL"])
+def test_comments_stay_where_they_belong(file, column_type):
+    connection, database = file
+    create = COMMENTED.format(type=column_type)
+    connection.execute(create.replace("NULL /* , */ NOT NULL", "/* , */"))
+    assert DOCS.run(database).status == "migrated"
+    (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL")
+    for comment in COMMENTS:
+        assert comment in sql[0]
+
+
+def test_comments_of_indexes_stay(file):
+    connection, database = file
+    connection.executescript(f"{CREATE_DOCS}; CREATE INDEX by_body ON docs (body /* long */) -- rare\n;")
+    connection.execute("CREATE INDEX by_amount ON docs (amount) /* unclosed")
+    script = DOCS.check(database).script
+    assert [line for line in script if "INDEX" in line] == [
+        "CREATE INDEX by_body ON docs (body /* long */) -- rare\n;",
+        "CREATE INDEX by_amount ON docs (amount) /* unclosed */;",
+    ]
+    DOCS.run(database)
+    assert len(connection.execute("PRAGMA index_list(docs)").fetchall()) == 3
+
+
+def test_generated_column_becomes_an_ordinary_one_with_its_not_null(file):
+    connection, database = file
+    connection.executescript(
+        "CREATE TABLE docs (code VARCHAR(20) NOT NULL PRIMARY KEY, "
+        "body VARCHAR(200) NOT NULL, amount INTEGER AS (length(body))); "
+        "INSERT INTO docs VALUES ('a', 'alpha')"
+    )
+    assert DOCS.run(database).status == "migrated"
+    assert connection.execute("SELECT amount FROM docs").fetchall() == [(5,)]
+    with pytest.raises(sqlite3.IntegrityError):
+        connection.execute("INSERT INTO docs (code, body) VALUES ('b', 'beta')")

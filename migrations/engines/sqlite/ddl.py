@@ -30,7 +30,7 @@ from migrations.engines.sqlite.column_types import affinity
 from migrations.engines.sqlite.conversions import SQLiteConversions
 from migrations.engines.sqlite.session import SQLiteSession
 from migrations.engines.sqlite.table_rewrite import NewDefinition
-from migrations.engines.sqlite.table_text import refers_to_rowids, without_comments
+from migrations.engines.sqlite.table_text import refers_to_rowids, with_closed_comment
 from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.report import Change
@@ -432,8 +432,7 @@ class SQLiteDDL(DDL):
             if kind == "trigger":
                 yield f"restore trigger {name}", sql
             elif name.lower() not in added:
-                # A comment at the end would hide the semicolon in a script.
-                yield f"restore index {name}", without_comments(sql)
+                yield f"restore index {name}", with_closed_comment(sql)
 
 
 def _pragmas(description: str, values: dict[str, str]) -> list[Change]:

@@ -43,6 +43,7 @@ class NewDefinition:
         text = parse_create_table(self._stored_sql(table), table.name)
         self.clauses = text.clauses
         self.options = text.options
+        self.comments = text.comments
         self._validate_columns(table)
         self.primary_key: tuple[str, ...] = ()  # a new one; () if it stays as it is
         self.auto_increment_column = ""  # its only column, if it is auto-increment
@@ -201,7 +202,7 @@ class NewDefinition:
                 self._added_constraints.append(f"CONSTRAINT {name} UNIQUE {columns}")
 
     def sql(self) -> str:
-        """Return the text: columns, constraints, options."""
+        """Return the text: columns, constraints, options, with their comments."""
         columns: dict[str, list[str]] = {}
         constraints: list[str] = []
         for clause in self.clauses:
@@ -210,10 +211,13 @@ class NewDefinition:
                 columns.setdefault(clause.column, []).extend(texts)
             else:
                 constraints += texts
-        items = [" ".join(texts) for texts in columns.values()]
+        items = []
+        for name, texts in columns.items():
+            items.append(" ".join([*texts, *self.comments.get(name, ())]))
         items += self._added_columns
         items += constraints
         items += self._added_constraints
+        items[-1] = " ".join([items[-1], *self.comments.get("", ())])
         options = self.options
         if self.auto_increment_column:  # a table WITHOUT ROWID has no AUTOINCREMENT
             options = ""

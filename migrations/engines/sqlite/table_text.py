@@ -9,7 +9,7 @@ It finds where a clause begins and ends, and what the clause names; no more.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from migrations.errors import ChangeRefused
@@ -17,6 +17,7 @@ from migrations.sql_text import masked
 
 QUOTED = r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]"
 _COMMENT = r"--[^\n]*|/\*.*?(?:\*/|\Z)"
+_COMMENTS = re.compile(rf"{QUOTED}|(?P<comment>{_COMMENT})", re.DOTALL)
 # A character of a name that needs no quotes: an ASCII letter or digit, _, $, and every
 # character beyond ASCII. It is written as what it is not: with IGNORECASE, `re` takes
 # 27 ms to compile a range up to \U0010ffff, as it folds the case of each character.
@@ -71,7 +72,7 @@ class Clause(NamedTuple):
         """The columns of a key, in lower case."""
         if self.column:
             return (self.column,)
-        return tuple(_name_at(item).lower() for item in _split_list(self.inner))
+        return tuple(_name_at(item.text).lower() for item in _items_of(self.inner))
 
 
 class TableText(NamedTuple):
@@ -79,10 +80,20 @@ class TableText(NamedTuple):
 
     clauses: tuple[Clause, ...]
     options: str  # what follows the parentheses, such as STRICT
+    # By column in lower case, each so that text may follow it; "" stands for the table.
+    comments: Mapping[str, tuple[str, ...]]
+
+
+class _Item(NamedTuple):
+    """What is between two commas of a list."""
+
+    start: int
+    end: int
+    text: str  # without blanks around it
 
 
 def parse_create_table(sql: str, table: str) -> TableText:
-    """Return the parts of a CREATE TABLE, without comments.
+    """Return the parts of a CREATE TABLE, its comments apart from the rest.
 
     The table's name in front of its columns is left out, too: a table that replaces it
     has another name at first.
@@ -91,14 +102,42 @@ def parse_create_table(sql: str, table: str) -> TableText:
     """
     name = re.escape(table)
     qualifier = rf"(?:\b{name}|[\"`\[]{name}[\"`\]])\s*\."
-    text = without_comments(sql, qualifier)
+    text = _with_blanks(sql, qualifier)
     parentheses = _PARENTHESES.search(masked(text, QUOTED))
     if parentheses is None:
         raise unreadable_definition(table)
+    start = parentheses.start(1)
+    items = _items_of(text[start : parentheses.end(1)])
     clauses: list[Clause] = []
-    for item in _split_list(text[parentheses.start(1) : parentheses.end(1)]):
-        clauses += _clauses_of(item)
-    return TableText(tuple(clauses), text[parentheses.end() :])
+    for item in items:
+        clauses += _clauses_of(item.text)
+    comments: dict[str, tuple[str, ...]] = {}
+    for found in _COMMENTS.finditer(sql):
+        if found["comment"]:
+            column = _column_of_comment(items, found.start() - start, sql[start:])
+            earlier = comments.get(column, ())
+            comments[column] = (*earlier, closed_comment(found["comment"]))
+    return TableText(tuple(clauses), text[parentheses.end() :].rstrip(), comments)
+
+
+def _column_of_comment(items: list[_Item], position: int, text: str) -> str:
+    """Return the column that a comment belongs to; "" if it belongs to none.
+
+    One that follows a comma on its line belongs to what is before the comma.
+
+    :param text: what the items and the position are in.
+    """
+    before = ""
+    for item in items:
+        column = _column_of(item.text)
+        if item.start <= position < item.end:
+            in_front = text[item.start : position]
+            follows_comma = not in_front.strip() and "\n" not in in_front
+            if follows_comma and item.start > 0:
+                return before
+            return column
+        before = column
+    return ""
 
 
 def unreadable_definition(table: str) -> ChangeRefused:
@@ -121,25 +160,45 @@ def refers_to_rowids(sql: str, table: str) -> bool:
     return key is None or _name_at(key[1]).lower() in ("rowid", "_rowid_", "oid")
 
 
-def without_comments(sql: str, *left_out: str) -> str:
-    """Return SQL without its comments, and without what further patterns match."""
+def closed_comment(comment: str) -> str:
+    """Return a comment so that text may follow it."""
+    if comment.startswith("--"):
+        return f"{comment}\n"
+    if len(comment) < len("/**/") or not comment.endswith("*/"):
+        return f"{comment} */"  # the end of the text has ended it
+    return comment
+
+
+def with_closed_comment(sql: str) -> str:
+    """Return SQL so that a semicolon may follow it, even if it ends in a comment."""
+    for found in _COMMENTS.finditer(sql):
+        if found["comment"] and found.end() == len(sql):
+            return sql[: found.start()] + closed_comment(found["comment"])
+    return sql
+
+
+def _with_blanks(sql: str, left_out: str) -> str:
+    """Return SQL of the same length, with blanks for comments.
+
+    :param left_out: a pattern of something else that is left out.
+    """
 
     def keep_quoted(found: re.Match[str]) -> str:
-        return found["quoted"] or " "
+        return found["quoted"] or " " * len(found[0])
 
-    patterns = "|".join([*left_out, f"(?P<quoted>{QUOTED})", _COMMENT])
-    flags = re.IGNORECASE | re.DOTALL
-    return re.sub(patterns, keep_quoted, sql, flags=flags).rstrip()
+    pattern = f"{left_out}|(?P<quoted>{QUOTED})|{_COMMENT}"
+    return re.sub(pattern, keep_quoted, sql, flags=re.IGNORECASE | re.DOTALL)
 
 
-def _split_list(text: str) -> list[str]:
+def _items_of(text: str) -> list[_Item]:
     """Return the items between the commas of a list."""
     items = []
     start = 0
     for comma in re.finditer(",", masked(text, QUOTED)):
-        items.append(text[start : comma.start()].strip())
+        end = comma.start()
+        items.append(_Item(start, end, text[start:end].strip()))
         start = comma.end()
-    items.append(text[start:].strip())
+    items.append(_Item(start, len(text), text[start:].strip()))
     return items
 
 
@@ -155,14 +214,19 @@ def _name_at(text: str, position: int = 0) -> str:
     return name[1:-1].replace(closing + closing, closing)
 
 
+def _column_of(item: str) -> str:
+    """Return the column that an item defines; "" for a table constraint."""
+    if _TABLE_CONSTRAINT.match(item):
+        return ""
+    return _name_at(item).lower()
+
+
 def _clauses_of(item: str) -> Iterator[Clause]:
     """Yield the clauses of a column, or table constraints.
 
     SQLite accepts table constraints without a comma between them.
     """
-    column = ""
-    if not _TABLE_CONSTRAINT.match(item):
-        column = _name_at(item).lower()
+    column = _column_of(item)
     masked_item = masked(item, QUOTED)
     search_from = 1 if column else 0  # a column may have the name of a keyword
     starts = [
