@@ -189,6 +189,7 @@ def _compare_managed(
     for foreign_key in expected.foreign_keys:
         yield from _compare_foreign_key(foreign_key, actual)
     yield from undeclared_objects(expected, actual)
+    yield from catalog.undeclared(expected, actual)
 
 
 def _is_unrelated(expected: Table, actual: Table) -> bool:

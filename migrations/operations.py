@@ -152,7 +152,8 @@ class AddCheck(NamedTuple):
 
     def apply_to(self, schema: Schema) -> Schema:
         table = schema[self.table]
-        kept = tuple(check for check in table.checks if check.name != self.check.name)
+        name = self.check.name.lower()
+        kept = tuple(check for check in table.checks if check.name.lower() != name)
         checks = (*kept, self.check._replace(valid=True))
         return schema.with_table(self.table, table._replace(checks=checks))
 

@@ -108,7 +108,9 @@ def _indexes(expected: Table, actual: Table) -> Iterator[Difference]:
 def _checks(expected: Table, actual: Table) -> Iterator[Difference]:
     for check in actual.checks:
         if expected.check_named(check.name) is None:
-            where = f"{expected.name}.{check.name}"
+            where = expected.name
+            if check.name:
+                where = f"{expected.name}.{check.name}"
             found = f"CHECK ({check.condition})"
             message = f"{found} {_MAY_REJECT_ROWS}"
             yield _warning(where, "no such CHECK", found, message)

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from migrations.declaration import Model, declared_table
 from migrations.engines.session import Session
+from migrations.report import Difference
 from migrations.schema import Column, ForeignKey, Schema, Table, Type
 from migrations.sql_text import comparable_condition
 
@@ -97,6 +98,15 @@ class Catalog(ABC):
         :param table: the table as it is.
         """
         return comparable_condition(declared) == comparable_condition(actual)
+
+    def undeclared(self, expected: Table, actual: Table) -> Iterable[Difference]:
+        """Return warnings and notes about what only this database has.
+
+        `migrations.undeclared` has those of all databases.
+
+        :param expected: the declared table.
+        """
+        return []
 
     @abstractmethod
     def default_meaning(self, default: str) -> str:

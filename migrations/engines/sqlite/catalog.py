@@ -7,8 +7,10 @@ plain one, and its `get_columns` leaves generated columns out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
+
+import peewee
 
 from migrations.engines.catalog import Catalog
 from migrations.engines.session import Row
@@ -16,6 +18,7 @@ from migrations.engines.sqlite.column_types import parse_type
 from migrations.engines.sqlite.session import SQLiteSession
 from migrations.engines.sqlite.table_text import Clause, parse_create_table
 from migrations.errors import ChangeRefused
+from migrations.report import Difference
 from migrations.schema import (
     UTC_NOW,
     Check,
@@ -35,6 +38,7 @@ _UTC_NOW = re.compile(
 )
 # ABORT is the default: an error that undoes the statement.
 _CONFLICT = re.compile(r"\bON\s+CONFLICT\s+(?!ABORT)(\w+)", re.IGNORECASE)
+_AUTOINCREMENT = re.compile(r"\bAUTOINCREMENT\s*$", re.IGNORECASE)
 _STORED = (
     "SELECT CASE WHEN type = 'table' AND rootpage = 0 THEN 'virtual table' "
     "ELSE type END, name, sql"
@@ -188,13 +192,17 @@ class SQLiteCatalog(Catalog):
         indexes = self._indexes(name, clauses, conflicts)
         # A key of one column without an index of its own is another name of the rowid.
         is_rowid = len(key) == 1 and not indexes.primary_key
+        reuses_ids = is_rowid and not _has_autoincrement(clauses)
         key_conflict = conflicts.get(("PRIMARY", key), "")
         key_columns = indexes.primary_key or key
         collations = _collations_of(clauses)
         columns = {}
         for row in rows:
             column = _column(row, is_managed, is_rowid, conflicts)
-            column = column._replace(collation=collations.get(row.name.lower()))
+            column = column._replace(
+                collation=collations.get(row.name.lower()),
+                reuses_ids=reuses_ids and column.auto_increment,
+            )
             columns[row.name.lower()] = column
         return Table(
             name=name,
@@ -203,7 +211,7 @@ class SQLiteCatalog(Catalog):
             primary_key=tuple(column + key_conflict for column in key_columns),
             indexes=indexes.indexes,
             foreign_keys=tuple(self._foreign_keys(name)),
-            checks=tuple(_named_checks(clauses)),
+            checks=tuple(_checks(clauses)),
         )
 
     def _indexes(
@@ -263,6 +271,46 @@ class SQLiteCatalog(Catalog):
 
     def parse_type(self, text: str) -> Type:
         return parse_type(text)
+
+    def same_condition(self, table: Table, declared: str, actual: str) -> bool:
+        """Whether SQLite would evaluate two conditions by the same program.
+
+        That says nothing about names in quotes, parentheses, or two notations of an
+        operator: https://sqlite.org/opcode.html
+        """
+        if declared.strip() == actual.strip():
+            return True
+        try:
+            return self._program_of(table, declared) == self._program_of(table, actual)
+        except peewee.DatabaseError:
+            # One of them refers to a column or a function that is not there.
+            return False
+
+    def _program_of(self, table: Table, condition: str) -> list[Row]:
+        source = f"main.{self.session.quote(table.name)}"
+        return self.session.query_literally(
+            f"EXPLAIN SELECT ({condition}) FROM {source}"
+        )
+
+    def undeclared(self, expected: Table, actual: Table) -> Iterator[Difference]:
+        """Yield what an undeclared collation of a column does.
+
+        Every unique key of such a column compares by it.
+        """
+        for name, column in expected.columns.items():
+            existing = actual.columns.get(name)
+            if existing is None or existing.collation in (None, "BINARY"):
+                continue
+            where = f"{expected.name}.{name}"
+            found = f"COLLATE {existing.collation}"
+            keys = [key for key in actual.unique_keys() if name in key]
+            severity = "note"
+            message = f"{where}: {found} is not in the model"
+            if keys:
+                severity = "warning"
+                message += f", and UNIQUE ({', '.join(keys[0])}) may reject rows by it"
+            if column.collation != existing.collation:
+                yield Difference(severity, where, "no collation", found, message)
 
     def default_meaning(self, default: str) -> str:
         if _UTC_NOW.fullmatch(default):
@@ -357,9 +405,16 @@ def _collations_of(clauses: Iterable[Clause]) -> dict[str, str]:
     }
 
 
-def _named_checks(clauses: Iterable[Clause]) -> list[Check]:
+def _has_autoincrement(clauses: Iterable[Clause]) -> bool:
+    """Whether the ids of deleted rows are never used again."""
+    for clause in clauses:
+        if clause.kind == "PRIMARY" and _AUTOINCREMENT.search(clause.text):
+            return True
+    return False
+
+
+def _checks(clauses: Iterable[Clause]) -> list[Check]:
+    """Return the CHECK constraints; the name of one may be ""."""
     return [
-        Check(clause.name, clause.inner)
-        for clause in clauses
-        if clause.kind == "CHECK" and clause.name
+        Check(clause.name, clause.inner) for clause in clauses if clause.kind == "CHECK"
     ]

@@ -23,8 +23,11 @@ from migrations.engines.sqlite.table_text import (
 from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.schema import Index, Table
-from migrations.sql_text import literal
+from migrations.sql_text import literal, masked
 
+_DEFERRABLE = re.compile(
+    r"\b(?:NOT\s+)?DEFERRABLE(?:\s+INITIALLY\s+\w+)?", re.IGNORECASE
+)
 _WITHOUT_ROWID = re.compile(r"\bWITHOUT\s+ROWID\b", re.IGNORECASE)
 
 
@@ -54,6 +57,7 @@ class NewDefinition:
         self._added_constraints: list[str] = []
         # Columns and parents of the foreign keys that others replace.
         self._replaced_keys: set[tuple[tuple[str, ...], str]] = set()
+        self._replaced_checks: set[str] = set()  # names in lower case
         for operation in operations:
             self._take(operation)
         self._refuse_strict_table(table)
@@ -83,14 +87,30 @@ class NewDefinition:
         elif isinstance(operation, do.AddIndex):
             self.added_indexes.append(operation.definition)
         elif isinstance(operation, do.AddCheck):
+            if operation.replaces is not None:
+                self._replaced_checks.add(operation.replaces.name.lower())
             name = self.ddl.quote(operation.check.name)
             check = f"CONSTRAINT {name} CHECK ({operation.check.condition})"
             self._added_constraints.append(check)
         elif isinstance(operation, do.AddForeignKey):
-            for key in operation.replaces:
-                self._replaced_keys.add((key.columns, key.parent))
-            constraint = self.ddl.foreign_key_constraint(operation.key)
-            self._added_constraints.append(constraint)
+            self._take_foreign_key(operation)
+
+    def _take_foreign_key(self, operation: do.AddForeignKey) -> None:
+        """Take a foreign key; it keeps name and DEFERRABLE of one that it replaces."""
+        key = operation.key
+        deferrable = ""
+        for replaced in operation.replaces:
+            self._replaced_keys.add((replaced.columns, replaced.parent))
+        for clause in self.clauses:
+            if clause.kind not in ("FOREIGN", "REFERENCES"):
+                continue
+            if self._is_replaced(clause):
+                key = key._replace(name=key.name or clause.name)
+                found = _DEFERRABLE.search(masked(clause.text, QUOTED))
+                if found:
+                    deferrable = f" {found[0]}"
+        constraint = self.ddl.foreign_key_constraint(key)
+        self._added_constraints.append(f"{constraint}{deferrable}")
 
     def _take_column(self, operation: do.AddColumn) -> None:
         column = operation.column
@@ -239,6 +259,8 @@ class NewDefinition:
         if not clause.kind:
             column = self.declared.columns[clause.column]
             return [self.ddl.column_definition(self.declared.name, column)]
+        if self._is_replaced(clause):
+            return []
         if clause.kind in ("CHECK", "REFERENCES"):
             return [clause.text]
         return []  # it is unique as the primary key, and has no default or collation
@@ -284,9 +306,11 @@ class NewDefinition:
         return texts
 
     def _is_replaced(self, clause: Clause) -> bool:
-        """Whether a UNIQUE or a foreign key is where a declared one is added."""
+        """Whether a constraint is where a declared one is added."""
         if clause.kind in ("FOREIGN", "REFERENCES"):
             return (clause.columns, clause.target.lower()) in self._replaced_keys
+        if clause.kind == "CHECK":
+            return clause.name.lower() in self._replaced_checks
         if clause.kind != "UNIQUE":
             return False
         for index in self.added_indexes:
