@@ -10,7 +10,6 @@ known to repair what it claims to.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from migrations import operations as do
 from migrations.comparison import compare, errors_of
@@ -19,16 +18,9 @@ from migrations.engines.catalog import Catalog
 from migrations.engines.ddl import DDL
 from migrations.errors import VerificationFailed
 from migrations.operations import EXECUTION_ORDER, Operation
+from migrations.plan import Plan
 from migrations.report import Difference
 from migrations.schema import ForeignKey, Schema
-
-
-class Plan(NamedTuple):
-    """Operations in order of execution, and the schema before and after them."""
-
-    operations: tuple[Operation, ...]
-    current: Schema
-    planned: Schema
 
 
 def make_plan(

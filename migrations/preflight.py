@@ -17,7 +17,7 @@ from typing import NamedTuple
 from migrations import operations as do
 from migrations.engines.engine import Engine
 from migrations.operations import Operation
-from migrations.planning import Plan
+from migrations.plan import Plan
 from migrations.report import Difference
 from migrations.schema import ForeignKey, Index, Table
 from migrations.sql_text import plural

@@ -181,7 +181,10 @@ class PhaseCall:
             raise ChangeRefused(
                 f"rows conflict with the change, nothing was changed:{separator}{lines}"
             )
-        return ddl.statements(plan.operations)
+        changes = ddl.statements(plan.operations)
+        if changes:
+            self.engine.rehearse(plan, changes)
+        return changes
 
     def _refuse_case_variants(self, schema: Schema) -> None:
         for name in self.managed:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from migrations.declaration import PhaseModels
 from migrations.engines.catalog import Catalog
 from migrations.engines.conversions import Conversions
 from migrations.engines.session import Session
+from migrations.report import Change
 from migrations.schema import Schema
 
 if TYPE_CHECKING:
     from migrations.engines.ddl import DDL
     from migrations.engines.sample_rows import SampleRows
+    from migrations.plan import Plan
 
 
 class Engine(ABC):
@@ -44,3 +47,9 @@ class Engine(ABC):
     @abstractmethod
     def sample_rows(self) -> SampleRows:
         """Return what makes the rows of the smoke test, before its transaction."""
+
+    def rehearse(self, plan: Plan, changes: Sequence[Change]) -> None:  # noqa: B027
+        """Execute a plan's statements where they change nothing. Called while planning.
+
+        :raises ChangeRefused: a statement fails; the text names it and the reason.
+        """

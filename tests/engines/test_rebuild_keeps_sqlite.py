@@ -137,6 +137,18 @@ def test_statistics_stay(file):
     assert statistics_of(connection) == before
 
 
+def test_statistics_of_another_library_stay(file):
+    connection, database = file
+    connection.executescript(
+        f"{CREATE_DOCS}; ANALYZE; PRAGMA writable_schema = ON; CREATE TABLE "
+        "IF NOT EXISTS sqlite_stat4 (tbl, idx, neq, nlt, ndlt, sample); "
+        "INSERT INTO sqlite_stat4 VALUES ('docs', 'x', '1', '1', '1', x'00')"
+    )
+    assert DOCS.run(database).status == "migrated"
+    found = connection.execute("SELECT tbl, idx FROM sqlite_stat4 WHERE idx = 'x'")
+    assert found.fetchall() == [("docs", "x")]
+
+
 def test_statistics_of_a_changed_key_go(file):
     connection, database = file
     connection.executescript(

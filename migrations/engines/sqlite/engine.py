@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import peewee
@@ -11,11 +12,13 @@ from migrations.engines.engine import Engine
 from migrations.engines.sqlite.catalog import SQLiteCatalog
 from migrations.engines.sqlite.conversions import SQLiteConversions
 from migrations.engines.sqlite.session import SQLiteSession
+from migrations.report import Change
 from migrations.schema import Schema
 
 if TYPE_CHECKING:
     from migrations.engines.sqlite.ddl import SQLiteDDL
     from migrations.engines.sqlite.sample_rows import SQLiteSampleRows
+    from migrations.plan import Plan
 
 
 class SQLiteEngine(Engine):
@@ -41,3 +44,8 @@ class SQLiteEngine(Engine):
         from migrations.engines.sqlite.sample_rows import SQLiteSampleRows
 
         return SQLiteSampleRows(self.catalog, self.conversions)
+
+    def rehearse(self, plan: Plan, changes: Sequence[Change]) -> None:
+        from migrations.engines.sqlite.rehearsal import rehearse
+
+        rehearse(self.catalog, plan, changes)

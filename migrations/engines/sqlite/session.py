@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -19,6 +20,15 @@ _RETRY_PAUSE = 0.003  # seconds between two attempts at a locked file
 _CACHE_SIZE = -65_536  # KiB; a negative number is no number of pages
 # Instructions of SQLite's virtual machine between two checks for Ctrl-C.
 _PROGRESS_INTERVAL = 1_000_000
+# What an application registers with a database, for each of its connections.
+_REGISTERED = (
+    "_aggregates",
+    "_collations",
+    "_extensions",
+    "_functions",
+    "_table_functions",
+    "_window_functions",
+)
 _DEFINED_BY_APPLICATION = (
     "; it is the application's own: run there, by ensure(database)"
 )
@@ -37,6 +47,10 @@ ADVICE = {
     "unknown function": _DEFINED_BY_APPLICATION,
     "such collation": _DEFINED_BY_APPLICATION,
 }
+# The name in the errors about those.
+_UNKNOWN_NAME = re.compile(
+    r"(?:such|unknown) (function|collation)(?: sequence)?: (\w+)"
+)
 
 
 class SQLiteSession(Session):
@@ -178,6 +192,30 @@ class SQLiteSession(Session):
             deferred = bool(self.database.pragma("defer_foreign_keys"))
             yield enforced and not deferred
 
+    def in_memory(self) -> SQLiteSession:
+        """Return a session on an empty database in memory, not connected.
+
+        Its connection has the functions and collations that were registered with this
+        database. Called while planning.
+        """
+        copy = type(self.database)(":memory:", **self.database.connect_params)
+        for name in _REGISTERED:
+            if hasattr(self.database, name):
+                setattr(copy, name, getattr(self.database, name))
+        return SQLiteSession(copy, self.models, 0.0)
+
+    def knows_what_is_missing(self, error: str) -> bool:
+        """Whether this connection has the function or collation that another lacks.
+
+        :param error: the text of the other connection's error.
+        """
+        found = _UNKNOWN_NAME.search(error)
+        if found is None:
+            return False
+        kind, name = found.groups()
+        sql = f"SELECT 1 FROM pragma_{kind}_list WHERE name = ? COLLATE NOCASE"
+        return bool(self.query(sql, (name,)))
+
     # -- changes
 
     def with_migration_lock(self, work: Callable[[], Result]) -> Result:
@@ -253,6 +291,10 @@ class SQLiteSession(Session):
         return isinstance(error, peewee.OperationalError) and "locked" in str(error)
 
     def advice(self, error: Exception, text: str) -> str:
+        return self.advice_about(text)
+
+    def advice_about(self, text: str) -> str:
+        """Return what to do about an error of a text, like `advice`."""
         for part, advice in ADVICE.items():
             if part in text:
                 return advice

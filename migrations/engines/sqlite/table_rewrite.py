@@ -122,7 +122,8 @@ class NewDefinition:
             self.added_id = column.name
 
     def _take_alteration(self, operation: do.AlterColumn) -> None:
-        if operation.changes_type and operation.column.default:
+        has_defaults = operation.column.default and operation.actual.default
+        if operation.changes_type and has_defaults:
             # The DEFAULT of the old type may mean the same, and not be a value of the
             # new type.
             operation = operation._replace(changes_default=True)

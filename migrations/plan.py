@@ -1,0 +1,16 @@
+"""What a plan is; `migrations.planning` makes it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from migrations.operations import Operation
+from migrations.schema import Schema
+
+
+class Plan(NamedTuple):
+    """Operations in order of execution, and the schema before and after them."""
+
+    operations: tuple[Operation, ...]
+    current: Schema
+    planned: Schema
