@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import peewee
+
 from db.url import describe
 from migrations.engines.catalog import Catalog
 from migrations.engines.postgresql import catalog_queries, column_types
@@ -22,6 +24,8 @@ Parts = list[str]  # each the JSON array of one column, index or constraint
 # By database and names of tables: the schema that was read last, and its fingerprint,
 # which is None before the second time.
 _REMEMBERED: dict[object, tuple[Fingerprint | None, Schema]] = {}
+# By database, table, its columns, and two conditions: whether these are the same.
+_SAME_CONDITIONS: dict[object, bool] = {}
 _ACTIONS = {
     "a": "NO ACTION",
     "r": "RESTRICT",
@@ -118,6 +122,37 @@ class PostgreSQLCatalog(Catalog):
 
     def parse_type(self, text: str) -> Type:
         return column_types.parse_type(text)
+
+    def same_condition(self, table: Table, declared: str, actual: str) -> bool:
+        """Whether PostgreSQL reads two CHECK conditions as the same expression.
+
+        EXPLAIN writes both in normal form. It executes nothing.
+        """
+        if declared == actual:
+            return True
+        place = describe(self.session.database)
+        columns = tuple(table.columns.values())
+        question = (place, table.name, columns, declared, actual)
+        if question not in _SAME_CONDITIONS:
+            same = self._reads_the_same(table, declared, actual)
+            _SAME_CONDITIONS[question] = same
+        return _SAME_CONDITIONS[question]
+
+    def _reads_the_same(self, table: Table, declared: str, actual: str) -> bool:
+        name = self.session.quote(table.name)
+        sql = f"SELECT ({declared}), ({actual}) FROM {name}"
+        explain = f"EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) {sql}"
+        try:
+            with self.session.with_run_settings():
+                ((answer,),) = self.session.query_literally(explain)
+        except peewee.DatabaseError as error:
+            if self.session.was_aborted(error):
+                raise
+            # The declared one has a column that is missing, for example.
+            return False
+        plans = json.loads(answer) if isinstance(answer, str) else answer
+        first, second = plans[0]["Plan"]["Output"]
+        return bool(first == second)
 
     def default_meaning(self, default: str) -> str:
         return column_types.default_meaning(default)

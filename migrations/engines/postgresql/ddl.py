@@ -415,12 +415,17 @@ class PostgreSQLDDL(StatementDDL):
         check = operation.check
         name = self.quote(check.name)
         exists = not check.valid
+        replaces = []
+        if exists:
+            replaces.append(check.name)
+        elif operation.replaces is not None:
+            replaces.append(operation.replaces.name)
         constraint = _Constraint(
             operation.table,
             check.name,
             definition=f"CONSTRAINT {name} CHECK ({check.condition})",
             description=f"check {check.name}",
-            replaces=[check.name] if exists else [],
+            replaces=replaces,
             exists=exists,
         )
         return self._add_constraint(constraint)
