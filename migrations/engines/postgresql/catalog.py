@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import peewee
@@ -92,7 +92,8 @@ class PostgreSQLCatalog(Catalog):
 
     def _read_now(self, names: Iterable[str]) -> Schema:
         settings = self.session.run_setting_values()
-        return read_tables(self.session.query, list(names), settings)
+        managed = set(self.managed)
+        return read_tables(self.session.query, list(names), settings, managed)
 
     def case_variants(self, table: str) -> list[str]:
         return self.session.query_texts(catalog_queries.CASE_VARIANTS, table, table)
@@ -122,6 +123,14 @@ class PostgreSQLCatalog(Catalog):
 
     def parse_type(self, text: str) -> Type:
         return column_types.parse_type(text)
+
+    def type_is_accepted(self, table: Table, expected: Column, actual: Column) -> bool:
+        return column_types.holds_values(actual.type, expected.type)
+
+    def domain_of_column(self, table: str, column: str) -> str | None:
+        """Return the domain that a column has as its type, if that restricts values."""
+        domains = self.session.query_texts(catalog_queries.DOMAIN, table, column)
+        return domains[0] if domains else None
 
     def same_condition(self, table: Table, declared: str, actual: str) -> bool:
         """Whether PostgreSQL reads two CHECK conditions as the same expression.
@@ -174,16 +183,28 @@ class PostgreSQLCatalog(Catalog):
 
 
 def read_tables(
-    query: Query, names: Sequence[str], settings: Mapping[str, str]
+    query: Query,
+    names: Sequence[str],
+    settings: Mapping[str, str],
+    managed: Collection[str] = (),
 ) -> Schema:
     """Return the tables of some names, and whatever else has these names.
 
     :param settings: settings that hold for the query.
+    :param managed: those that are left out where they are found in a later schema of
+        the search path than all others: there they belong to another application, and
+        a new one is created in an earlier schema.
     """
     parameters = (list(settings), list(settings.values()), names)
     rows = query(catalog_queries.TABLES, parameters)
+    others = [position for name, _, _, position, *_ in rows if name not in managed]
     tables = {}
-    for name, kind, columns, indexes, keys, checks in rows:
+    for name, kind, part, position, columns, indexes, keys, checks in rows:
+        if name in managed:
+            if others and position > max(others):
+                continue
+            if part:  # its columns and keys are those of another table
+                kind = f"{part} of another table"
         tables[name] = Table(
             name=name,
             kind=kind,

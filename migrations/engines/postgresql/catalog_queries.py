@@ -16,6 +16,7 @@ An unqualified name of a table is looked up as SQL itself does it, by the search
 # transaction they end with it.
 # A domain is compared as the type that it is made of.
 # Since PostgreSQL 18, NOT NULL is a constraint of type `n`, and can be NOT VALID.
+# pg_index.indnullsnotdistinct is a column of PostgreSQL 15; to_jsonb works without it.
 # 100 is the collation "default", which a column has if none is named.
 # A foreign key to a partitioned table has a copy for each partition, whose
 # `conparentid` is a foreign key of the same table; the copies are left out.
@@ -28,6 +29,13 @@ SELECT
             WHEN c.relkind = 'p' THEN 'partitioned '
         END,
         (pg_identify_object('pg_class'::regclass, c.oid, 0)).type),
+    CASE
+        WHEN c.relispartition THEN 'partition'
+        WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid)
+        THEN 'child'
+    END,
+    (SELECT array_position(current_schemas(true), nspname)
+     FROM pg_namespace n WHERE n.oid = c.relnamespace),
     ARRAY(
         SELECT json_build_array(
             a.attname,
@@ -61,6 +69,11 @@ SELECT
                     END,
                     CASE WHEN NOT o.opcdefault THEN ' ' || o.opcname END,
                     CASE WHEN NOT x.indimmediate THEN ' DEFERRABLE' END,
+                    CASE
+                        WHEN NOT a.attnotnull
+                             AND to_jsonb(x) ->> 'indnullsnotdistinct' = 'true'
+                        THEN ' NULLS NOT DISTINCT'
+                    END,
                     CASE WHEN m.amname <> 'btree' THEN ' USING ' || m.amname END,
                     CASE WHEN n.option & 1 = 1 THEN ' DESC' END)
                 FROM unnest(x.indkey, x.indcollation, x.indclass, x.indoption)
@@ -126,6 +139,8 @@ SELECT
     t.name,
     c.oid,
     c.xmin::text,
+    (SELECT array_position(current_schemas(true), nspname)
+     FROM pg_namespace n WHERE n.oid = c.relnamespace),
     (SELECT string_agg(
          concat(
              a.xmin,
@@ -157,14 +172,24 @@ WHERE oid = to_regclass(quote_ident(%s)) AND relkind = 'r'
        SELECT relid FROM pg_partition_tree(to_regclass(quote_ident(%s)))
        WHERE isleaf)"""
 
-# Which of some names are taken in the schema of a table, or in the one that it will be
-# created in.
+# Which of some names are taken in the schema of a table; or, if that is NULL, in the
+# one in which tables are created.
 TAKEN_NAMES = """
 SELECT relname FROM pg_class
 WHERE relname = ANY (%s::text[]) AND relnamespace = coalesce(
     (SELECT relnamespace FROM pg_class WHERE oid = to_regclass(quote_ident(%s))),
     quote_ident(current_schema())::regnamespace)
 ORDER BY 1"""
+
+# A type that a new table cannot share its name with; the type of an array gives way.
+TYPE_WITH_NAME = """
+SELECT format_type(oid, NULL) FROM pg_type
+WHERE typname = %s AND typnamespace = quote_ident(current_schema())::regnamespace
+  AND typcategory <> 'A'"""
+# The definition of a table's constraint.
+CONSTRAINT = """
+SELECT pg_get_constraintdef(oid) FROM pg_constraint
+WHERE conrelid = to_regclass(quote_ident(%s)) AND conname = %s"""
 
 # -- what depends on a table or a column
 
@@ -216,6 +241,20 @@ SELECT
      WHERE f.contype = 'f' AND f.conindid = k.conindid)
 FROM pg_constraint k
 WHERE k.conrelid = to_regclass(quote_ident(%s)) AND k.contype = 'p'"""
+# The domain of a column, if it or one that it is made of restricts its values or gives
+# them a DEFAULT.
+DOMAIN = """
+WITH RECURSIVE t (oid, base) AS (
+    SELECT atttypid, atttypid FROM pg_attribute
+    WHERE attrelid = to_regclass(quote_ident(%s)) AND attname = %s
+    UNION ALL
+    SELECT t.oid, typbasetype FROM t JOIN pg_type y ON y.oid = t.base
+    WHERE typtype = 'd')
+SELECT format_type(t.oid, NULL) FROM t JOIN pg_type y ON y.oid = t.base
+WHERE typtype = 'd' AND (
+    typnotnull OR typdefault IS NOT NULL
+    OR EXISTS (SELECT FROM pg_constraint WHERE contypid = y.oid))
+LIMIT 1"""
 KIND_OF_GENERATED_COLUMN = """
 SELECT attgenerated::text FROM pg_attribute
 WHERE attrelid = to_regclass(quote_ident(%s)) AND attname = %s"""

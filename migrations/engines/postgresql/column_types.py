@@ -55,6 +55,12 @@ _CAST = re.compile(
         ([ ]with(out)?[ ]time[ ]zone)? (\[\])*""",
     re.IGNORECASE | re.VERBOSE,
 )
+# As PostgreSQL writes it: 'text'::type, 3, '-3'::integer, true, NULL::type.
+_LITERAL = re.compile(
+    r"""\(? ('([^']|'')*' | -?[\d.]+ | true | false | null) \)?
+        (::[\w\s."()\[\],]+)?""",
+    re.IGNORECASE | re.VERBOSE,
+)
 _QUOTED_NUMBER = re.compile(r"'::(small|big)?(int|numeric|real|double|bool)", re.I)
 
 
@@ -109,3 +115,32 @@ def keeps_stored_rows(source: Type, target: Type) -> bool:
     """
     growing = ("string", "decimal", "time", "datetime")
     return source.category in growing and target.covers(source)
+
+
+def holds_values(actual: Type, declared: Type) -> bool:
+    """Whether a column of a type holds every value of a declared type as it is.
+
+    NUMERIC without a precision keeps all digits, so it is wider than one with them.
+    """
+    if actual.category == declared.category == "decimal" and actual.size is None:
+        return True
+    return actual.covers(declared)
+
+
+def is_literal(default: str) -> bool:
+    """Whether a DEFAULT is a constant, so that its value can be asked for.
+
+    Text like 'now' or a number of a sequence is none.
+    """
+    if "regclass" in default:
+        return False
+    return _LITERAL.fullmatch(default) is not None
+
+
+def is_larger(source: Type, target: Type) -> bool:
+    """Whether a number of a type is also one of another type, which is larger."""
+    if source.category != "integer":
+        return False
+    if target.category == "integer":
+        return (target.size or 4) >= (source.size or 4)
+    return target.category == "decimal" and target.size is None

@@ -21,17 +21,38 @@ _INTEGER = "-?(0|[1-9][0-9]{0,130})"
 _NUMBER = _INTEGER + "([.][0-9]{1,130})?(e[+-]?[0-9]{1,2})?"
 _UUID = "[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}"
 _NUMBERS = ("integer", "decimal", "float")
+# Types that ::json or ::date, for example, cannot make directly of a number.
+_DIRECTLY_FROM_NUMBERS = (*_NUMBERS, "string", "fixed string", "boolean")
 # Conversions that no value gets lost in, by the category of either type.
 _LOSSLESS = {
     # As everywhere in the project, a time without a time zone is in UTC.
     ("timestamp with time zone", "datetime"): "{} AT TIME ZONE 'utc'",
     ("string", "blob"): "convert_to({}, 'UTF8')",
-    ("json", "jsonb"): "{}::jsonb",
     ("jsonb", "json"): "{}::json",
     ("boolean", "integer"): "{}::integer",
     ("boolean", "decimal"): "{}::integer",
     ("boolean", "float"): "{}::integer",
 }
+# The objects that a JSON value consists of, at any depth, with a key twice: JSONB keeps
+# one of them. {} is the value.
+_JSON_WITH_REPEATED_KEY = """EXISTS (
+WITH RECURSIVE part (json) AS (
+    SELECT {}::json
+    UNION ALL
+    SELECT inner_part.value FROM part CROSS JOIN LATERAL (
+        SELECT value FROM json_each(
+            CASE WHEN json_typeof(json) = 'object' THEN json ELSE '{{}}' END)
+        UNION ALL
+        SELECT value FROM json_array_elements(
+            CASE WHEN json_typeof(json) = 'array' THEN json ELSE '[]' END)) inner_part)
+SELECT FROM part
+WHERE (SELECT count(*) > count(DISTINCT key) FROM json_object_keys(
+    CASE WHEN json_typeof(json) = 'object' THEN json ELSE '{{}}' END) AS k (key)))"""
+# What JSONB does not accept: the escaped character 0, half of a surrogate pair, and a
+# number that NUMERIC cannot hold.
+_BACKSLASH = "[[.backslash.]]"
+_SURROGATE_PAIR = f"{_BACKSLASH}ud[89ab][0-9a-f]{{2}}{_BACKSLASH}ud[c-f][0-9a-f]{{2}}"
+_NOT_IN_JSONB = f"{_BACKSLASH}u(0000|d[89a-f])|[0-9]e[+-]?[0-9]{{4}}"
 
 
 class _Accepted(NamedTuple):
@@ -57,17 +78,22 @@ class PostgreSQLConversions(Conversions):
         if target.category == "boolean" and source.category in _NUMBERS:
             return f"{value} <> 0"
         type_ = type_of_existing_column(target)
-        if source.category in ("integer", "decimal"):
+        if (
+            source.category in ("integer", "decimal")
+            and target.category in _DIRECTLY_FROM_NUMBERS
+        ):
             return f"{value}::{type_}"
         # By way of the text, which is what people have read: 0.1, not the float4 next
         # to it.
-        return f"{value}::text::{type_}"
+        return f"{_text_of(value, source)}::{type_}"
 
     def lossy_condition(self, value: str, source: Type, target: Type) -> str:
         both = (source.category, target.category)
         if keeps_stored_rows(source, target) or both in _LOSSLESS:
             return "false"
-        text = f"{value}::text"
+        if both == ("json", "jsonb"):
+            return _lossy_as_jsonb(value)
+        text = _text_of(value, source)
         accepted = _accepted(text, source, target)
         # CASE keeps the order: to cast a text of another pattern would be an error.
         return (
@@ -75,6 +101,20 @@ class PostgreSQLConversions(Conversions):
             f"WHEN {text} ~ '^({accepted.pattern})$' THEN {accepted.condition} "
             "ELSE false END"
         )
+
+
+def _text_of(value: str, source: Type) -> str:
+    """Return SQL of a value as the text that people have read of it."""
+    if source.category == "inet":
+        return f"abbrev({value})"  # ::text would add /32 to the address of a host
+    return f"{value}::text"
+
+
+def _lossy_as_jsonb(value: str) -> str:
+    """Return a condition that is true for JSON of which JSONB would lose a part."""
+    without_pairs = f"regexp_replace({value}::text, '{_SURROGATE_PAIR}', '', 'gi')"
+    repeated_key = _JSON_WITH_REPEATED_KEY.format(value)
+    return f"({without_pairs} ~* '{_NOT_IN_JSONB}' OR {' '.join(repeated_key.split())})"
 
 
 def _accepted(text: str, source: Type, target: Type) -> _Accepted:

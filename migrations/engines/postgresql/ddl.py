@@ -15,13 +15,14 @@ import peewee
 
 from migrations import operations as do
 from migrations.engines.ddl import StatementDDL
-from migrations.engines.postgresql import catalog_queries
+from migrations.engines.postgresql import catalog_queries, column_types
 from migrations.engines.postgresql.catalog import PostgreSQLCatalog
 from migrations.engines.postgresql.column_types import (
     keeps_stored_rows,
     type_of_existing_column,
 )
 from migrations.engines.postgresql.conversions import PostgreSQLConversions
+from migrations.engines.postgresql.session import PostgreSQLSession
 from migrations.errors import ChangeRefused
 from migrations.report import Change
 from migrations.schema import Column, Index, Schema
@@ -56,6 +57,7 @@ class PostgreSQLDDL(StatementDDL):
 
     catalog: PostgreSQLCatalog
     conversions: PostgreSQLConversions
+    session: PostgreSQLSession
 
     def __init__(
         self,
@@ -66,6 +68,8 @@ class PostgreSQLDDL(StatementDDL):
         super().__init__(catalog, conversions, schema)
         self.query_texts = catalog.session.query_texts
         self._tables_with_rows: dict[str, bool] = {}
+        # By table, the names of constraints that earlier statements drop.
+        self._dropped_constraints: dict[str, set[str]] = {}
 
     def must_release_keys(self, operations: Sequence[do.Operation]) -> bool:
         # ALTER TYPE recreates a foreign key by itself, but fails if the types at both
@@ -109,16 +113,44 @@ class PostgreSQLDDL(StatementDDL):
     def _refuse_taken_names(self, table: str, names: Collection[str]) -> None:
         """Refuse names that something else has: indexes share them with tables."""
         query = catalog_queries.TAKEN_NAMES
-        taken = self.query_texts(query, list(names), table)
+        existing_table = table if table in self.schema else None
+        taken = self.query_texts(query, list(names), existing_table)
         if taken:
             raise ChangeRefused(
                 f"{table}: the schema has something else of the name "
                 f"{', '.join(taken)}; rename or drop it first, then run again"
             )
 
+    def _refuse_taken_constraint(
+        self, table: str, name: str, dropped: Collection[str | None]
+    ) -> None:
+        """Refuse a name that another constraint of the table has.
+
+        :param dropped: names of constraints that are dropped before.
+        """
+        if name in dropped or table not in self.schema:
+            return
+        dropped_before = self._dropped_constraints.get(table, set())
+        query = catalog_queries.CONSTRAINT
+        for definition in self.query_texts(query, table, name):
+            if name in dropped_before:
+                continue
+            rename = f"RENAME CONSTRAINT {self.quote(name)} TO …"
+            raise ChangeRefused(
+                f"{table}: the name {name} is needed for a constraint, and another one "
+                f"has it: {definition}; rename or drop that, then run again: "
+                f"{self.alter_table(table, [rename])}"
+            )
+
     # -- tables and columns
 
     def create_table(self, operation: do.CreateTable) -> Iterator[Change]:
+        query = catalog_queries.TYPE_WITH_NAME
+        for type_ in self.query_texts(query, operation.table):
+            raise ChangeRefused(
+                f"{operation.table}: the schema has a type of that name, {type_}; "
+                f"rename it, then run again: ALTER TYPE {type_} RENAME TO …"
+            )
         names = [index.name for index in operation.declared.indexes]
         self._refuse_taken_names(operation.table, names)
         yield from super().create_table(operation)
@@ -181,13 +213,15 @@ class PostgreSQLDDL(StatementDDL):
         actual = operation.actual
         type_ = type_of_existing_column(column.type)
         keeps_rows = keeps_stored_rows(actual.type, column.type)
+        self._refuse_domain(table, actual, type_)
         self._refuse_dependents(table, column.name, keeps_rows)
         parts = []
         if actual.default and not actual.auto_increment:
             # It may not convert by itself, so it is dropped before and set afterwards.
             parts.append("DROP DEFAULT")
-            kept_default = f"({actual.default})::{type_}"
-            column = column._replace(default=column.default or kept_default)
+            if column.default is None:
+                converted_default = self._converted_default(table, actual, column)
+                column = column._replace(default=converted_default)
             operation = operation._replace(column=column, changes_default=True)
         parts.append(self._type_clause(actual, column, keeps_rows))
         parts += self._alter_default_and_null(operation)
@@ -205,6 +239,42 @@ class PostgreSQLDDL(StatementDDL):
                     f"convert the sequence of {column.name} to {type_}",
                     f"ALTER SEQUENCE {sequence} AS {type_}",
                 )
+
+    def _converted_default(self, table: str, actual: Column, column: Column) -> str:
+        """Return an undeclared DEFAULT that stays, as it is after a change of type.
+
+        A literal is converted as the values are. An expression cannot be tried without
+        executing it, so it stays only where every value of its type can be converted.
+        """
+        default = f"({actual.default})"
+        source = actual.type
+        lossy = self.conversions.lossy_condition(default, source, column.type)
+        if column_types.is_literal(actual.default or ""):
+            with self.session.with_run_settings():
+                ((loses,),) = self.session.query_literally(f"SELECT {lossy}")
+        else:
+            loses = lossy != "false" and not column_types.is_larger(source, column.type)
+        if loses:
+            type_ = type_of_existing_column(column.type)
+            drop = self._alter_column(actual.name, ["DROP DEFAULT"])
+            raise ChangeRefused(
+                f"{table}.{actual.name} has to be converted to {type_}, which its "
+                f"DEFAULT {actual.default} cannot be; drop it, then run again: "
+                f"{self.alter_table(table, drop)}"
+            )
+        return self.conversions.converted(default, source, column.type)
+
+    def _refuse_domain(self, table: str, actual: Column, type_: str) -> None:
+        """Refuse to take a column out of a domain that restricts its values."""
+        domain = self.catalog.domain_of_column(table, actual.name)
+        if domain is None:
+            return
+        parts = self._alter_column(actual.name, [f"TYPE {type_}"])
+        raise ChangeRefused(
+            f"{table}.{actual.name} has to be converted to {type_}, and would leave "
+            f"the domain {domain}, which restricts its values; if that is meant, "
+            f"run first: {self.alter_table(table, parts)}"
+        )
 
     def _type_clause(self, actual: Column, column: Column, keeps_rows: bool) -> str:
         clause = f"TYPE {type_of_existing_column(column.type)}"
@@ -252,12 +322,15 @@ class PostgreSQLDDL(StatementDDL):
             yield self._validate(table, constraint, f"NOT NULL of {name}")
             return
         check_name = f"not_null_{name}"[:_MAX_NAME_LENGTH]
-        # A run that was killed may have left it.
-        checks = self.schema[table].checks
-        left = [check.name for check in checks if check.name == check_name]
+        condition = f"{self.quote(name)} IS NOT NULL"
+        left = []
+        existing = self.schema[table].check_named(check_name)
+        if existing is not None:
+            actual = self.schema[table]
+            if self.catalog.same_condition(actual, condition, existing.condition):
+                left.append(check_name)  # by a run that was killed
         uses_check = self._has_rows(table)
         if uses_check:
-            condition = f"{self.quote(name)} IS NOT NULL"
             definition = f"CONSTRAINT {self.quote(check_name)} CHECK ({condition})"
             description = f"check that {name} is not NULL"
             yield from self._add_constraint(
@@ -278,6 +351,8 @@ class PostgreSQLDDL(StatementDDL):
             yield from self._drop_replaced(table, index.name, operation.replaces)
             yield self._build_index(table, index)
             return
+        if self.schema[table].index_named(index.name) is None:
+            self._refuse_taken_constraint(table, index.name, [])
         source = self._key_source(table, index._replace(is_constraint=False))
         yield from source.changes
         constraint = peewee.SQL(f"UNIQUE {source.sql}")
@@ -352,6 +427,7 @@ class PostgreSQLDDL(StatementDDL):
         table = operation.table
         yield from self._keep_unique(table, operation.replaces)
         new_index = Index(f"{table[:50]}_pkey_new", operation.columns, unique=True)
+        self._refuse_undeclared_index(table, new_index)
         source = self._key_source(table, new_index)
         yield from source.changes
         if operation.auto_increment and first and first.null:
@@ -376,7 +452,23 @@ class PostgreSQLDDL(StatementDDL):
             return
         name = f"{table}_{'_'.join(key)}_key"[:_MAX_NAME_LENGTH]
         constraint = Index(name, key, unique=True, is_constraint=True)
+        existing = actual.index_named(name)
+        if existing is not None:
+            self._refuse_undeclared_index(table, constraint)
         yield from self.add_index(do.AddIndex(table, constraint))
+
+    def _refuse_undeclared_index(self, table: str, needed: Index) -> None:
+        """Refuse to replace an index that has a name which only this module uses.
+
+        One of the same columns was left by a run that was killed.
+        """
+        existing = self.schema[table].index_named(needed.name)
+        if existing is not None and existing._replace(valid=True) != needed:
+            raise ChangeRefused(
+                f"{table}: the name {needed.name} is needed, and another index "
+                f"has it: {existing}; rename that, then run again: "
+                f"ALTER INDEX {self.quote(needed.name)} RENAME TO …"
+            )
 
     def _primary_key_names(self, table: str) -> list[str]:
         """Return the name of a table's primary key, if it has one."""
@@ -446,6 +538,8 @@ class PostgreSQLDDL(StatementDDL):
 
     def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterator[Change]:
         key = operation.key
+        dropped = self._dropped_constraints.setdefault(operation.table, set())
+        dropped.add(key.name or "")
         sql = self.written_by_peewee("drop_constraint", operation.table, key.name)
         yield Change(f"drop the foreign key of {', '.join(key.columns)}", sql)
 
@@ -459,6 +553,8 @@ class PostgreSQLDDL(StatementDDL):
             exists = not self.query_texts(query, table, constraint.name)
         online = self._has_rows(table)
         if not exists:
+            name = constraint.name
+            self._refuse_taken_constraint(table, name, constraint.replaces)
             addition = f"ADD {constraint.definition}"
             if online:
                 addition += " NOT VALID"
