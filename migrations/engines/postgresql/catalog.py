@@ -105,7 +105,16 @@ class PostgreSQLCatalog(Catalog):
     def dependents_of_column(self, table: str, column: str) -> list[str]:
         """Return what would prevent that a column changes its type."""
         query = catalog_queries.DEPENDENTS_OF_COLUMN
-        return self.session.query_texts(query, table, self.managed, column)
+        return self.session.query_texts(query, self.managed, table, column)
+
+    def uses_of_row_type(self, table: str) -> list[str]:
+        """Return what would prevent that the rows of a table are written again."""
+        return self.session.query_texts(catalog_queries.USES_OF_ROW_TYPE, table)
+
+    def dependents_of_primary_key(self, table: str) -> list[str]:
+        """Return what would break if a primary key were dropped."""
+        query = catalog_queries.DEPENDENTS_OF_PRIMARY_KEY
+        return self.session.query_texts(query, table, [])
 
     # -- rows
 

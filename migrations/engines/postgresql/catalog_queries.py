@@ -193,29 +193,66 @@ WHERE conrelid = to_regclass(quote_ident(%s)) AND conname = %s"""
 
 # -- what depends on a table or a column
 
-# Without what belongs to the table (pg_depend.deptype 'a' and 'i'), and without the
-# constraints of the managed tables, which are dropped or recreated with it.
-_DEPENDENTS = """
+# What is dropped together with an object: what pg_depend has as a part of it ('i', 'P',
+# 'S'), or as of no use without it ('a'). DROP refuses if anything else depends on one
+# of these ('n'). The constraints of the managed tables are left out, as they are
+# dropped or recreated with it.
+_OBJECT_WITH_PARTS = """
+WITH RECURSIVE part (classid, objid) AS (
+    {object}
+    UNION
+    SELECT d.classid, d.objid
+    FROM part
+    JOIN pg_depend d ON d.refclassid = part.classid AND d.refobjid = part.objid
+    WHERE d.deptype IN ('a', 'i', 'P', 'S'))"""
+_DESCRIBED = """
 SELECT DISTINCT regexp_replace(
     pg_describe_object(d.classid, d.objid, d.objsubid),
     '^(rule "?_RETURN"? on (materialized )?|default value for )', '')
-FROM pg_depend d
+FROM {source}
 LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid
 LEFT JOIN pg_class c ON c.oid = k.conrelid
-WHERE d.refclassid = 'pg_class'::regclass
-  AND d.refobjid = to_regclass(quote_ident(%s))
-  AND d.deptype = 'n'
+WHERE d.deptype = 'n'
   AND (c.relname = ANY (%s::text[]) AND pg_table_is_visible(c.oid)) IS NOT TRUE"""
-DEPENDENTS_OF_COLUMN = f"""{_DEPENDENTS}
+_DEPENDENTS_OF_PARTS = _DESCRIBED.format(
+    source="""part
+JOIN pg_depend d ON d.refclassid = part.classid AND d.refobjid = part.objid"""
+)
+_IS_NO_PART = """
+  AND NOT EXISTS (
+      SELECT FROM part AS p WHERE p.classid = d.classid AND p.objid = d.objid)
+ORDER BY 1"""
+_TABLE = "SELECT 'pg_class'::regclass::oid, to_regclass(quote_ident(%s))::oid"
+_PRIMARY_KEY = """SELECT 'pg_constraint'::regclass::oid, oid FROM pg_constraint
+    WHERE conrelid = to_regclass(quote_ident(%s)) AND contype = 'p'"""
+DEPENDENTS_OF_TABLE = (
+    _OBJECT_WITH_PARTS.format(object=_TABLE) + _DEPENDENTS_OF_PARTS + _IS_NO_PART
+)
+DEPENDENTS_OF_PRIMARY_KEY = (
+    _OBJECT_WITH_PARTS.format(object=_PRIMARY_KEY) + _DEPENDENTS_OF_PARTS + _IS_NO_PART
+)
+DEPENDENTS_OF_COLUMN = f"""{_DESCRIBED.format(source="pg_depend d")}
+  AND d.refclassid = 'pg_class'::regclass
+  AND d.refobjid = to_regclass(quote_ident(%s))
   AND d.refobjsubid = (
       SELECT attnum FROM pg_attribute WHERE attrelid = d.refobjid AND attname = %s)
 ORDER BY 1"""
-DEPENDENTS_OF_TABLE = f"""{_DEPENDENTS}
-  AND NOT EXISTS (
-      SELECT FROM pg_depend o
-      WHERE o.classid = d.classid AND o.objid = d.objid
-        AND o.refclassid = d.refclassid AND o.refobjid = d.refobjid
-        AND o.deptype IN ('a', 'i'))
+# The columns that hold rows of a table as values: its row type, or an array, a domain
+# or another row type that is made of it. A table whose rows are written again must have
+# none.
+USES_OF_ROW_TYPE = """
+WITH RECURSIVE t (oid) AS (
+    SELECT reltype FROM pg_class WHERE oid = to_regclass(quote_ident(%s))
+    UNION
+    SELECT made.oid FROM t JOIN LATERAL (
+        SELECT y.oid FROM pg_type y WHERE t.oid IN (y.typelem, y.typbasetype)
+        UNION ALL
+        SELECT c.reltype FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        WHERE a.atttypid = t.oid AND c.relkind NOT IN ('r', 'm', 'p')) made ON true)
+SELECT pg_describe_object('pg_class'::regclass, c.oid, a.attnum)
+FROM t
+JOIN pg_attribute a ON a.atttypid = t.oid AND NOT a.attisdropped
+JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'm', 'p')
 ORDER BY 1"""
 
 # -- details that only a change needs
@@ -258,6 +295,13 @@ LIMIT 1"""
 KIND_OF_GENERATED_COLUMN = """
 SELECT attgenerated::text FROM pg_attribute
 WHERE attrelid = to_regclass(quote_ident(%s)) AND attname = %s"""
+# Of two tables, the second one if the first one may not refer to it: what is permanent
+# refers only to what is permanent. The first one may not exist yet.
+LESS_PERMANENT = """
+SELECT parent.oid::regclass::text FROM pg_class parent
+LEFT JOIN pg_class child ON child.oid = to_regclass(quote_ident(%s))
+WHERE parent.oid = to_regclass(quote_ident(%s)) AND parent.relpersistence <> 'p'
+  AND coalesce(child.relpersistence, 'p') = 'p'"""
 SEQUENCE = "SELECT s FROM pg_get_serial_sequence(%s, %s) AS s WHERE s IS NOT NULL"
 UNVALIDATED_NOT_NULL = """
 SELECT k.conname FROM pg_constraint k
@@ -269,6 +313,92 @@ NOT_ENFORCED = """
 SELECT conname FROM pg_constraint k
 WHERE conrelid = to_regclass(quote_ident(%s)) AND conname = %s
   AND to_jsonb(k) ->> 'conenforced' = 'false'"""
+
+# -- the rehearsal
+
+# Statements that make empty copies of some tables (parameter 1), as temporary ones: the
+# tables, their unique keys and indexes under their own names, and the foreign keys of
+# those that change (parameter 2). A foreign key to a table that the search path hides
+# has a CHECK in its place, which has its name.
+# pg_get_indexdef always writes the schema of the table.
+COPIES_OF_TABLES = """
+WITH t AS (
+    SELECT
+        c.oid,
+        c.relname,
+        format('%%I.%%I', n.nspname, c.relname) AS source,
+        format('pg_temp.%%I', c.relname) AS copy
+    FROM unnest(%s::text[]) AS names (name)
+    JOIN pg_class c ON c.oid = to_regclass(quote_ident(names.name))
+    JOIN pg_namespace n ON n.oid = c.relnamespace)
+SELECT sql FROM (
+    SELECT
+        1,
+        relname,
+        format('CREATE TABLE %%s (LIKE %%s INCLUDING ALL EXCLUDING INDEXES)',
+               copy, source)
+    FROM t
+    UNION ALL
+    SELECT
+        2,
+        k.conname,
+        format('ALTER TABLE %%s ADD CONSTRAINT %%I %%s',
+               copy, k.conname, pg_get_constraintdef(k.oid))
+    FROM t JOIN pg_constraint k ON k.conrelid = t.oid
+    WHERE k.contype IN ('p', 'u', 'x')
+    UNION ALL
+    SELECT
+        3,
+        i.relname,
+        replace(
+            replace(pg_get_indexdef(i.oid), ' ON ONLY ', ' ON '),
+            format(' ON %%s USING ', source), format(' ON %%s USING ', copy))
+    FROM t
+    JOIN pg_index x ON x.indrelid = t.oid
+    JOIN pg_class i ON i.oid = x.indexrelid
+    WHERE NOT EXISTS (
+        SELECT FROM pg_constraint k WHERE k.conrelid = t.oid AND k.conindid = i.oid)
+    UNION ALL
+    SELECT
+        4,
+        k.conname,
+        format(
+            'ALTER TABLE %%s ADD CONSTRAINT %%I %%s', copy, k.conname,
+            CASE
+                WHEN EXISTS (SELECT FROM t AS p WHERE p.oid = k.confrelid)
+                THEN pg_get_constraintdef(k.oid)
+                ELSE 'CHECK (true)'
+            END)
+    FROM t JOIN pg_constraint k ON k.conrelid = t.oid
+    WHERE k.contype = 'f' AND t.relname = ANY (%s::text[]) AND NOT EXISTS (
+        SELECT FROM pg_constraint o
+        WHERE o.oid = k.conparentid AND o.conrelid = t.oid)
+    ) AS statement (step, name, sql)
+ORDER BY step, name"""
+# Later in the transaction, unqualified names are those of temporary tables.
+PUT_TEMPORARY_TABLES_FIRST = """
+SELECT set_config(
+    'search_path',
+    concat_ws(', ', 'pg_temp', nullif(current_setting('search_path'), '')),
+    true)"""
+# The constraints and indexes that a column takes part in, except the primary key, each
+# with the statement that drops it from the copy of the table.
+DROPS_FOR_COLUMN = """
+WITH found AS (
+    SELECT DISTINCT d.classid, d.objid, d.refobjid FROM pg_depend d
+    JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+    WHERE d.refclassid = 'pg_class'::regclass
+      AND d.refobjid = to_regclass(quote_ident(%s)) AND a.attname = %s)
+SELECT
+    format('constraint %%I', conname),
+    format('ALTER TABLE %%s DROP CONSTRAINT %%I', refobjid::regclass, conname)
+FROM found JOIN pg_constraint k ON k.oid = objid
+WHERE classid = 'pg_constraint'::regclass AND contype <> 'p' AND conrelid = refobjid
+UNION ALL
+SELECT format('index %%I', relname), format('DROP INDEX %%s', objid::regclass)
+FROM found JOIN pg_class i ON i.oid = objid
+WHERE classid = 'pg_class'::regclass AND relkind = 'i'
+ORDER BY 1"""
 
 # -- who does what at this moment
 

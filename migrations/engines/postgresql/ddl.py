@@ -151,6 +151,8 @@ class PostgreSQLDDL(StatementDDL):
                 f"{operation.table}: the schema has a type of that name, {type_}; "
                 f"rename it, then run again: ALTER TYPE {type_} RENAME TO …"
             )
+        for key in operation.declared.foreign_keys:
+            self._refuse_parent(operation.table, key.parent)
         names = [index.name for index in operation.declared.indexes]
         self._refuse_taken_names(operation.table, names)
         yield from super().create_table(operation)
@@ -161,6 +163,11 @@ class PostgreSQLDDL(StatementDDL):
         parts = []
         if column.auto_increment:
             replaced_key = self.schema[table].primary_key
+            for use in self.catalog.uses_of_row_type(table):
+                raise ChangeRefused(
+                    f"{table}.{column.name} has to be added to every row, and the "
+                    f"{use} holds rows of the table; drop that, then run again"
+                )
             yield from self._keep_unique(table, replaced_key)
             parts += self._drop_constraints(self._primary_key_names(table))
         parts.append(f"ADD COLUMN {self.column_definition(table, column)}")
@@ -214,6 +221,7 @@ class PostgreSQLDDL(StatementDDL):
         type_ = type_of_existing_column(column.type)
         keeps_rows = keeps_stored_rows(actual.type, column.type)
         self._refuse_domain(table, actual, type_)
+        self._refuse_sequence(table, actual, column)
         self._refuse_dependents(table, column.name, keeps_rows)
         parts = []
         if actual.default and not actual.auto_increment:
@@ -276,6 +284,29 @@ class PostgreSQLDDL(StatementDDL):
             f"run first: {self.alter_table(table, parts)}"
         )
 
+    def _refuse_sequence(self, table: str, actual: Column, column: Column) -> None:
+        """Refuse to take its sequence from a column that is no integer any more."""
+        if actual.default is None or not actual.auto_increment:
+            return
+        if column.type.category == "integer":
+            return
+        type_ = type_of_existing_column(column.type)
+        drop = self._alter_column(actual.name, ["DROP DEFAULT"])
+        raise ChangeRefused(
+            f"{table}.{actual.name} has to be converted to {type_}, and takes its "
+            "values from a sequence, which can only be one of integers; if it is no "
+            f"longer meant to, run first: {self.alter_table(table, drop)}"
+        )
+
+    def _refuse_parent(self, table: str, parent: str) -> None:
+        """Refuse a foreign key to a table that is temporary or UNLOGGED."""
+        query = catalog_queries.LESS_PERMANENT
+        for name in self.query_texts(query, table, parent):
+            raise ChangeRefused(
+                f"{table} cannot refer to {name}, which is temporary or UNLOGGED; run "
+                f"first: ALTER TABLE {self.quote(parent)} SET LOGGED"
+            )
+
     def _type_clause(self, actual: Column, column: Column, keeps_rows: bool) -> str:
         clause = f"TYPE {type_of_existing_column(column.type)}"
         if actual.collation and column.type.category == "string":
@@ -298,6 +329,8 @@ class PostgreSQLDDL(StatementDDL):
             dependents = [
                 each for each in dependents if not each.startswith("constraint ")
             ]
+        else:
+            dependents += self.catalog.uses_of_row_type(table)
         if not dependents:
             return
         if len(dependents) == 1:
@@ -483,6 +516,13 @@ class PostgreSQLDDL(StatementDDL):
                     "foreign key, run again, then create it again"
                 )
             names.append(name)
+        for dependent in self.catalog.dependents_of_primary_key(table):
+            declared_key = ", ".join(self.declared(table).primary_key)
+            raise ChangeRefused(
+                f"the primary key of {table} has to become {declared_key}, and the "
+                f"{dependent} depends on the one it has; drop that, run again, then "
+                "create it again"
+            )
         return names
 
     def _add_identity(self, table: str, column: Column) -> Iterator[Change]:
@@ -524,6 +564,7 @@ class PostgreSQLDDL(StatementDDL):
 
     def add_foreign_key(self, operation: do.AddForeignKey) -> Iterator[Change]:
         key = operation.key
+        self._refuse_parent(operation.table, key.parent)
         columns = "_".join(key.columns)
         name = key.name or f"fk_{operation.table}_{columns}"[:_MAX_NAME_LENGTH]
         constraint = _Constraint(

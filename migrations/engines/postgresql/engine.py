@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import peewee
@@ -11,11 +12,13 @@ from migrations.engines.engine import Engine
 from migrations.engines.postgresql.catalog import PostgreSQLCatalog
 from migrations.engines.postgresql.conversions import PostgreSQLConversions
 from migrations.engines.postgresql.session import PostgreSQLSession
+from migrations.report import Change
 from migrations.schema import Schema
 
 if TYPE_CHECKING:
     from migrations.engines.postgresql.ddl import PostgreSQLDDL
     from migrations.engines.postgresql.sample_rows import PostgreSQLSampleRows
+    from migrations.plan import Plan
 
 
 class PostgreSQLEngine(Engine):
@@ -43,3 +46,9 @@ class PostgreSQLEngine(Engine):
         from migrations.engines.postgresql.sample_rows import PostgreSQLSampleRows
 
         return PostgreSQLSampleRows(self.catalog)
+
+    def rehearse(self, plan: Plan, changes: Sequence[Change]) -> None:
+        # Imported only where something changes.
+        from migrations.engines.postgresql.rehearsal import Rehearsal
+
+        Rehearsal(self.catalog, plan).execute(changes)

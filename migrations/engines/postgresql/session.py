@@ -50,9 +50,10 @@ _CONCURRENTLY = re.compile(r"(CREATE (UNIQUE )?INDEX|DROP INDEX) CONCURRENTLY ")
 
 # SQLSTATEs, https://www.postgresql.org/docs/current/errcodes-appendix.html
 _LOCK_NOT_AVAILABLE = "55P03"
+_DEADLOCK = "40P01"
 _ABORTED_BY_OTHERS = {
     _LOCK_NOT_AVAILABLE,
-    "40P01",  # deadlock_detected
+    _DEADLOCK,
     # Another run created the same at the same time.
     "42P07",  # duplicate_table
     "42710",  # duplicate_object
@@ -420,6 +421,15 @@ class PostgreSQLSession(Session):
 
     def is_lock_timeout(self, error: Exception) -> bool:
         return sqlstate(error) == _LOCK_NOT_AVAILABLE
+
+    def is_interruption(self, error: Exception) -> bool:
+        """Whether an error comes from other sessions or the connection.
+
+        The same statement may succeed another time.
+        """
+        code = sqlstate(error)
+        waits = code in (_LOCK_NOT_AVAILABLE, _DEADLOCK)
+        return waits or code[:2] in _CONNECTION_CLASSES
 
     def lock_holders(self) -> str:
         tables = list(self.models.by_table)

@@ -1,0 +1,178 @@
+"""The rehearsal of a plan: its statements, executed on empty copies of the tables.
+
+The copies are temporary tables with the names of the tables, first in the search path,
+so the statements of the plan act on them. All of it is in a transaction, or a
+savepoint, that is rolled back. A copy has the columns, defaults, constraints, indexes
+and foreign keys of its table; it has no rows, triggers, policies, and nothing that
+depends on it. Those are looked up in the catalog, see `PostgreSQLDDL`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import peewee
+
+from migrations.comparison import compare, errors_of
+from migrations.engines.postgresql import catalog_queries
+from migrations.engines.postgresql.catalog import PostgreSQLCatalog
+from migrations.engines.session import logger
+from migrations.errors import ChangeRefused
+from migrations.operations import CreateTable
+from migrations.plan import Plan
+from migrations.report import Change
+from migrations.schema import Schema
+from migrations.sql_text import one_line
+
+# A sequence does not take part in a transaction, and is not copied.
+_ABOUT_SEQUENCES = ("ALTER SEQUENCE", "SELECT")
+_DROPPED_INDEX = re.compile(
+    r"""(DROP[ ]INDEX[ ](?:IF[ ]EXISTS[ ])?) (?:(?:"(?:[^"]|"")+"|\w+)[.])?""",
+    re.VERBOSE,
+)
+_ALTERED_TYPE = re.compile(r'ALTER TABLE "((?:[^"]|"")+)" .*?"((?:[^"]|"")+)" TYPE ')
+
+
+class _Undo(Exception):
+    """Leaves a transaction in the way that rolls it back."""
+
+
+class Rehearsal:
+    """One plan on PostgreSQL, rehearsed while it is made."""
+
+    def __init__(self, catalog: PostgreSQLCatalog, plan: Plan) -> None:
+        self.catalog = catalog
+        self.session = catalog.session
+        self.plan = plan
+        self.changed = list(dict.fromkeys(each.table for each in plan.operations))
+
+    def execute(self, changes: Sequence[Change]) -> None:
+        """Execute statements on the copies.
+
+        :raises ChangeRefused: one fails, or the result is not what the models declare.
+        """
+        with self._rolled_back():
+            try:
+                self._make_copies()
+            except peewee.DatabaseError as error:
+                if self.session.is_interruption(error):
+                    raise
+                reason = one_line(error)
+                logger.warning("! the plan was not tried on empty tables: %s", reason)
+                return
+            for change in changes:
+                self._execute(change)
+            self._compare()
+
+    @contextmanager
+    def _rolled_back(self) -> Iterator[None]:
+        with contextlib.suppress(_Undo), self.session.with_run_settings():
+            yield
+            raise _Undo
+
+    # -- the copies
+
+    def _make_copies(self) -> None:
+        statements = self.session.query_texts(
+            catalog_queries.COPIES_OF_TABLES, self._copied_tables(), self.changed
+        )
+        self.session.query(catalog_queries.PUT_TEMPORARY_TABLES_FIRST)
+        for sql in statements:
+            self.session.execute_literally(sql)
+
+    def _copied_tables(self) -> list[str]:
+        """Return the tables that change, and those that they refer to."""
+        names = set()
+        for name in self.changed:
+            for schema in (self.plan.current, self.plan.planned):
+                if name in schema:
+                    names.add(name)
+                    names.update(key.parent for key in schema[name].foreign_keys)
+        for operation in self.plan.operations:
+            if isinstance(operation, CreateTable):
+                names.discard(operation.table)
+        return sorted(names)
+
+    # -- the statements
+
+    def _execute(self, change: Change) -> None:
+        if change.sql.startswith(_ABOUT_SEQUENCES):
+            return
+        # In a transaction there is no CONCURRENTLY.
+        sql = change.sql.replace("INDEX CONCURRENTLY", "INDEX", 1)
+        sql = _DROPPED_INDEX.sub(r"\1pg_temp.", sql)
+        error = self._error_of(sql)
+        if error is not None:
+            reason = one_line(error).partition(" LINE 1:")[0]
+            advice = self._advice(sql) or "; repair that by hand, then run again"
+            raise ChangeRefused(
+                f"the change would fail, nothing was changed: {change.description}: "
+                f"{reason}{advice} ({change.sql})"
+            )
+
+    def _error_of(self, sql: str, *before: str) -> peewee.DatabaseError | None:
+        """Execute a statement; return its error, if it fails.
+
+        :param before: statements that are executed before, and rolled back with it.
+        """
+        try:
+            with self.session.transaction():
+                for each in before:
+                    self.session.execute_literally(each)
+                self.session.execute_literally(sql)
+                if before:
+                    raise _Undo
+        except _Undo:
+            return None
+        except peewee.DatabaseError as error:
+            if self.session.is_interruption(error):
+                raise
+            return error
+        return None
+
+    def _advice(self, sql: str) -> str:
+        """Return which constraints or indexes of a column prevent its new type."""
+        altered = _ALTERED_TYPE.match(sql)
+        if altered is None:
+            return ""
+        table, column = (name.replace('""', '"') for name in altered.groups())
+        query = catalog_queries.DROPS_FOR_COLUMN
+        objects = self.session.query(query, (table, column))
+        preventing = [
+            description
+            for description, drop in objects
+            if self._error_of(sql, drop) is None
+        ]
+        if not preventing and objects:
+            drops = [drop for _, drop in objects]
+            if self._error_of(sql, *drops) is None:
+                preventing = [description for description, _ in objects]
+        if not preventing:
+            return ""
+        pronoun = "it" if len(preventing) == 1 else "them"
+        return (
+            f"; the {' and the '.join(preventing)} of {table} cannot be converted: "
+            f"drop {pronoun}, run again, then create {pronoun} again"
+        )
+
+    # -- the result
+
+    def _compare(self) -> None:
+        """Compare the copies with the models."""
+        tables = {}
+        for name, table in self.catalog.tables(self.changed).items():
+            kind = table.kind.replace("temporary ", "")
+            tables[name] = table._replace(kind=kind)
+        left = [
+            each.message
+            for each in errors_of(compare(Schema(tables), self.catalog, {}))
+            if each.object.partition(".")[0] in self.changed
+        ]
+        if left:
+            raise ChangeRefused(
+                "the change would leave differences, nothing was changed: "
+                f"{'; '.join(left)}"
+            )
