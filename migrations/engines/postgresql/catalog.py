@@ -55,7 +55,36 @@ class PostgreSQLCatalog(Catalog):
                 # CREATE INDEX CONCURRENTLY IF NOT EXISTS would be satisfied with an
                 # index that another run is building at this moment.
                 raise MigrationLockHeld
+        return self._with_ids_behind(schema)
+
+    def _with_ids_behind(self, schema: Schema) -> Schema:
+        """Mark the columns whose next id exists already.
+
+        That is never remembered: a sequence goes on without a change of the catalog.
+        """
+        counting = [
+            name
+            for name in self.managed
+            if name in schema
+            and any(column.auto_increment for column in schema[name].columns.values())
+        ]
+        if not counting:
+            return schema
+        if self.session.in_transaction():
+            with self.session.with_run_settings():
+                behind = self._ids_behind(counting)
+        else:
+            behind = self._ids_behind(counting)
+        for table, column in behind:
+            marked = schema[table].columns[column]._replace(ids_behind=True)
+            schema = schema.with_table(table, schema[table].with_column(marked))
         return schema
+
+    def _ids_behind(self, tables: list[str]) -> list[tuple[str, str]]:
+        settings = self.session.run_setting_values()
+        parameters = (list(settings), list(settings.values()), tables)
+        rows = self.session.query(catalog_queries.IDS_BEHIND, parameters)
+        return [(table, column) for table, column in rows]
 
     def _has_unfinished_index(self, schema: Schema) -> bool:
         for name in self.managed:
@@ -214,11 +243,12 @@ def read_tables(
                 continue
             if part:  # its columns and keys are those of another table
                 kind = f"{part} of another table"
+        key = _primary_key(indexes)
         tables[name] = Table(
             name=name,
             kind=kind,
-            columns=_columns(columns),
-            primary_key=_primary_key(indexes),
+            columns=_columns(columns, key),
+            primary_key=key,
             indexes=_indexes(indexes),
             foreign_keys=_foreign_keys(keys),
             checks=_checks(checks),
@@ -231,11 +261,16 @@ def read_fingerprint(query: Query, names: Iterable[str]) -> Fingerprint:
     return tuple(query(catalog_queries.FINGERPRINT, (list(names),)))
 
 
-def _columns(parts: Parts) -> dict[str, Column]:
+def _columns(parts: Parts, key: tuple[str, ...]) -> dict[str, Column]:
+    """Return the columns.
+
+    :param key: the primary key.
+    """
     columns = {}
     for part in parts:
         name, type_, null, default, is_identity, generated, collation = json.loads(part)
         has_sequence = default is not None and default.startswith("nextval(")
+        has_generator = (name,) == key and column_types.is_generator(type_, default)
         if has_sequence:
             default = "nextval()"  # whatever the sequence's name is
         if generated:
@@ -245,7 +280,7 @@ def _columns(parts: Parts) -> dict[str, Column]:
             type=column_types.parse_type(type_),
             null=null,
             default=default,
-            auto_increment=has_sequence or is_identity,
+            auto_increment=has_sequence or has_generator or is_identity,
             generated=generated,
             collation=collation,
         )

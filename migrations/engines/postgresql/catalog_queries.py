@@ -130,6 +130,65 @@ FROM (
 CROSS JOIN unnest(%s::text[]) AS t (name)
 JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))"""
 
+# The sequences that may give a column `a` of a table `c` its values, each as `q`: its
+# own, and those in its DEFAULT, if that is nextval() and nothing else.
+_SEQUENCE_OF_COLUMN = """
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN LATERAL (
+    SELECT d.objid, NULL::pg_node_tree FROM pg_depend d
+    WHERE a.attidentity <> '' AND d.classid = 'pg_class'::regclass
+      AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
+      AND d.refobjsubid = a.attnum AND d.deptype = 'i'
+    UNION ALL
+    SELECT d.refobjid, e.adbin FROM pg_attrdef e
+    JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = e.oid
+    WHERE e.adrelid = c.oid AND e.adnum = a.attnum
+      AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> c.oid
+    ) AS source (oid, expression) ON true
+JOIN pg_sequence q ON q.seqrelid = source.oid"""
+_IS_NEXTVAL = """coalesce(
+        pg_get_expr(source.expression, c.oid)
+            ~ '^[(]*nextval[(]''[^'']*''::regclass[)][)]*(::[a-z ]+)?[)]*$',
+        true)"""
+# The columns whose next value exists already, or is lower than one that does: each with
+# its table. The highest value is looked up in an index. It is asked for by
+# query_to_xml, as only so a query can be put together by a query: where the user lacks
+# a right, or there is no index, nothing is asked. The settings of a run are passed as
+# above.
+IDS_BEHIND = f"""
+SELECT c.relname, a.attname
+FROM (
+    SELECT count(set_config(name, value, true))
+    FROM unnest(%s::text[], %s::text[]) AS t (name, value)
+    WHERE current_setting(name, true) IS NOT NULL) AS settings (number)
+CROSS JOIN unnest(%s::text[]) AS t (name)
+JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name)) AND c.relkind = 'r'
+{_SEQUENCE_OF_COLUMN}
+WHERE q.seqincrement > 0 AND CASE
+    WHEN settings.number >= 0  -- they are made before anything is locked
+         AND {_IS_NEXTVAL}
+         AND has_column_privilege(c.oid, a.attnum, 'SELECT')
+         AND has_sequence_privilege(q.seqrelid, 'SELECT')
+         AND EXISTS (
+             SELECT FROM pg_index x
+             WHERE x.indrelid = c.oid AND x.indkey[0] = a.attnum
+               AND x.indisvalid AND x.indpred IS NULL)
+    THEN query_to_xml(
+        format(
+            'SELECT true AS behind FROM %%s, (SELECT max(%%I) FROM %%s) AS t (highest) '
+            'WHERE highest < %%s AND '
+            'highest >= CASE WHEN is_called THEN last_value + %%s ELSE last_value END',
+            q.seqrelid::regclass, a.attname, c.oid::regclass, q.seqmax,
+            q.seqincrement),
+        false, true, '')::text LIKE '%%behind%%'
+    END"""
+# The sequence that a column takes its values from, and its increment.
+SEQUENCE_OF_IDS = f"""
+SELECT q.seqrelid::regclass::text, q.seqincrement
+FROM pg_class c
+{_SEQUENCE_OF_COLUMN}
+WHERE c.oid = to_regclass(quote_ident(%s)) AND a.attname = %s AND {_IS_NEXTVAL}"""
+
 # The numbers of the transactions that wrote the catalog rows which TABLES reads; no two
 # transactions of a server share a number. It does not change if a collation, an
 # operator class or a function is renamed.

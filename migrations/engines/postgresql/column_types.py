@@ -144,3 +144,13 @@ def is_larger(source: Type, target: Type) -> bool:
     if target.category == "integer":
         return (target.size or 4) >= (source.size or 4)
     return target.category == "decimal" and target.size is None
+
+
+def is_generator(type_: str, default: str | None) -> bool:
+    """Whether a DEFAULT gives a new integer to each row: the result of a function.
+
+    It may be the application's own, or nextval() within an expression.
+    """
+    if default is None or parse_type(type_).category != "integer":
+        return False
+    return re.search(r"[\w\"]\(", default) is not None

@@ -68,8 +68,18 @@ class PostgreSQLDDL(StatementDDL):
         super().__init__(catalog, conversions, schema)
         self.query_texts = catalog.session.query_texts
         self._tables_with_rows: dict[str, bool] = {}
+        # Tables whose primary key is replaced.
+        self._replaced_keys: set[str] = set()
         # By table, the names of constraints that earlier statements drop.
         self._dropped_constraints: dict[str, set[str]] = {}
+
+    def statements(self, operations: Sequence[do.Operation]) -> list[Change]:
+        for operation in operations:
+            if not isinstance(operation, do.SetPrimaryKey):
+                continue
+            if self.schema[operation.table].primary_key != operation.columns:
+                self._replaced_keys.add(operation.table)
+        return super().statements(operations)
 
     def must_release_keys(self, operations: Sequence[do.Operation]) -> bool:
         # ALTER TYPE recreates a foreign key by itself, but fails if the types at both
@@ -180,6 +190,8 @@ class PostgreSQLDDL(StatementDDL):
         table = operation.table
         column = operation.column
         actual = operation.actual
+        if self._allows_null_later(operation):
+            operation = operation._replace(changes_null=False)
         if actual.generated:
             # In a statement of its own: until then, TYPE accepts no USING.
             yield self._make_plain_column(table, column.name)
@@ -194,6 +206,14 @@ class PostgreSQLDDL(StatementDDL):
                 yield self._change_table(description, table, parts)
         if operation.changes_null and not column.null:
             yield from self._set_not_null(table, column.name)
+
+    def _allows_null_later(self, operation: do.AlterColumn) -> bool:
+        """Whether NULL is allowed only once the primary key has been replaced."""
+        table = operation.table
+        if not operation.changes_null or not operation.column.null:
+            return False
+        key = self.schema[table].primary_key
+        return table in self._replaced_keys and operation.column.name in key
 
     def _make_plain_column(self, table: str, name: str) -> Change:
         query = catalog_queries.KIND_OF_GENERATED_COLUMN
@@ -472,6 +492,15 @@ class PostgreSQLDDL(StatementDDL):
         parts = self._drop_constraints(replaced)
         parts.append(f"ADD CONSTRAINT {self.quote(name)} PRIMARY KEY {source.sql}")
         yield self._change_table("add the primary key", table, parts)
+        for column in self._columns_to_allow_null(table, operation.columns):
+            parts = self._alter_column(column, ["DROP NOT NULL"])
+            yield self._change_table(f"change column {column}", table, parts)
+
+    def _columns_to_allow_null(self, table: str, key: tuple[str, ...]) -> list[str]:
+        """Return the columns of a replaced primary key that are declared with NULL."""
+        declared = self.declared(table).columns
+        replaced = [name for name in self.schema[table].primary_key if name not in key]
+        return [name for name in replaced if name in declared and declared[name].null]
 
     def _keep_unique(self, table: str, key: tuple[str, ...]) -> Iterator[Change]:
         """Keep the columns of an undeclared primary key, which is replaced, unique."""
@@ -540,6 +569,20 @@ class PostgreSQLDDL(StatementDDL):
             f"set the sequence of {name} to the next value",
             f"SELECT setval({sequence}, {next_value}, false) FROM {table_name}",
         )
+
+    def advance_ids(self, operation: do.AdvanceIds) -> Iterator[Change]:
+        table = operation.table
+        name = operation.column.name
+        highest = f"(SELECT max({self.quote(name)}) FROM {self.quote(table)})"
+        query = catalog_queries.SEQUENCE_OF_IDS
+        for sequence, increment in self.session.query(query, (table, name)):
+            # Another session may have advanced it further in the meantime.
+            next_value = f"greatest({highest}, last_value) + {increment}"
+            yield Change(
+                f"continue {name} after its highest value",
+                f"SELECT setval({literal(sequence)}, {next_value}, false) "
+                f"FROM {sequence}",
+            )
 
     # -- CHECK constraints and foreign keys
 
