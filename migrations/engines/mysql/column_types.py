@@ -67,6 +67,17 @@ def parse_type(text: str) -> Type:
     return Type(text, category, size, scale)
 
 
+def longest_text(type_: Type) -> int:
+    """Return the characters that the text of a value needs at most: FLOAT, ENUM, SET.
+
+    That of an ENUM or a SET may be too high, as its members are not unquoted.
+    """
+    if type_.category not in ("enum", "set"):
+        return 64
+    members = type_.text.partition("(")[2]
+    return max(1, len(members))
+
+
 def literal_cast(type_: Type) -> str | None:
     """Return the type for CAST with which the server reads a literal for a column.
 

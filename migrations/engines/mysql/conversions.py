@@ -37,7 +37,10 @@ class MySQLConversions(Conversions):
         condition = "FALSE"
         fits = _FITS.get(target.category)
         if fits is not None:
-            condition = fits(value, source, target)
+            condition = fits(_readable(value, source), source, target)
+        if is_converted_by_text(source, target) and source.category == "float":
+            # The text has six digits of a FLOAT, which may have more.
+            condition += f" AND CAST({_text(value)} AS FLOAT) = {value}"
         # What the server cannot read as that type may become NULL in a condition.
         return f"{value} IS NOT NULL AND NOT coalesce({condition}, FALSE)"
 
@@ -45,11 +48,14 @@ class MySQLConversions(Conversions):
         return _cast(escape_backslashes(value), target)
 
     def converted(self, value: str, source: Type, target: Type) -> str:
-        if target.category not in STRINGS:
-            return _cast(value, target)
-        if source.category in STRINGS:
+        if source.category in STRINGS and target.category in STRINGS:
             return value  # and keeps its collation
-        return _text(value)
+        value = _readable(value, source)
+        if target.category in STRINGS:
+            return _text(value)
+        if is_converted_by_text(source, target):
+            value = _text(value)
+        return _cast(value, target)
 
     def with_collation(self, value: str, actual: Column, planned: Column) -> str:
         if planned.collation:  # of the parent that the column will refer to
@@ -99,6 +105,25 @@ class MySQLConversions(Conversions):
         return f"SELECT DISTINCT {name} AS v FROM {rows} LIMIT {limit}"
 
 
+def is_converted_by_text(source: Type, target: Type) -> bool:
+    """Whether a column has to become a VARCHAR before it can become another type.
+
+    MODIFY converts an ENUM or a SET to a number by the index of its value, and a FLOAT
+    to a DOUBLE or DECIMAL with digits that nobody has seen: 0.1 would become
+    0.10000000149011612. A BIT becomes the character of that code in a TEXT.
+    """
+    if source.category in ("enum", "set"):
+        return target.category not in STRINGS
+    if source.category == "bit":
+        return target.category not in ("integer", "decimal", "float")
+    return is_single_precision(source) and not is_single_precision(target)
+
+
+def is_single_precision(type_: Type) -> bool:
+    """Whether a type has the four bytes of a FLOAT."""
+    return type_.category == "float" and type_.size == 4
+
+
 def escape_backslashes(default: str) -> str:
     """Return a declared DEFAULT in which a backslash stands for itself."""
     return default.replace("\\", "\\\\")
@@ -117,6 +142,13 @@ def _cast(value: str, target: Type) -> str:
     if cast is None:
         return value
     return f"CAST({value} AS {cast.format(size=target.size, scale=target.scale)})"
+
+
+def _readable(value: str, source: Type) -> str:
+    """Return a value whose text is what MODIFY converts."""
+    if source.category == "bit":  # its text would be a character of that code
+        return f"({value} + 0)"
+    return value
 
 
 def _text(value: str) -> str:
@@ -143,6 +175,8 @@ def _fits_integer(value: str, source: Type, target: Type) -> str:
 
 
 def _fits_float(value: str, source: Type, target: Type) -> str:
+    if source.category == "float" and (target.size or 8) >= (source.size or 8):
+        return "TRUE"
     text = _text(value)
     return (
         f"{text} REGEXP '^(-?[0-9]{{1,15}}([.][0-9]*)?(e[+-]?[0-9]{{1,2}})?)$' "

@@ -7,7 +7,7 @@ a crash, or another session, finds the table without a key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import peewee
@@ -15,14 +15,20 @@ import peewee
 from migrations import operations as do
 from migrations.engines.ddl import StatementDDL
 from migrations.engines.mysql.catalog import MySQLCatalog
-from migrations.engines.mysql.column_types import text_with_collation
-from migrations.engines.mysql.conversions import MySQLConversions, escape_backslashes
+from migrations.engines.mysql.column_types import longest_text, text_with_collation
+from migrations.engines.mysql.conversions import (
+    MySQLConversions,
+    escape_backslashes,
+    is_converted_by_text,
+    is_single_precision,
+)
 from migrations.engines.mysql.planned_columns import PlannedColumns
 from migrations.engines.mysql.session import MySQLSession
 from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.report import Change
-from migrations.schema import UTC_NOW, Column, Index, Schema, Table
+from migrations.schema import UTC_NOW, Column, Index, Schema, Table, Type
+from migrations.sql_text import literal
 
 # A change that the server cannot make without blocking writes fails with these, instead
 # of copying the table: https://mariadb.com/kb/en/innodb-online-ddl-overview/
@@ -194,12 +200,15 @@ class MySQLDDL(StatementDDL):
         definition = clauses[""]
         if operation.changes_type:
             self._refuse_default_that_is_lost(operation)
+            self._refuse_update_in_local_time(operation, clauses)
             self._refuse_if_referred_to(operation)
             planned = self.planned_columns.column(table, column.name)
             definition = text_with_collation(planned.type, planned.collation)
             rewritten |= self._clauses_of_old_type(operation)
-        definition += self._null_and_default(operation)
         kept = [text for keyword, text in clauses.items() if keyword not in rewritten]
+        if operation.changes_type:
+            yield from self._changes_to_text(operation, kept)
+        definition += self._null_and_default(operation)
         modify = " ".join([f"MODIFY {self.quote(column.name)} {definition}", *kept])
         others = self.schema[table].columns.values()
         has_generated = any(other.generated for other in others)
@@ -210,6 +219,28 @@ class MySQLDDL(StatementDDL):
             copies=operation.changes_type or has_generated,
         )
 
+    def _changes_to_text(
+        self, operation: do.AlterColumn, kept: Sequence[str]
+    ) -> Iterator[Change]:
+        """A column whose values MODIFY would change becomes a VARCHAR first.
+
+        If the run ends between the two statements, the next one continues there.
+        """
+        table = operation.table
+        actual = operation.actual
+        planned = self.planned_columns.column(table, operation.column.name)
+        if not is_converted_by_text(actual.type, planned.type):
+            return
+        text = Type(f"VARCHAR({longest_text(actual.type)})", "string")
+        definition = text_with_collation(text, actual.collation)
+        definition += self._null_and_default(
+            operation._replace(changes_null=False, changes_default=False)
+        )
+        modify = " ".join([f"MODIFY {self.quote(actual.name)} {definition}", *kept])
+        yield self._alter(
+            f"change column {actual.name} to text", table, [modify], copies=True
+        )
+
     def _refuse_default_that_is_lost(self, operation: do.AlterColumn) -> None:
         """Refuse a new type that cannot hold the DEFAULT that the column has."""
         actual = operation.actual
@@ -218,7 +249,10 @@ class MySQLDDL(StatementDDL):
             return
         if actual.type.covers(target):
             return
-        lossy = self.conversions.lossy_condition(actual.default, actual.type, target)
+        value = actual.default
+        if is_single_precision(actual.type):
+            value = f"CAST({value} AS FLOAT)"
+        lossy = self.conversions.lossy_condition(value, actual.type, target)
         ((is_lost,),) = self.session.query_literally(f"SELECT {lossy}")
         if is_lost:
             where = f"{operation.table}.{actual.name}"
@@ -227,6 +261,31 @@ class MySQLDDL(StatementDDL):
                 f"drop it, then run again: ALTER TABLE {self.quote(operation.table)} "
                 f"ALTER COLUMN {self.quote(actual.name)} DROP DEFAULT"
             )
+
+    def _refuse_update_in_local_time(
+        self, operation: do.AlterColumn, clauses: Mapping[str, str]
+    ) -> None:
+        """Refuse to keep ON UPDATE for what was a TIMESTAMP, which is in UTC.
+
+        A DATETIME gets the time of the session, and there is no ON UPDATE in UTC.
+        """
+        actual = operation.actual
+        types = actual.type.category, operation.column.type.category
+        if types != ("timestamp", "datetime") or "ON" not in clauses:
+            return
+        table = self.quote(operation.table)
+        name = self.quote(actual.name)
+        default = " NULL"
+        if not actual.null:
+            default = " NOT NULL"
+        if actual.default:
+            default += f" DEFAULT {actual.default}"
+        raise ChangeRefused(
+            f"{operation.table}.{actual.name} has ON UPDATE CURRENT_TIMESTAMP, which "
+            "is local time in a DATETIME, and its values will be in UTC; remove it, "
+            f"then run again: ALTER TABLE {table} MODIFY {name} "
+            f"{actual.type.text}{default}"
+        )
 
     def _refuse_if_referred_to(self, operation: do.AlterColumn) -> None:
         """Refuse a change of a type that another table's foreign key depends on.
@@ -265,8 +324,25 @@ class MySQLDDL(StatementDDL):
         if operation.changes_default:
             sql += self._default_clause(operation.column)
         elif operation.actual.default:
-            sql += f" DEFAULT {operation.actual.default}"
+            sql += f" DEFAULT {self._kept_default(operation)}"
         return sql
+
+    def _kept_default(self, operation: do.AlterColumn) -> str:
+        """Return an undeclared DEFAULT that means the same in the planned type.
+
+        Times of a TIMESTAMP are stored in UTC, and its DEFAULT is shown in the time
+        zone of the session. Any other type stores what the DEFAULT says.
+        """
+        default = operation.actual.default or ""
+        is_timestamp = operation.actual.type.category == "timestamp"
+        if not is_timestamp or not operation.changes_type:
+            return default
+        if default.lower().startswith("current_timestamp"):
+            return default.lower().replace("current_timestamp", "utc_timestamp")
+        ((text,),) = self.session.query_literally(
+            f"SELECT CAST(CONVERT_TZ({default}, @@time_zone, '+00:00') AS CHAR)"
+        )
+        return literal(text)
 
     # -- keys and indexes
 

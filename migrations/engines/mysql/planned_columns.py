@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from migrations.engines.mysql.catalog import MySQLCatalog
 from migrations.engines.mysql.column_types import STRINGS
+from migrations.engines.mysql.conversions import is_single_precision
 from migrations.errors import ChangeRefused
 from migrations.schema import Column, ForeignKey, Schema, Type
 
@@ -63,9 +64,12 @@ class PlannedColumns:
         if (actual.category, declared.category) == ("timestamp", "datetime"):
             _, parenthesis, digits = actual.text.partition("(")
             text += parenthesis + digits
-        elif declared.category == "float" and not _is_single_precision(actual):
-            # FLOAT keeps about seven digits of a value; DOUBLE is accepted instead.
-            text = "DOUBLE" if self.catalog.has_rows(table) else text
+        elif declared.category == "float" and (
+            actual.scale is not None or not is_single_precision(actual)
+        ):
+            # FLOAT shows six digits of a value; DOUBLE is accepted instead.
+            if self.catalog.has_rows(table):
+                return declared._replace(text="DOUBLE", size=8)
         return declared._replace(text=text)
 
     def _fitted_to_parent(self, table: str, column: Column, key: ForeignKey) -> Column:
@@ -88,10 +92,6 @@ class PlannedColumns:
             column = column._replace(type=parent.type)
         collation = parent.collation or self.session.database_collation
         return column._replace(collation=collation)
-
-
-def _is_single_precision(type_: Type) -> bool:
-    return type_.category == "float" and type_.size == 4
 
 
 def _shape(column: Column) -> tuple[object, ...]:
