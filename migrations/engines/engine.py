@@ -48,7 +48,8 @@ class Engine(ABC):
     def sample_rows(self) -> SampleRows:
         """Return what makes the rows of the smoke test, before its transaction."""
 
-    def rehearse(self, plan: Plan, changes: Sequence[Change]) -> None:  # noqa: B027
+    @abstractmethod
+    def rehearse(self, plan: Plan, changes: Sequence[Change]) -> None:
         """Execute a plan's statements where they change nothing. Called while planning.
 
         :raises ChangeRefused: a statement fails; the text names it and the reason.

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import peewee
 
 from migrations.engines.catalog import Catalog
-from migrations.engines.mysql.column_types import literal_cast, parse_type
-from migrations.engines.mysql.server_errors import NOT_VISIBLE
+from migrations.engines.mysql.column_types import (
+    is_unsigned,
+    literal_cast,
+    parse_type,
+)
+from migrations.engines.mysql.server_errors import (
+    DISCONNECTED,
+    LOCKED,
+    NOT_VISIBLE,
+    error_code,
+)
 from migrations.engines.mysql.session import CLUSTER_SYNC_SETTINGS, MySQLSession
 from migrations.engines.mysql.show_create_table import (
     CreateTableText,
@@ -18,6 +29,13 @@ from migrations.engines.mysql.show_create_table import (
 from migrations.schema import UTC_NOW, Column, Schema, Table, Type
 from migrations.sql_text import literal, literal_meaning
 
+# The number of the note with the query in the server's form, and that note.
+_EXPLAINED = 1003
+_NORMAL_FORMS = re.compile(
+    r"(/\*.*?\*/ )?select (?P<declared>.*) AS `declared`,"
+    r"(?P<actual>.*) AS `actual` from",
+    re.DOTALL,
+)
 # The name of a table, with its database if that is another one.
 _PATH = (
     "IF(table_schema = DATABASE(), table_name, CONCAT(table_schema, '.', table_name))"
@@ -27,11 +45,33 @@ _REFERRING_TABLES = (
     f"SELECT 'table', {_PATH} FROM information_schema.key_column_usage "
     "WHERE referenced_table_schema = DATABASE() AND referenced_table_name = %s"
 )
+# A row for each foreign key to a table: its table, its name, and the columns that it
+# refers to. Parameter: the table referred to.
+_REFERRING_KEYS = (
+    f"SELECT {_PATH}, constraint_name, "
+    "GROUP_CONCAT(LOWER(referenced_column_name) ORDER BY ordinal_position) "
+    "FROM information_schema.key_column_usage "
+    "WHERE referenced_table_schema = DATABASE() AND referenced_table_name = %s "
+    "GROUP BY table_schema, table_name, constraint_name"
+)
+# Names of foreign keys of a database are unique in it. Parameter: the name.
+_FOREIGN_KEYS_NAMED = (
+    "SELECT LOWER(table_name) FROM information_schema.referential_constraints "
+    "WHERE constraint_schema = DATABASE() AND constraint_name = %s"
+)
 # Parameter: the table that the view selects from.
 _VIEWS = (
     f"SELECT 'view', {_PATH} FROM information_schema.views "
     "WHERE LOCATE(CONCAT('`', DATABASE(), '`.`', %s, '`'), view_definition)"
 )
+
+
+class ReferringKey(NamedTuple):
+    """A foreign key to a table."""
+
+    table: str  # that has it
+    name: str
+    parent_columns: tuple[str, ...]
 
 
 class MySQLCatalog(Catalog):
@@ -42,6 +82,11 @@ class MySQLCatalog(Catalog):
     # https://mariadb.com/kb/en/foreign-keys/
     equivalent_actions = {"RESTRICT": "NO ACTION"}
 
+    def __init__(self, session: MySQLSession) -> None:
+        super().__init__(session)
+        self._last_texts: dict[str, str] = {}
+        self._last_read = Schema()
+
     # -- tables
 
     def read(self) -> Schema:
@@ -51,12 +96,15 @@ class MySQLCatalog(Catalog):
             # Perhaps it was created on another node of a cluster a moment ago.
             with self.session.variables(CLUSTER_SYNC_SETTINGS):
                 schema = self.tables(self.models.by_table)
+        self._last_read = schema
         return schema
 
     def tables(self, names: Iterable[str]) -> Schema:
         tables = {}
-        for name, text in self._texts(names).items():
+        texts = self._texts(names)
+        for name, text in texts.items():
             tables[name] = self.parse_table(name, text)
+        self._last_texts.update(texts)
         return Schema(tables)
 
     def parse_table(self, name: str, text: str) -> Table:
@@ -66,6 +114,15 @@ class MySQLCatalog(Catalog):
     def table_text(self, name: str) -> CreateTableText:
         """Return the text of a table that exists."""
         return CreateTableText(self._texts([name])[name])
+
+    def text_of(self, name: str) -> str:
+        """Return the text of a table as it was when the phase's tables were read."""
+        return self._last_texts[name]
+
+    def temporary_table(self, name: str) -> Table:
+        """Return the temporary table that hides the table of a name."""
+        text = self._texts([name])[name]
+        return self.parse_table(name, text.replace("CREATE TEMPORARY", "CREATE", 1))
 
     def _texts(self, names: Iterable[str]) -> dict[str, str]:
         """Return the texts of tables, as far as they exist and this user may see them.
@@ -122,6 +179,18 @@ class MySQLCatalog(Catalog):
         names = dict.fromkeys(name for _, name in rows)
         return [name for name in names if name not in self.models.managed]
 
+    def referring_keys(self, table: str) -> list[ReferringKey]:
+        """Return the foreign keys to a table, those of the phase among them."""
+        return [
+            ReferringKey(name, key, tuple(columns.split(",")))
+            for name, key, columns in self.session.query(_REFERRING_KEYS, (table,))
+        ]
+
+    def tables_with_foreign_key(self, name: str) -> list[str]:
+        """Return the table that has a foreign key of a name, if there is one."""
+        rows = self.session.query(_FOREIGN_KEYS_NAMED, (name,))
+        return [table for (table,) in rows]
+
     def estimated_count(self, table: str) -> int | None:
         ((count,),) = self.session.query(
             "SELECT max(table_rows) FROM information_schema.tables "
@@ -136,6 +205,58 @@ class MySQLCatalog(Catalog):
 
     def parse_type(self, text: str) -> Type:
         return parse_type(text)
+
+    def same_condition(self, table: Table, declared: str, actual: str) -> bool:
+        """Ask the server for both in its own form; EXPLAIN executes nothing.
+
+        A condition that it cannot explain, as it is about a column that does not exist
+        yet, is compared as text.
+        """
+        if super().same_condition(table, declared, actual):
+            return True
+        name = self.session.quote(table.name)
+        try:
+            self.session.query_literally(
+                f"EXPLAIN EXTENDED SELECT ({declared}) AS declared, "
+                f"({actual}) AS actual FROM {name}"
+            )
+            rows = self.session.query("SHOW WARNINGS")
+        except peewee.DatabaseError as error:
+            if error_code(error) in LOCKED | DISCONNECTED:
+                raise
+            return False
+        for _, number, text in rows:
+            if number == _EXPLAINED:
+                found = _NORMAL_FORMS.match(text)
+                if found:
+                    return found["declared"] == found["actual"]
+        return False
+
+    def type_is_accepted(self, table: Table, expected: Column, actual: Column) -> bool:
+        """Whether a type has the size and the sign that a column is declared with.
+
+        An id counts upwards, so it may be unsigned, and so may what refers to one.
+        """
+        if actual.type == expected.type:  # as planned: the server writes it otherwise
+            return True
+        if not super().type_is_accepted(table, expected, actual):
+            return False
+        return is_unsigned(actual.type) == self._will_be_unsigned(table, expected)
+
+    def _will_be_unsigned(self, table: Table, column: Column) -> bool:
+        """Whether a declared column will be unsigned once the phase is complete."""
+        existing = None
+        if table.name in self._last_read:
+            existing = self._last_read[table.name].columns.get(column.name)
+        stays = column.auto_increment or table.name not in self.models.managed
+        if existing is not None and stays:
+            return is_unsigned(existing.type)
+        for key in table.foreign_keys:
+            if key.columns == (column.name,):
+                parent = self.declared_by_name(key.parent)
+                parent_column = parent.columns[key.parent_columns[0]]
+                return self._will_be_unsigned(parent, parent_column)
+        return is_unsigned(column.type)
 
     def default_meaning(self, default: str) -> str:
         call = default.lower().replace("()", "").strip("()")

@@ -67,6 +67,17 @@ def parse_type(text: str) -> Type:
     return Type(text, category, size, scale)
 
 
+def is_unsigned(type_: Type) -> bool:
+    """Whether a type has no negative numbers; ZEROFILL implies it."""
+    words = type_.text.lower().split()
+    return "unsigned" in words or "zerofill" in words
+
+
+def is_single_precision(type_: Type) -> bool:
+    """Whether a type has the four bytes of a FLOAT."""
+    return type_.category == "float" and type_.size == 4
+
+
 def longest_text(type_: Type) -> int:
     """Return the characters that the text of a value needs at most: FLOAT, ENUM, SET.
 

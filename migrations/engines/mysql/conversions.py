@@ -6,7 +6,11 @@ from collections.abc import Callable, Sequence
 
 from migrations.engines.conversions import Conversions
 from migrations.engines.mysql.catalog import MySQLCatalog
-from migrations.engines.mysql.column_types import STRINGS
+from migrations.engines.mysql.column_types import (
+    STRINGS,
+    is_single_precision,
+    is_unsigned,
+)
 from migrations.engines.mysql.session import MySQLSession
 from migrations.schema import Column, ForeignKey, Type
 
@@ -119,11 +123,6 @@ def is_converted_by_text(source: Type, target: Type) -> bool:
     return is_single_precision(source) and not is_single_precision(target)
 
 
-def is_single_precision(type_: Type) -> bool:
-    """Whether a type has the four bytes of a FLOAT."""
-    return type_.category == "float" and type_.size == 4
-
-
 def escape_backslashes(default: str) -> str:
     """Return a declared DEFAULT in which a backslash stands for itself."""
     return default.replace("\\", "\\\\")
@@ -165,12 +164,15 @@ def _exact_number(value: str) -> str:
 def _fits_integer(value: str, source: Type, target: Type) -> str:
     text = _text(value)
     limit = 2 ** (8 * min(target.size or 4, 8) - 1)
+    lowest, highest = -limit, limit - 1
+    if is_unsigned(target):
+        lowest, highest = 0, 2 * limit - 1
     fraction = _ZERO_FRACTION
     if source.category in STRINGS:
         fraction = ""  # "12.0" would become "12"
     return (
         f"{text} REGEXP '^(-?(0|[1-9][0-9]{{0,18}}){fraction})$' "
-        f"AND {_exact_number(value)} BETWEEN -{limit} AND {limit - 1}"
+        f"AND {_exact_number(value)} BETWEEN {lowest} AND {highest}"
     )
 
 

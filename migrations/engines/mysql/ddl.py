@@ -7,20 +7,23 @@ a crash, or another session, finds the table without a key.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
-
-import peewee
 
 from migrations import operations as do
 from migrations.engines.ddl import StatementDDL
 from migrations.engines.mysql.catalog import MySQLCatalog
-from migrations.engines.mysql.column_types import longest_text, text_with_collation
+from migrations.engines.mysql.column_types import (
+    STRINGS,
+    is_single_precision,
+    longest_text,
+    text_with_collation,
+)
 from migrations.engines.mysql.conversions import (
     MySQLConversions,
     escape_backslashes,
     is_converted_by_text,
-    is_single_precision,
 )
 from migrations.engines.mysql.planned_columns import PlannedColumns
 from migrations.engines.mysql.session import MySQLSession
@@ -36,6 +39,8 @@ _ONLINE = "ALGORITHM=INPLACE, LOCK=NONE"
 # Characters of four bytes in a key of InnoDB, which has at most 3072 bytes.
 _LONGEST_KEY_COLUMN = 3072 // 4
 _LONGEST_NAME = 64
+# A part of a key: a column, or the beginning of one, and its direction.
+_KEY_PART = re.compile(r"(?P<name>.*?)(?P<suffix>(\(\d+\))?( DESC)?)")
 # Clauses of a column's definition that are written from the column, and not kept.
 _REWRITTEN_CLAUSES = {"", "NOT", "NULL", "DEFAULT"}
 
@@ -50,12 +55,15 @@ class MySQLDDL(StatementDDL):
     conversions: MySQLConversions
     session: MySQLSession
     online: ClassVar[str] = _ONLINE
+    used: ClassVar[str] = "NOT IGNORED"  # what ALTER INDEX makes of an ignored index
 
     def __init__(
         self, catalog: MySQLCatalog, conversions: MySQLConversions, schema: Schema
     ) -> None:
         super().__init__(catalog, conversions, schema)
         self.planned_columns = PlannedColumns(catalog, schema)
+        # The foreign keys that the plan drops, by table and name.
+        self._dropped_keys: set[tuple[str, str | None]] = set()
 
     # -- planning
 
@@ -133,6 +141,34 @@ class MySQLDDL(StatementDDL):
             if is_beginning and is_shorter and not existing.index_named(index.name):
                 yield do.AddIndex(table, index)
 
+    def statements(self, operations: Sequence[Operation]) -> list[Change]:
+        self._dropped_keys = _dropped_foreign_keys(operations)
+        return super().statements(self._in_order(operations))
+
+    def _in_order(self, operations: Sequence[Operation]) -> list[Operation]:
+        """Return operations so that a column of an old key becomes nullable after it.
+
+        Before that, MODIFY would leave it NOT NULL without a word.
+        """
+        old_keys = set()
+        for operation in operations:
+            if isinstance(operation, do.SetPrimaryKey):
+                for name in self._existing(operation.table).primary_key:
+                    old_keys.add((operation.table, name))
+        waiting = []
+        for operation in operations:
+            if not isinstance(operation, do.AlterColumn) or not operation.column.null:
+                continue
+            if (operation.table, operation.column.name) in old_keys:
+                waiting.append(operation)
+        ordered: list[Operation] = []
+        for operation in operations:
+            if operation not in waiting:
+                ordered.append(operation)
+            if isinstance(operation, do.SetPrimaryKey):
+                ordered += [each for each in waiting if each.table == operation.table]
+        return ordered
+
     # -- tables
 
     def create_table(self, operation: do.CreateTable) -> Iterator[Change]:
@@ -147,6 +183,9 @@ class MySQLDDL(StatementDDL):
             f"CONSTRAINT {self.quote(check.name)} CHECK ({check.condition})"
             for check in table.checks
         ]
+        for number, key in enumerate(table.foreign_keys, start=1):
+            # The server's own name is the next one of these.
+            self._refuse_name_that_is_taken(name, key.name or f"{name}_ibfk_{number}")
         keys = [self.foreign_key_constraint(key) for key in table.foreign_keys]
         parts = [*columns, primary_key, *indexes, *checks, *keys]
         sql = (
@@ -202,6 +241,7 @@ class MySQLDDL(StatementDDL):
             self._refuse_default_that_is_lost(operation)
             self._refuse_update_in_local_time(operation, clauses)
             self._refuse_if_referred_to(operation)
+            self._refuse_fulltext_index(operation)
             planned = self.planned_columns.column(table, column.name)
             definition = text_with_collation(planned.type, planned.collation)
             rewritten |= self._clauses_of_old_type(operation)
@@ -304,6 +344,19 @@ class MySQLDDL(StatementDDL):
                 "then create it again"
             )
 
+    def _refuse_fulltext_index(self, operation: do.AlterColumn) -> None:
+        if operation.column.type.category in STRINGS:
+            return
+        part = f"{operation.actual.name.lower()} FULLTEXT"
+        for index in self._existing(operation.table).indexes:
+            if part in index.columns:
+                table = operation.table
+                raise ChangeRefused(
+                    f"{table}.{operation.actual.name} is in the FULLTEXT index "
+                    f"{index.name}, which is for texts; drop it, then run again: ALTER "
+                    f"TABLE {self.quote(table)} DROP INDEX {self.quote(index.name)}"
+                )
+
     def _clauses_of_old_type(self, operation: do.AlterColumn) -> set[str]:
         """Return the clauses that only the old type of a column had."""
         clauses = {"GENERATED"}
@@ -331,7 +384,7 @@ class MySQLDDL(StatementDDL):
         """Return an undeclared DEFAULT that means the same in the planned type.
 
         Times of a TIMESTAMP are stored in UTC, and its DEFAULT is shown in the time
-        zone of the session. Any other type stores what the DEFAULT says.
+        zone of the session. Any other type keeps what the DEFAULT says.
         """
         default = operation.actual.default or ""
         is_timestamp = operation.actual.type.category == "timestamp"
@@ -339,6 +392,8 @@ class MySQLDDL(StatementDDL):
             return default
         if default.lower().startswith("current_timestamp"):
             return default.lower().replace("current_timestamp", "utc_timestamp")
+        if not default.startswith("'"):
+            return default
         ((text,),) = self.session.query_literally(
             f"SELECT CAST(CONVERT_TZ({default}, @@time_zone, '+00:00') AS CHAR)"
         )
@@ -375,13 +430,26 @@ class MySQLDDL(StatementDDL):
         if old_key:
             parts.append("DROP PRIMARY KEY")
             is_implied = set(columns) <= set(old_key)
+            left = [columns, *self.declared(name).unique_keys()]
+            left += [index.columns for index in table.indexes]
             if not is_implied and old_key not in self.declared(name).unique_keys():
-                parts.append(f"ADD UNIQUE {self.quote_all(old_key)}")
+                parts.append(f"ADD UNIQUE ({self._key_parts(old_key)})")
+                left.append(old_key)
+            self._refuse_if_key_is_needed(name, old_key, left)
         if auto_increment_part:
             parts.append(auto_increment_part)
         parts.append(f"ADD PRIMARY KEY {self.quote_all(columns)}")
         copies = auto_increment_part is not None
         return self._alter(description, name, parts, copies)
+
+    def _key_parts(self, parts: Iterable[str]) -> str:
+        """Return the parts of an existing key as SQL: names, prefixes, DESC."""
+        written = []
+        for part in parts:
+            found = _KEY_PART.fullmatch(part)
+            assert found is not None
+            written.append(f"{self.quote(found['name'])}{found['suffix']}")
+        return ", ".join(written)
 
     def _refuse_second_auto_increment(
         self, table: Table, columns: Sequence[str]
@@ -401,6 +469,12 @@ class MySQLDDL(StatementDDL):
         verb = "add"
         parts = []
         if operation.replaces is not None:
+            if _is_the_same_ignored(index, operation.replaces):
+                # The server would take DROP and ADD for no change.
+                part = f"ALTER INDEX {self.quote(operation.replaces.name)} {self.used}"
+                yield self._alter(f"use index {index.name}", table, [part])
+                return
+            self._refuse_if_index_is_needed(operation)
             verb = "replace"
             parts.append(f"DROP INDEX {self.quote(operation.replaces.name)}")
             parts += self._indexes_for_foreign_keys(operation)
@@ -409,6 +483,13 @@ class MySQLDDL(StatementDDL):
         if not is_hashed:
             parts.append(self.online)
         yield self._alter(f"{verb} index {index.name}", table, parts, copies=is_hashed)
+
+    def _refuse_if_index_is_needed(self, operation: do.AddIndex) -> None:
+        assert operation.replaces is not None
+        table = self._existing(operation.table)
+        left = [table.primary_key, operation.definition.columns]
+        left += [each.columns for each in table.indexes if each != operation.replaces]
+        self._refuse_if_key_is_needed(table.name, operation.replaces.columns, left)
 
     def _indexes_for_foreign_keys(self, operation: do.AddIndex) -> Iterator[str]:
         """An index for each foreign key that used the one that is dropped.
@@ -428,10 +509,14 @@ class MySQLDDL(StatementDDL):
     def add_check(self, operation: do.AddCheck) -> Iterator[Change]:
         table = operation.table
         check = operation.check
-        condition = peewee.SQL(f"CHECK ({check.condition})")
-        sql = self.written_by_peewee("add_constraint", table, check.name, condition)
-        blocks = self._blocked_by_copy(table)
-        yield Change(f"add the check {check.name}", sql, blocks)
+        verb = "add"
+        parts = []
+        if operation.replaces is not None:
+            verb = "replace"
+            parts.append(f"DROP CONSTRAINT {self.quote(operation.replaces.name)}")
+        name = self.quote(check.name)
+        parts.append(f"ADD CONSTRAINT {name} CHECK ({check.condition})")
+        yield self._alter(f"{verb} the check {check.name}", table, parts, copies=True)
 
     def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterator[Change]:
         name = operation.key.name or ""
@@ -450,6 +535,7 @@ class MySQLDDL(StatementDDL):
         if not key.name:
             name = f"fk_{table}_{'_'.join(key.columns)}"
             key = key._replace(name=name[:_LONGEST_NAME])
+        self._refuse_name_that_is_taken(table, key.name or "")
         names = [replaced.name or "" for replaced in operation.replaces]
         parts = [f"DROP FOREIGN KEY {self.quote(name)}" for name in names]
         if key.name in names:  # it cannot be dropped and added in one statement (1826)
@@ -459,6 +545,53 @@ class MySQLDDL(StatementDDL):
         yield self._alter(
             f"add the foreign key of {columns}", table, parts, copies=True
         )
+
+    def _refuse_name_that_is_taken(self, table: str, name: str) -> None:
+        """Refuse the name of a foreign key that another one has.
+
+        It is unique in the database. The server tells no more than "errno: 121".
+        """
+        for other in self.catalog.tables_with_foreign_key(name):
+            if (table, name) in self._dropped_keys:
+                continue
+            quoted = self.quote(name)
+            where = f"a foreign key of the table {other}"
+            if other == table.lower():
+                where = "another foreign key of this table"
+            raise ChangeRefused(
+                f"{table}: a foreign key has to be named {name}, and {where} has that "
+                f"name; drop it, and add it under another name: ALTER TABLE "
+                f"{self.quote(other)} DROP FOREIGN KEY {quoted}"
+            )
+        check = self._existing(table).check_named(name)
+        if check is not None:
+            raise ChangeRefused(
+                f"{table}: a foreign key has to be named {name}, and a CHECK of the "
+                "table has that name; drop it, and add it under another name: ALTER "
+                f"TABLE {self.quote(table)} DROP CONSTRAINT {self.quote(name)}"
+            )
+
+    def _refuse_if_key_is_needed(
+        self, table: str, dropped: Sequence[str], left: Iterable[Sequence[str]]
+    ) -> None:
+        """Refuse to drop an index that a foreign key of another table refers to.
+
+        Such a foreign key would reject every row, and no longer protect its parents.
+
+        :param left: the columns of each index that the table will have.
+        """
+        for key in self.catalog.referring_keys(table):
+            length = len(key.parent_columns)
+            if key.parent_columns != tuple(dropped[:length]):
+                continue
+            if any(key.parent_columns == tuple(other[:length]) for other in left):
+                continue
+            columns = ", ".join(key.parent_columns)
+            raise ChangeRefused(
+                f"{table}: an index on ({columns}) has to be replaced, and the foreign "
+                f"key {key.name} of the table {key.table} refers to it; drop that "
+                "foreign key, run again, then create it again"
+            )
 
     # -- parts of statements
 
@@ -520,6 +653,26 @@ class MySQLDDL(StatementDDL):
                     f"{table.name}.{name}: {column.type.text} is too long for "
                     f"{index.name}; give it a length of at most {_LONGEST_KEY_COLUMN}"
                 )
+
+
+def _dropped_foreign_keys(
+    operations: Iterable[Operation],
+) -> set[tuple[str, str | None]]:
+    """Return the foreign keys that operations drop, by table and name."""
+    dropped = set()
+    for operation in operations:
+        if isinstance(operation, do.DropForeignKey):
+            dropped.add((operation.table, operation.key.name))
+        elif isinstance(operation, do.AddForeignKey):
+            for key in operation.replaces:
+                dropped.add((operation.table, key.name))
+    return dropped
+
+
+def _is_the_same_ignored(declared: Index, existing: Index) -> bool:
+    """Whether an index differs from the declared one only in being ignored."""
+    columns = tuple(f"{name} IGNORED" for name in declared.columns)
+    return existing.columns == columns and existing.unique == declared.unique
 
 
 def _is_too_long(column: Column) -> bool:

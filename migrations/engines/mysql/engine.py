@@ -10,6 +10,7 @@ exists", and reads the tables again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import peewee
@@ -24,6 +25,8 @@ from migrations.schema import Schema
 if TYPE_CHECKING:
     from migrations.engines.mysql.ddl import MySQLDDL
     from migrations.engines.mysql.sample_rows import MySQLSampleRows
+    from migrations.plan import Plan
+    from migrations.report import Change
 
 
 class MySQLEngine(Engine):
@@ -49,3 +52,8 @@ class MySQLEngine(Engine):
         from migrations.engines.mysql.sample_rows import MySQLSampleRows
 
         return MySQLSampleRows(self.catalog)
+
+    def rehearse(self, plan: Plan, changes: Sequence[Change]) -> None:
+        from migrations.engines.mysql.rehearsal import Rehearsal
+
+        Rehearsal(self.catalog, plan).execute(changes)

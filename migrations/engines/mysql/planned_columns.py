@@ -8,8 +8,11 @@ sign, or the same character set and collation, or InnoDB refuses it
 from __future__ import annotations
 
 from migrations.engines.mysql.catalog import MySQLCatalog
-from migrations.engines.mysql.column_types import STRINGS
-from migrations.engines.mysql.conversions import is_single_precision
+from migrations.engines.mysql.column_types import (
+    STRINGS,
+    is_single_precision,
+    is_unsigned,
+)
 from migrations.errors import ChangeRefused
 from migrations.schema import Column, ForeignKey, Schema, Type
 
@@ -42,6 +45,8 @@ class PlannedColumns:
         column = declared.columns[name]
         if existing is not None:
             type_ = self._type_in_place_of(table, existing.type, column.type)
+            if column.auto_increment and existing.type.covers(column.type):
+                type_ = existing.type  # which may be unsigned
             column = column._replace(type=type_, collation=existing.collation)
         for key in declared.foreign_keys:
             if key.columns == (name,):
@@ -58,19 +63,22 @@ class PlannedColumns:
 
         A time keeps its fractions of seconds, and a number its digits.
         """
-        if actual.covers(declared):
+        if actual.covers(declared) and is_unsigned(actual) == is_unsigned(declared):
             return actual
         text = declared.text
         if (actual.category, declared.category) == ("timestamp", "datetime"):
             _, parenthesis, digits = actual.text.partition("(")
             text += parenthesis + digits
-        elif declared.category == "float" and (
-            actual.scale is not None or not is_single_precision(actual)
-        ):
+        elif declared.category == "float" and self._has_more_digits(table, actual):
             # FLOAT shows six digits of a value; DOUBLE is accepted instead.
-            if self.catalog.has_rows(table):
-                return declared._replace(text="DOUBLE", size=8)
+            return declared._replace(text="DOUBLE", size=8)
         return declared._replace(text=text)
+
+    def _has_more_digits(self, table: str, actual: Type) -> bool:
+        """Whether a column may hold values with more digits than a FLOAT shows."""
+        if actual.scale is None and is_single_precision(actual):
+            return False
+        return self.catalog.has_rows(table)
 
     def _fitted_to_parent(self, table: str, column: Column, key: ForeignKey) -> Column:
         """Return a column as the column that its foreign key refers to wants it."""
@@ -98,4 +106,4 @@ def _shape(column: Column) -> tuple[object, ...]:
     """Return what must be the same at both ends of a foreign key."""
     if column.type.category in STRINGS:
         return (column.collation,)
-    return column.type.size, "unsigned" in column.type.text.lower()
+    return column.type.size, is_unsigned(column.type)

@@ -22,7 +22,7 @@ from migrations.schema import Check, Column, ForeignKey, Index, Table
 from migrations.sql_text import masked
 
 _NAME = r"`(?:[^`]|``)*`"
-_QUOTED = rf"'(?:[^'\\]|\\.|'')*'|{_NAME}"
+QUOTED = rf"'(?:[^'\\]|\\.|'')*'|{_NAME}"
 # Where a clause of a column's definition begins; the type is what comes before.
 _CLAUSE = re.compile(
     r" (NOT|(?<!NOT )(?<!DEFAULT )NULL|DEFAULT|ON|AUTO_INCREMENT|COMMENT|CHECK"
@@ -32,6 +32,8 @@ _COLLATION = re.compile(r"(?:CHARSET|CHARACTER SET|COLLATE)[ =](\w+)")
 _ACTION = re.compile(r"ON (DELETE|UPDATE) (CASCADE|SET \w+)")
 # The next number, which grows with every row.
 _NEXT_NUMBER = re.compile(r"(?<=\n\) ENGINE=InnoDB) AUTO_INCREMENT=\d+")
+# How the servers mark an index that no query uses.
+_UNUSED = {"IGNORED", "INVISIBLE"}
 # Categories of types that have a collation.
 _WITH_COLLATION = (*STRINGS, "enum", "set", "json")
 
@@ -45,6 +47,36 @@ def parsed_table(name: str, text: str) -> Table:
 def without_next_number(text: str) -> str:
     """Return a text that does not change with every inserted row."""
     return _NEXT_NUMBER.sub("", text)
+
+
+def statement_of_temporary_table(text: str, name: str) -> str:
+    """Return the statement that creates a temporary table like another one.
+
+    It has no foreign keys and no FULLTEXT indexes, which a temporary table cannot have.
+
+    :param text: the text of the other table.
+    :param name: the quoted name of the temporary table.
+    """
+    definition = CreateTableText(text)
+    items = []
+    for words in definition.items:
+        is_foreign_key = words[0] == "CONSTRAINT" and words[2] == "FOREIGN"
+        if not is_foreign_key and words[0] not in ("FULLTEXT", "VECTOR"):
+            items.append(" ".join(words))
+    options = text.rpartition("\n)")[2]
+    return f"CREATE TEMPORARY TABLE {name} ({', '.join(items)}){options}"
+
+
+def without_foreign_keys(sql: str) -> str:
+    """Return a CREATE TABLE of one line without its foreign keys."""
+    start = masked(sql, QUOTED).index("(") + 1
+    end = masked(sql, QUOTED).rindex(")")
+    items = []
+    for item in split_sql(sql[start:end], "[^,]+"):
+        is_named = item.startswith("CONSTRAINT ") and " FOREIGN KEY " in item
+        if not is_named and not item.startswith("FOREIGN KEY "):
+            items.append(item)
+    return f"{sql[:start]}{', '.join(items)}{sql[end:]}"
 
 
 class CreateTableText:
@@ -61,7 +93,7 @@ class CreateTableText:
                 self.items.append(split_sql(line.strip().rstrip(",")))
             else:
                 options.append(line)
-        self.options = masked(" ".join(options), _QUOTED)
+        self.options = masked(" ".join(options), QUOTED)
 
     def table(self, name: str) -> Table:
         """Return the table, or what else has its name.
@@ -84,6 +116,7 @@ class CreateTableText:
             if words[0].startswith("`"):
                 column = self.column(words)
                 columns[column.name.lower()] = column
+                checks += self.checks_of_column(words)
             elif words[0] == "CONSTRAINT" and words[2] == "FOREIGN":
                 foreign_keys.append(self.foreign_key(words))
             elif words[0] == "CONSTRAINT" and words[2] == "CHECK":
@@ -155,7 +188,7 @@ class CreateTableText:
         clauses = {}
         keyword = ""
         start = 0
-        for found in _CLAUSE.finditer(masked(definition, _QUOTED)):
+        for found in _CLAUSE.finditer(masked(definition, QUOTED)):
             clauses[keyword] = definition[start : found.start()].strip()
             keyword = found[1]
             start = found.start()
@@ -175,6 +208,8 @@ class CreateTableText:
         suffix = ""
         if words[0] not in ("PRIMARY", "UNIQUE", "KEY"):
             suffix = f" {words[0]}"  # FULLTEXT, SPATIAL
+        elif not _UNUSED.isdisjoint(words[position:]):
+            suffix = " IGNORED"  # it is kept up to date, and no query uses it
         columns = [part + suffix for part in _columns(words[position])]
         return Index(name, tuple(columns), unique=words[0] == "UNIQUE")
 
@@ -182,7 +217,7 @@ class CreateTableText:
         """Return the foreign key of some words."""
         # CONSTRAINT name FOREIGN KEY (columns) REFERENCES parent (columns) ...
         _, name, _, _, columns, _, parent, parent_columns, *_ = words
-        actions = dict(_ACTION.findall(masked(" ".join(words), _QUOTED)))
+        actions = dict(_ACTION.findall(masked(" ".join(words), QUOTED)))
         return ForeignKey(
             columns=_columns(columns),
             # With the name of its database, if that is another one.
@@ -197,6 +232,17 @@ class CreateTableText:
         """Return the CHECK constraint of some words."""
         _, name, _, condition, *_ = words  # CONSTRAINT name CHECK (condition)
         return Check(_unquoted(name), condition[1:-1])
+
+    def checks_of_column(self, words: list[str]) -> list[Check]:
+        """Return the CHECK of a column, which has no name but the column's.
+
+        That of a JSON column is part of its type.
+        """
+        clause = self._clauses(words).get("CHECK", "")
+        condition = clause.removeprefix("CHECK (").removesuffix(")")
+        if not clause or condition == f"json_valid({words[0]})":
+            return []
+        return [Check(_unquoted(words[0]), condition)]
 
 
 def _with_doubled_quotes(expression: str) -> str:
@@ -236,7 +282,7 @@ def split_sql(sql: str, pattern: str = r"\S+") -> list[str]:
 
     What is quoted or in parentheses stays in one part.
     """
-    parts = re.finditer(pattern, masked(sql, _QUOTED))
+    parts = re.finditer(pattern, masked(sql, QUOTED))
     return [sql[part.start() : part.end()].strip() for part in parts]
 
 

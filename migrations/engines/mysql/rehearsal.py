@@ -1,0 +1,220 @@
+"""The rehearsal: a plan's statements, executed on temporary tables.
+
+A temporary table hides the real one of its name on this connection, so that the
+statements are those of the run. It has the definition of the real one and a few of its
+rows, as some errors come only with a row: a CHECK that compares what is a number now
+with a text. It has no foreign keys and no FULLTEXT indexes, which the server does not
+support on temporary tables; the catalog is asked about those while the statements are
+written.
+
+ALTER TABLE commits the open transaction even for a temporary table, so nothing is
+rehearsed inside a caller's transaction, in which a run would be refused anyway.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import peewee
+
+from migrations import operations as do
+from migrations.engines.mysql.catalog import MySQLCatalog
+from migrations.engines.mysql.server_errors import (
+    DISCONNECTED,
+    LOCKED,
+    NO_RIGHT,
+    READ_ONLY,
+    error_code,
+)
+from migrations.engines.mysql.show_create_table import (
+    QUOTED,
+    statement_of_temporary_table,
+    without_foreign_keys,
+)
+from migrations.engines.session import logger
+from migrations.errors import ChangeRefused
+from migrations.plan import Plan
+from migrations.report import Change
+from migrations.schema import Column, Table
+from migrations.sql_text import masked, one_line
+
+_COPIED_ROWS = 20
+_COPY = "table of a rehearsal"  # the name of a copy until it has its rows
+_FOREIGN_KEY_ONLY = re.compile(r"(DROP|ADD CONSTRAINT \S+) FOREIGN KEY ")
+# Temporary tables cannot be changed online; other sessions do not see them anyway.
+_ONLINE = re.compile(r", ALGORITHM=INPLACE(, LOCK=NONE)?$")
+
+
+class Rehearsal:
+    """The rehearsal of one plan."""
+
+    def __init__(self, catalog: MySQLCatalog, plan: Plan) -> None:
+        self.catalog = catalog
+        self.session = catalog.session
+        self.plan = plan
+        self.quote = self.session.quote
+        self._temporary: list[str] = []
+
+    def execute(self, changes: Sequence[Change]) -> None:
+        """Execute the statements, and look at what they lead to.
+
+        :raises ChangeRefused: one fails, or the tables differ from the plan.
+        """
+        if self.session.in_transaction():
+            logger.info("- the plan was not rehearsed inside the open transaction")
+            return
+        settings = {**self.session.change_settings, "innodb_lock_wait_timeout": 0}
+        with self.session.variables(settings), self._dropped():
+            try:
+                self._copy_tables()
+                for change in changes:
+                    self._execute(change)
+            except peewee.DatabaseError as error:
+                if error_code(error) in LOCKED | DISCONNECTED:
+                    raise
+                text = _server_text(error)
+                logger.info("- the plan was not rehearsed: %s", text)
+                return
+            self._compare()
+
+    @contextmanager
+    def _dropped(self) -> Iterator[None]:
+        """Drop the temporary tables at the end."""
+        try:
+            yield
+        finally:
+            for name in self._temporary:
+                self.session.execute_literally(
+                    f"DROP TEMPORARY TABLE IF EXISTS {self.quote(name)}"
+                )
+
+    # -- the tables
+
+    def _copy_tables(self) -> None:
+        names = {operation.table for operation in self.plan.operations}
+        for name in self.catalog.models.managed:
+            if name in names and name in self.plan.current:
+                self._copy_table(self.plan.current[name])
+
+    def _copy_table(self, table: Table) -> None:
+        text = self.catalog.text_of(table.name)
+        name = self.quote(_COPY)
+        self._temporary.append(_COPY)
+        self.session.execute_literally(statement_of_temporary_table(text, name))
+        columns = [
+            self.quote(column.name)
+            for column in table.columns.values()
+            if not column.generated
+        ]
+        listed = ", ".join(columns)
+        try:
+            with self.session.all_rows():
+                self.session.execute_literally(
+                    f"INSERT IGNORE INTO {name} ({listed}) SELECT {listed} "
+                    f"FROM {self.quote(table.name)} LIMIT {_COPIED_ROWS}"
+                )
+        except peewee.DatabaseError as error:
+            # It waits for nobody: without rows, the rehearsal finds nearly as much.
+            if error_code(error) not in LOCKED:
+                raise
+        self._temporary.append(table.name)
+        self.session.execute_literally(
+            f"ALTER TABLE {name} RENAME TO {self.quote(table.name)}"
+        )
+
+    # -- the statements
+
+    def _execute(self, change: Change) -> None:
+        sql = change.sql
+        if _FOREIGN_KEY_ONLY.search(masked(sql, QUOTED)) and "ALTER" in sql:
+            return
+        if sql.startswith("CREATE TABLE "):
+            self._temporary += [
+                operation.table
+                for operation in self.plan.operations
+                if isinstance(operation, do.CreateTable)
+            ]
+            sql = without_foreign_keys(sql)
+            sql = sql.replace("CREATE TABLE ", "CREATE TEMPORARY TABLE ", 1)
+        try:
+            self.session.execute_literally(_ONLINE.sub("", sql))
+        except peewee.DatabaseError as error:
+            if error_code(error) in LOCKED | DISCONNECTED | NO_RIGHT | READ_ONLY:
+                raise
+            raise ChangeRefused(
+                f"{change.description}: the server refuses this: {_server_text(error)}"
+                f"{self._advice(change)}; nothing was changed: {change.sql}"
+            ) from None
+
+    def _advice(self, change: Change) -> str:
+        """Return which undeclared CHECKs a changed column has, as they may be why."""
+        found = []
+        for operation in self.plan.operations:
+            if not isinstance(operation, do.AlterColumn):
+                continue
+            column = self.quote(operation.actual.name)
+            table = self.plan.current[operation.table]
+            declared = self.catalog.declared_by_name(operation.table)
+            if f" {column}" not in change.sql:
+                continue
+            for check in table.checks:
+                is_declared = declared.check_named(check.name) is not None
+                if column in check.condition and not is_declared:
+                    found.append(check.name)
+        if not found:
+            return ""
+        return f"; if the reason is the CHECK {' or '.join(found)}, drop it"
+
+    # -- what they lead to
+
+    def _compare(self) -> None:
+        """Compare what the server made of the statements with the plan.
+
+        :raises ChangeRefused: it made something else of a DEFAULT, a type or a key.
+        """
+        for operation in self.plan.operations:
+            if isinstance(operation, do.AddForeignKey | do.DropForeignKey):
+                continue
+            made = self.catalog.temporary_table(operation.table)
+            for difference in self._differences(operation, made):
+                raise ChangeRefused(
+                    f"{operation.table}.{difference}, so the model cannot be "
+                    "compared with the table; write it in the server's form"
+                )
+
+    def _differences(self, operation: do.Operation, made: Table) -> Iterator[str]:
+        if isinstance(operation, do.AddIndex):
+            index = made.index_named(operation.definition.name)
+            if index is None or index.columns != operation.definition.columns:
+                found = index or "no index"
+                yield f"{operation.definition.name}: the server makes {found}"
+        elif isinstance(operation, do.AlterColumn | do.AddColumn):
+            yield from self._differences_of(operation.column, made)
+        elif isinstance(operation, do.CreateTable):
+            for column in operation.declared.columns.values():
+                yield from self._differences_of(column, made)
+
+    def _differences_of(self, declared: Column, made: Table) -> Iterator[str]:
+        column = made.columns[declared.name.lower()]
+        if declared.default is None:
+            return
+        meaning = self.catalog.default_meaning(declared.default)
+        if column.default is None:
+            yield f"{column.name}: the server ignores DEFAULT {declared.default}"
+        elif self.catalog.default_meaning(column.default) != meaning:
+            yield (
+                f"{column.name}: the server makes DEFAULT {column.default} of "
+                f"{declared.default}"
+            )
+
+
+def _server_text(error: peewee.PeeweeException) -> str:
+    """Return the message of an error without its number."""
+    original = error.args[0] if error.args else error
+    if isinstance(original, Exception) and len(original.args) > 1:
+        return one_line(original.args[1])
+    if len(error.args) > 1:
+        return one_line(error.args[1])
+    return one_line(error)
