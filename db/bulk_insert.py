@@ -23,8 +23,10 @@ from db.refused_rows import (
     ConflictSearch,
     error_text,
     first_refused_row,
+    is_connection_lost,
     is_row_error,
     is_schema_error,
+    savepoint,
 )
 
 _SHOWN_ROWS = 5  # of the refused rows in an error message
@@ -40,6 +42,16 @@ class UploadRefused(peewee.IntegrityError, ValueError):
 
     rows: tuple[tuple[int, str], ...] = ()
     more_rows: int | None = 0
+
+
+class UnknownColumn(UploadRefused):
+    """The rows name a column that cannot be uploaded, or one twice."""
+
+    reason: str
+
+
+class UploadUncertain(peewee.OperationalError):
+    """The connection was lost while the upload was committed."""
 
 
 def describe_rows(
@@ -113,23 +125,36 @@ class BulkInsert:
             self.update_key = self.unique_keys.pop(0)
         self.tuple_columns = list(self._match_columns(fields))
         self.writer = batch_writer(self.database, self.model, self.update_key)
-        self.inserted = 0  # rows of the previous batches
+        self.previous_rows = 0  # of the batches before the latest one
         self.is_last_batch = False
 
     def insert(self, rows: Iterable[Any], batch_size: int) -> int:
-        """Insert all of the rows, or none, and return their number.
+        """Insert all of the rows, or none; return the number of those stored.
 
         :raises UploadRefused: a row cannot be inserted.
+        :raises UploadUncertain: the server did not say whether it has stored them.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         remaining = iter(rows)
-        with self._transaction():
-            while batch := list(islice(remaining, batch_size)):
-                self.is_last_batch = len(batch) < batch_size
-                self._insert_batch(batch)
-                self.inserted += len(batch)
-        return self.inserted
+        stored = 0
+        columns: Columns = {}
+        all_written = False
+        try:
+            with savepoint(self._transaction()):
+                row_count = 0
+                while batch := list(islice(remaining, batch_size)):
+                    self.previous_rows += row_count
+                    row_count = len(batch)
+                    self.is_last_batch = row_count < batch_size
+                    columns = self._columns_of(batch)
+                    stored += self._insert_batch(columns)
+                all_written = True
+        except WRITE_ERRORS as error:
+            if all_written:
+                raise self._commit_error(error, columns) from error
+            raise
+        return stored
 
     def _resolve_database(self, database: peewee.Database | None) -> Any:
         """Return the given database, or the one that the model is bound to."""
@@ -166,10 +191,10 @@ class BulkInsert:
             name = getattr(field, "column_name", "")
             if name not in self.columns or self.columns[name].field is not field:
                 known = ", ".join(self.columns)
-                raise _refused(f"unknown column {key!r}; known are {known}")
+                raise _unknown_column(f"unknown column {key!r}; known are {known}")
             if name in found:
                 both = f"{found[name]}, {key}"
-                raise _refused(f"the column {name} is given twice: {both}")
+                raise _unknown_column(f"the column {name} is given twice: {both}")
             found[name] = key
         return found
 
@@ -180,20 +205,34 @@ class BulkInsert:
             return self.database.atomic("IMMEDIATE")
         return self.database.atomic()
 
-    def _insert_batch(self, batch: list[Any]) -> None:
+    def _columns_of(self, batch: list[Any]) -> Columns:
         columns = self._convert(self._by_column(batch), len(batch))
         self.model.compute_columns(columns)
+        return columns
+
+    def _insert_batch(self, columns: Columns) -> int:
+        """Insert a batch and return the number of rows that are stored."""
         try:
-            self._write(columns)
+            with savepoint(self.database.atomic()):
+                self._refuse_truncated_values(columns)
+                return self._write(columns)
+        except UploadRefused:
+            raise
         except WRITE_ERRORS as error:
             refusal = self._translate_error(error, columns)
             if refusal is None:
                 raise
             raise refusal from error
 
-    def _write(self, columns: Columns) -> None:
-        with self.database.atomic(), peewee.__exception_wrapper__:
-            self.writer.write(columns)
+    def _refuse_truncated_values(self, columns: Columns) -> None:
+        with peewee.__exception_wrapper__:
+            problems = self.writer.truncated_values(columns)
+        if problems:
+            raise self._refuse_rows(problems, counted=self.is_last_batch)
+
+    def _write(self, columns: Columns) -> int:
+        with peewee.__exception_wrapper__:
+            return self.writer.write(columns)
 
     # -- from rows to columns
 
@@ -258,17 +297,50 @@ class BulkInsert:
         text = error_text(error)
         if is_schema_error(error):
             return _refused(f"{text}; run: {self.model.created_by}")
-        if not is_row_error(error):
+        if not is_row_error(error) or self.writer.is_row_independent(error):
             return None
         problems: list[RowProblem] = []
         if isinstance(error, peewee.IntegrityError):
-            search = ConflictSearch(self.database, self.model, self.unique_keys)
-            conflicts = search.conflicting_rows(columns)
-            # One more than is shown tells whether there are more.
-            problems = list(islice(conflicts, _SHOWN_ROWS + 1))
+            problems = self._conflicts(columns)
         if not problems:
-            problems = [first_refused_row(self.database, self._write, columns, text)]
+            problems = [self._first_problem(columns, text)]
         return self._refuse_rows(problems, counted=False)
+
+    def _conflicts(self, columns: Columns) -> list[RowProblem]:
+        """Return the first rows of a batch with a missing parent or a duplicate."""
+        unique_keys = self.unique_keys
+        if self.update_key:
+            # Which rows have the key of another one depends on the updates before.
+            unique_keys = []
+        search = ConflictSearch(self.database, self.model, unique_keys)
+        # One more than is shown tells whether there are more.
+        return list(islice(search.conflicting_rows(columns), _SHOWN_ROWS + 1))
+
+    def _first_problem(self, columns: Columns, text: str) -> RowProblem:
+        """Return the first row of a batch that the database refuses.
+
+        :param text: why it has refused the batch.
+        """
+        if self.writer.refused_position is not None:
+            return RowProblem(self.writer.refused_position, text)
+        return first_refused_row(self.database, self._write, columns, text)
+
+    def _commit_error(self, error: Exception, columns: Columns) -> Exception:
+        """Return the exception for an error of COMMIT.
+
+        :param columns: the latest batch; a constraint that is deferred may refuse it.
+        """
+        text = error_text(error)
+        if is_connection_lost(error):
+            return UploadUncertain(
+                f"it is not known whether the rows were uploaded: {text}"
+            )
+        problems: list[RowProblem] = []
+        if isinstance(error, peewee.IntegrityError):
+            problems = self._conflicts(columns)
+        if problems:
+            return self._refuse_rows(problems, counted=False)
+        return _refused(text)
 
     def _refuse_rows(self, problems: list[RowProblem], counted: bool) -> UploadRefused:
         """Return the refusal of some rows of a batch.
@@ -277,7 +349,7 @@ class BulkInsert:
         """
         in_order = sorted(problems, key=lambda problem: problem.position)
         rows = [
-            (self.inserted + 1 + problem.position, problem.reason)
+            (self.previous_rows + 1 + problem.position, problem.reason)
             for problem in in_order[:_SHOWN_ROWS]
         ]
         more_rows: int | None = len(in_order) - len(rows)
@@ -294,3 +366,9 @@ _is_subclass = cache(issubclass)  # of abstract classes, which are slow to ask
 
 def _refused(text: str) -> UploadRefused:
     return UploadRefused(f"nothing was uploaded: {text}")
+
+
+def _unknown_column(reason: str) -> UnknownColumn:
+    refusal = UnknownColumn(f"nothing was uploaded: {reason}")
+    refusal.reason = reason
+    return refusal

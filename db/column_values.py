@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import uuid
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -64,14 +65,36 @@ def _text(field: Any, value: Any) -> str:
 def _integer(field: Any, value: Any) -> Any:
     if isinstance(value, (float, Decimal)) and value % 1:
         raise ValueError  # Peewee would cut the fraction
+    _refuse_digit_groups(value)
     return field.db_value(value)
 
 
+def _float(field: Any, value: Any) -> Any:
+    _refuse_digit_groups(value)
+    stored = field.db_value(value)
+    _refuse_not_finite(stored)  # a text may say "nan" or "1e400"
+    return stored
+
+
 def _decimal(field: Any, value: Any) -> Any:
+    _refuse_digit_groups(value)
     decimal = Decimal(str(value))
-    if not decimal.is_finite():
-        raise ValueError
+    _refuse_not_finite(decimal)
     return field.db_value(decimal)  # which rounds, if the field has auto_round
+
+
+def _refuse_digit_groups(value: Any) -> None:
+    """Refuse 1_000, which is a number in the source text of Python only."""
+    if isinstance(value, (str, bytes)) and "_" in str(value):
+        raise ValueError
+
+
+def _refuse_not_finite(value: Any) -> None:
+    """Refuse NaN and infinity: not every database has them, and none has them in all
+    columns of numbers.
+    """
+    if isinstance(value, (float, Decimal)) and not math.isfinite(value):
+        raise ValueError
 
 
 def _boolean(field: Any, value: Any) -> bool:
@@ -81,6 +104,35 @@ def _boolean(field: Any, value: Any) -> bool:
     if word in _FALSE_WORDS:
         return False
     raise ValueError  # Peewee would store True
+
+
+def _date(field: Any, value: Any) -> Any:
+    stored = field.db_value(value)
+    with_time = value
+    if isinstance(value, str) and not _is_date(value):
+        with_time = peewee.DateTimeField().db_value(value)
+    if isinstance(with_time, datetime.datetime):
+        midnight = datetime.datetime.combine(stored, datetime.time())
+        if with_time != midnight:
+            raise ValueError  # Peewee would cut the time of the day
+    return stored
+
+
+def _is_date(text: str) -> bool:
+    return " " not in text and ":" not in text
+
+
+def _time(field: Any, value: Any) -> Any:
+    if isinstance(value, datetime.datetime):
+        raise ValueError  # Peewee would cut the date
+    if isinstance(value, str) and " " in value.strip():
+        raise ValueError  # a date and a time
+    if isinstance(value, datetime.timedelta) and value.days:
+        raise ValueError  # Peewee would cut the days
+    stored = field.db_value(value)
+    if isinstance(stored, datetime.time) and stored.tzinfo:
+        raise ValueError  # a column of this type has no time zone
+    return stored
 
 
 def _date_and_time(field: Any, value: Any) -> Any:
@@ -134,9 +186,9 @@ class _Kind(NamedTuple):
 
 _TEXTS = _Kind(str, "a text", _text)
 _INTEGERS = _Kind(int, "an integer", _integer)
-_FLOATS = _Kind(float, "a number")
-_DATES = _Kind(datetime.date, "a date (YYYY-MM-DD)")
-_TIMES = _Kind(datetime.time, "a time (HH:MM:SS)")
+_FLOATS = _Kind(float, "a number", _float)
+_DATES = _Kind(datetime.date, "a date (YYYY-MM-DD)", _date)
+_TIMES = _Kind(datetime.time, "a time (HH:MM:SS)", _time)
 _DATES_AND_TIMES = _Kind(
     datetime.datetime, "a date and time (YYYY-MM-DD HH:MM:SS)", _date_and_time
 )
@@ -227,8 +279,12 @@ class Column:
             types.discard(type(None))
         if not types <= {self.kind.type}:
             return False
-        if self.kind is _DATES_AND_TIMES:
-            return not any(value and value.tzinfo for value in set(values))
+        distinct = set(values)
+        distinct.discard(None)
+        if self.kind in (_DATES_AND_TIMES, _TIMES):
+            return not any(value.tzinfo for value in distinct)
+        if self.kind is _FLOATS:
+            return all(map(math.isfinite, distinct))
         return True
 
     def _or_default(self, value: Any) -> Any:
@@ -245,6 +301,10 @@ class Column:
         """
         if isinstance(value, peewee.Model):
             value = self._key_of(value)
+        if not self.kind.takes_unhashable:
+            if value != value:  # NaN, also pandas' one of dates
+                raise ValueError
+            _refuse_not_finite(value)
         stored = None
         if value is not None:
             stored = self.kind.convert(self.stored_field, value)

@@ -276,7 +276,10 @@ def _variance(actual: int, forecast: int | None) -> float | None:
     """Return the relative difference from a forecast that is neither missing nor 0."""
     if not forecast:
         return None
-    return (actual - forecast) / forecast
+    try:
+        return (actual - forecast) / forecast
+    except OverflowError:
+        return None  # the database refuses such a number of units
 
 
 HistoricalSales.add_index(

@@ -6,6 +6,7 @@ none. This module finds the rows with queries, or by trying parts of the batch.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -18,8 +19,36 @@ WRITE_ERRORS = (peewee.DatabaseError, OverflowError, UnicodeError)
 """What writing a batch may raise."""
 
 _ROW_ERRORS = (peewee.IntegrityError, peewee.DataError, OverflowError, UnicodeError)
-# MariaDB's and MySQL's codes for a failed CHECK; PyMySQL raises an OperationalError.
-_CHECK_FAILED = {4025, 3819}
+# Classes of SQLSTATEs on PostgreSQL that are not about a row. A trigger may raise any
+# other: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_NOT_ABOUT_ROWS = {
+    "08",  # connection
+    "0A",  # feature not supported
+    "25",  # transaction state
+    "28",  # authorization
+    "3D",  # invalid catalog name
+    "40",  # deadlock, serialization failure
+    "42",  # syntax, access rule
+    "53",  # resources
+    "55",  # prerequisite state, lock
+    "57",  # operator intervention, timeout
+    "58",  # system error
+    "XX",  # internal error
+}
+_INSUFFICIENT_PRIVILEGE = "42501"  # also of a row that row-level security refuses
+# Codes of MariaDB and MySQL that are not about a row. A trigger may raise any other.
+_MYSQL_NOT_ABOUT_ROWS = {
+    *(1021, 1036, 1114, 1290, 1792, 1836),  # disk full, read-only
+    *(1037, 1038, 1040, 1041, 1206, 1226),  # memory, connections, limits
+    *(1044, 1045, 1142, 1143, 1227, 1370),  # rights
+    *(1030, 1178, 1180),  # storage engine
+    *(1064, 1046, 1049),  # syntax, no database
+    *(1205, 1213),  # locks
+    *(1047, 1053, 1317, 1927, 1969, 3024),  # shutdown, interruption, timeout
+    *(1153, 1158, 1159, 1160, 1161),  # connection
+}
+_MYSQL_CLIENT_ERRORS = range(2000, 3000)
+_MYSQL_CONNECTION_LOST = {0, 1053, 1927, 2006, 2013, 2055, 4031}
 # A table or a column does not exist, or no unique constraint fits ON CONFLICT: codes of
 # PostgreSQL, then of MariaDB and MySQL. SQLite has only texts for them.
 _SCHEMA_ERRORS = {"42P01", "42703", "42P10", 1146, 1054}
@@ -28,14 +57,49 @@ _SQLITE_SCHEMA_ERROR = re.compile(
 )
 
 
+class UniqueKeyMissing(peewee.ProgrammingError):
+    """A table has no unique key to find existing rows by."""
+
+
 def is_row_error(error: Exception) -> bool:
     """Whether a database refuses a batch because of its rows."""
-    return isinstance(error, _ROW_ERRORS) or bool(_codes(error) & _CHECK_FAILED)
+    if isinstance(error, _ROW_ERRORS):
+        return True
+    number = _mysql_code(error)
+    if number is not None:
+        is_of_client = number in _MYSQL_CLIENT_ERRORS or number == 0
+        return not is_of_client and number not in _MYSQL_NOT_ABOUT_ROWS
+    sqlstate = _sqlstate(error)
+    if sqlstate is None:  # SQLite's errors of triggers are IntegrityErrors
+        return False
+    if sqlstate == _INSUFFICIENT_PRIVILEGE:
+        return True
+    error_class = sqlstate[:2]
+    return error_class not in _NOT_ABOUT_ROWS
+
+
+def is_connection_lost(error: Exception) -> bool:
+    """Whether a server has not said what became of the latest statement."""
+    if not isinstance(error, (peewee.OperationalError, peewee.InterfaceError)):
+        return False
+    if isinstance(_original(error), peewee.sqlite3.Error):
+        return False
+    number = _mysql_code(error)
+    if number is not None:
+        return number in _MYSQL_CONNECTION_LOST
+    return _sqlstate(error) is None
+
+
+def is_missing_privilege(error: Exception) -> bool:
+    """Whether PostgreSQL says that a right is missing, or a policy refuses a row."""
+    return _sqlstate(error) == _INSUFFICIENT_PRIVILEGE
 
 
 def is_schema_error(error: Exception) -> bool:
     """Whether a database refuses a batch because the table is not the model's."""
-    if _codes(error) & _SCHEMA_ERRORS:
+    if isinstance(_original(error), UniqueKeyMissing):
+        return True
+    if _sqlstate(error) in _SCHEMA_ERRORS or _mysql_code(error) in _SCHEMA_ERRORS:
         return True
     return bool(_SQLITE_SCHEMA_ERROR.match(error_text(error)))
 
@@ -57,13 +121,47 @@ def error_text(error: Exception) -> str:
     return re.sub(r" at row \d+$", "", lines[0])
 
 
-def _codes(error: Any) -> set[Any]:
-    """Return the SQLSTATE of an error, and MySQL's number."""
-    original = getattr(error, "orig", error)
-    codes = {getattr(original, "sqlstate", None), getattr(original, "pgcode", None)}
-    if original.args:
-        codes.add(original.args[0])
-    return codes
+def _original(error: Any) -> Any:
+    """Return the error of the driver that Peewee has translated."""
+    return getattr(error, "orig", error)
+
+
+def _sqlstate(error: Exception) -> str | None:
+    """Return the SQLSTATE of an error of PostgreSQL."""
+    original = _original(error)
+    found = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
+    if isinstance(found, str):
+        return found
+    return None
+
+
+def _mysql_code(error: Exception) -> int | None:
+    """Return the number of an error of MariaDB and MySQL."""
+    arguments = _original(error).args
+    if arguments and isinstance(arguments[0], int):
+        return arguments[0]
+    return None
+
+
+@contextlib.contextmanager
+def savepoint(transaction: Any) -> Iterator[None]:
+    """Enter a transaction or savepoint of Peewee that does not hide an error.
+
+    Where a database has rolled the whole transaction back, or the connection is lost,
+    the rollback fails too, and its error would take the place of the first one.
+    """
+    first_error: BaseException | None = None
+    try:
+        with transaction:
+            try:
+                yield
+            except BaseException as error:
+                first_error = error
+                raise
+    except peewee.PeeweeException:
+        if first_error is not None:
+            raise first_error from first_error.__cause__
+        raise
 
 
 class ConflictSearch:
@@ -146,7 +244,7 @@ class ConflictSearch:
 
 def first_refused_row(
     database: peewee.Database,
-    write: Callable[[Columns], None],
+    write: Callable[[Columns], object],
     columns: Columns,
     reason: str,
 ) -> RowProblem:
@@ -171,14 +269,14 @@ def first_refused_row(
 
 
 def _try_to_write(
-    database: peewee.Database, write: Callable[[Columns], None], columns: Columns
+    database: peewee.Database, write: Callable[[Columns], object], columns: Columns
 ) -> str | None:
     """Return why a database refuses rows, or None; leave the table as it is."""
-    with database.atomic() as savepoint:
+    with database.atomic() as attempt:
         try:
             write(columns)
         except WRITE_ERRORS as error:
             return error_text(error)
         finally:
-            savepoint.rollback()
+            attempt.rollback()
     return None

@@ -16,13 +16,20 @@ import os
 import re
 from collections import deque
 from collections.abc import Iterator
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import peewee
 
-from db.bulk_insert import UploadRefused, describe_rows, progress
+from db.bulk_insert import (
+    UnknownColumn,
+    UploadRefused,
+    UploadUncertain,
+    describe_rows,
+    progress,
+)
 from db.command import Command, plural
 from db.models import WeeklyActuals
+from db.refused_rows import error_text
 
 __all__ = ["UploadRefused", "main", "progress", "upload"]
 
@@ -35,6 +42,7 @@ class _CSVRows:
 
     def __init__(self, file: TextIO) -> None:
         self.file = file
+        self.row_count = 0  # without the header
         # The number of a row, from 0 for the header, and the line on which it begins. A
         # refused row is one of the latest batch.
         self.latest: deque[tuple[int, int]] = deque(maxlen=_BATCH_SIZE)
@@ -51,13 +59,14 @@ class _CSVRows:
             for cells in reader:
                 if cells:
                     self.latest.append((row, line))
+                    self.row_count = row
                     yield tuple(cell or None for cell in cells)
                     row += 1
                 line = reader.line_num + 1
         except csv.Error as error:
-            raise UploadRefused(f"line {line}: {error}") from None
+            raise _refused(f"line {line}: {error}") from None
         except UnicodeDecodeError as error:
-            raise UploadRefused(
+            raise _refused(
                 f"line {line} or one of the next is not UTF-8: {error.reason}"
             ) from None
 
@@ -66,44 +75,71 @@ class _CSVRows:
         return {row: f"line {line}" for row, line in self.latest}
 
 
+class _Counts(NamedTuple):
+    """The numbers of rows of an upload."""
+
+    read: int
+    stored: int
+
+
 def upload(
     file: TextIO, database: peewee.Database, on_conflict: str | None = None
 ) -> int:
-    """Upload an open CSV file and return the number of its rows.
+    """Upload an open CSV file and return the number of the rows that are stored.
+
+    A trigger of the table may skip rows without an error.
 
     :param on_conflict: "update" replaces rows that exist already.
     :raises UploadRefused: with the lines that are wrong.
     """
+    return _upload(file, database, on_conflict).stored
+
+
+def _upload(
+    file: TextIO, database: peewee.Database, on_conflict: str | None
+) -> _Counts:
     csv_rows = _CSVRows(file)
     rows = iter(csv_rows)
     column_names = next(rows, ())
     _check_header(column_names)
     try:
-        return WeeklyActuals.bulk_insert(
+        stored = WeeklyActuals.bulk_insert(
             progress(rows), column_names, on_conflict, database, _BATCH_SIZE
         )
+    except UnknownColumn as error:
+        raise _refused(f"line 1: {error.reason}") from error
     except UploadRefused as error:
         if not error.rows:
             raise
         line_names = csv_rows.line_names()
         lines = describe_rows(error.rows, error.more_rows, line_names.__getitem__)
-        raise UploadRefused(f"nothing was uploaded: {lines}") from error
+        raise _refused(lines) from error
+    return _Counts(csv_rows.row_count, stored)
+
+
+def _refused(text: str) -> UploadRefused:
+    return UploadRefused(f"nothing was uploaded: {text}")
 
 
 def _check_header(names: tuple[str | None, ...]) -> None:
     """Refuse a header whose columns would not be recognized for a simple reason."""
     if not names:
-        raise UploadRefused("the file is empty; its first line must name the columns")
+        raise _refused("the file is empty; its first line must name the columns")
     if len(names) == 1:
         other_delimiter = re.search("[;\t|]", names[0] or "")
         if other_delimiter:
-            raise UploadRefused(
+            raise _refused(
                 f"line 1: the file uses {other_delimiter[0]!r} as delimiter, "
                 "expected ','"
             )
-    for name in names:
-        if name and name != name.strip():
-            raise UploadRefused(
+    for number, name in enumerate(names, 1):
+        if name is None:
+            raise _refused(
+                f"line 1: column {number} has no name; remove the comma, "
+                "also from the other lines"
+            )
+        if name != name.strip():
+            raise _refused(
                 f"line 1: leading or trailing space in the column name {name!r}; "
                 "remove it"
             )
@@ -133,15 +169,23 @@ def _upload_file(database: peewee.Database, options: argparse.Namespace) -> str:
             open(source, encoding="utf-8-sig", newline="") as file,
             contextlib.closing(database),
         ):
-            count = upload(file, database, options.on_conflict)
+            counts = _upload(file, database, options.on_conflict)
     except KeyboardInterrupt:
         raise UploadRefused(f"{name}: interrupted; nothing was uploaded") from None
-    except UploadRefused as error:
+    except (UploadRefused, UploadUncertain) as error:
         raise UploadRefused(f"{name}: {error}") from None
+    except peewee.PeeweeException as error:
+        text = error_text(error)
+        raise UploadRefused(f"{name}: nothing was uploaded: {text}") from None
     except OSError as error:
-        raise UploadRefused(f"{name}: {error.strerror or error}") from None
-    result = f"{plural(count, 'row')} of {name}"
-    if count == 0:
+        text = str(error.strerror or error)
+        raise UploadRefused(f"{name}: nothing was uploaded: {text}") from None
+    result = f"{plural(counts.stored, 'row')} of {name}"
+    skipped = counts.read - counts.stored
+    if skipped:
+        rows = plural(skipped, "row")
+        result += f"; {rows} skipped by the database, see its triggers"
+    elif counts.read == 0:
         result += "; there are no rows after the header"
     return result
 
