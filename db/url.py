@@ -33,14 +33,8 @@ _SQLALCHEMY_DRIVERS = {
     "postgresql": ("psycopg", "psycopg2", "asyncpg"),
     "mysql": ("pymysql", "mysqldb", "aiomysql"),
 }
-# Arguments of SqliteDatabase that no text of a URL can express.
-_PYTHON_ONLY = {
-    "pragmas",
-    "autoconnect",
-    "thread_safe",
-    "regexp_function",
-    "rank_functions",
-}
+# Other names of options; libpq and PyMySQL have them too.
+_SYNONYMS = {"dbname": "database", "db": "database", "passwd": "password"}
 
 
 class UnusableURL(ValueError):
@@ -72,7 +66,6 @@ def connect(url: str | None = None) -> peewee.Database:
             database = _sqlite(peewee_scheme, location)
         else:
             database = _server(scheme, peewee_scheme, location)
-        _check_options(database)
     except UnusableURL:
         raise
     except Exception as error:  # drivers raise many kinds for a bad option
@@ -121,17 +114,37 @@ def _sqlite(peewee_scheme: str, location: str) -> peewee.Database:
         # Imported here because it imports the drivers of all databases.
         from playhouse import db_url
 
+        from db.url_options import check_sqlite
+
         database_class = db_url.schemes[peewee_scheme]
-        given = db_url.parse("//?" + query)
-        if _PYTHON_ONLY & given.keys():
-            raise ValueError("it can be set in Python only")
+        given = _sqlite_options(query)
         if given.get("uri"):
             # SQLite reads the other options itself, from the name of the file.
             name = f"file:{name.removeprefix('file:')}?{query}"
-            given = {key: given[key] for key in ("uri", "timeout") if key in given}
         options.update(given)
+        driver_options = {
+            key: value
+            for key, value in given.items()
+            if key not in ("max_connections", "stale_timeout", "timeout")
+        }
+        check_sqlite(name, driver_options)
     options["database"] = name
     return database_class(**options)
+
+
+def _sqlite_options(query: str) -> dict[str, Any]:
+    from urllib.parse import parse_qsl
+
+    from db.url_options import SQLITE_URI_TYPES, convert
+
+    texts = dict(parse_qsl(query, keep_blank_values=True))
+    if convert("sqlite", {"uri": texts.get("uri", "false")})["uri"]:
+        for name in texts.keys() & SQLITE_URI_TYPES.keys():
+            try:
+                SQLITE_URI_TYPES[name](texts.pop(name))
+            except ValueError as error:
+                raise ValueError(f"{name} must be {error}") from None
+    return convert("sqlite", texts)
 
 
 # -- Servers
@@ -140,13 +153,16 @@ def _sqlite(peewee_scheme: str, location: str) -> peewee.Database:
 def _server(scheme: str, peewee_scheme: str, location: str) -> peewee.Database:
     from playhouse import db_url
 
+    from db.url_options import check_libpq, check_pymysql
+
     family = peewee_scheme.partition("+")[0]
     database_class = db_url.schemes.get(peewee_scheme)
     if database_class is None or family not in _SERVERS:
         raise UnusableURL(_unknown_scheme(scheme))
     _check_driver(family)
-    given = _parse_server_url(scheme, location)
+    given = _parse_server_url(scheme, family, location)
     options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT}
+    uses_psycopg3 = scheme != "postgresql+psycopg2" or peewee.psycopg2 is None
     if family == "mysql":
         options.update(_mysql_options())
         if peewee.mysql.__name__ == "pymysql" and "read_timeout" not in given:
@@ -154,9 +170,15 @@ def _server(scheme: str, peewee_scheme: str, location: str) -> peewee.Database:
             options["read_timeout"] = CONNECT_TIMEOUT
     else:
         # Ctrl-C does not interrupt a query of psycopg2.
-        options["prefer_psycopg3"] = scheme != "postgresql+psycopg2"
+        options["prefer_psycopg3"] = uses_psycopg3
     options.update(given)
-    return database_class(**options)
+    database = database_class(**options)
+    if family == "mysql":
+        if peewee.mysql.__name__ == "pymysql":
+            check_pymysql(database.connect_params)
+    elif "?" in location:
+        check_libpq(database.connect_params, uses_psycopg3 and bool(peewee.psycopg))
+    return database
 
 
 def _unknown_scheme(scheme: str) -> str:
@@ -180,31 +202,38 @@ def _check_driver(family: str) -> None:
         )
 
 
-def _parse_server_url(scheme: str, location: str) -> dict[str, Any]:
+def _parse_server_url(scheme: str, family: str, location: str) -> dict[str, Any]:
     """Return the parts of a URL as arguments of a Peewee database."""
-    from urllib.parse import unquote
+    from urllib.parse import parse_qsl, unquote
 
     from playhouse import db_url
+
+    from db.url_options import convert
 
     unreadable = (
         f"the {scheme} URL cannot be read; "
         f"write {scheme}://user:password@host:port/name "
         "and percent-encode special characters in the password"
     )
+    authority_and_name, _, query = location.partition("?")
     try:
         given: dict[str, Any] = db_url.parse(
-            "//" + location, unquote_password=True, unquote_user=True
+            "//" + authority_and_name, unquote_password=True, unquote_user=True
         )
     except ValueError:  # its text may quote the password
         raise UnusableURL(unreadable) from None
-    if "@" in given["database"]:
+    if "@" in given["database"] or "@" in query and "@" not in authority_and_name:
         # In user:1/2@host/name, the name would begin within the password.
         raise UnusableURL(unreadable)
+    given["database"] = unquote(given["database"])
+    texts = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        texts[_SYNONYMS.get(name, name)] = text
+    given.update(convert(family, texts))
     if not given["database"]:
         raise UnusableURL(
             f"the {scheme} URL has no database name; write {scheme}://host/name"
         )
-    given["database"] = unquote(given["database"])
     return given
 
 
@@ -232,77 +261,81 @@ def _with_bounded_handshake(database_class: Any) -> Any:
     return type(database_class.__name__, (_BoundedHandshake, database_class), {})
 
 
-def _check_options(database: peewee.Database) -> None:
-    """Have the driver check the options, as far as it does without connecting.
-
-    :raises Exception: whatever the driver raises for an option that it does not accept.
-    """
-    options = database.connect_params
-    if isinstance(database, peewee.SqliteDatabase):
-        if options:
-            peewee.sqlite3.connect(":memory:", **options).close()
-    elif isinstance(database, peewee.MySQLDatabase):
-        if peewee.mysql.__name__ == "pymysql":
-            _check_pymysql_options(options)
-    elif isinstance(database, peewee.PostgresqlDatabase) and peewee.psycopg:
-        _check_psycopg_options(options)
-
-
-def _check_pymysql_options(options: dict[str, Any]) -> None:
-    if not any(name.startswith("ssl") for name in options):
-        options = {**options, "ssl_disabled": True}  # reading certificates takes time
-    peewee.mysql.connect(**options, defer_connect=True)
-
-
-def _check_psycopg_options(options: dict[str, Any]) -> None:
-    from inspect import signature
-
-    arguments = signature(peewee.psycopg.connect).parameters
-    libpq_options = {
-        name: value for name, value in options.items() if name not in arguments
-    }
-    peewee.psycopg.conninfo.make_conninfo(**libpq_options)
-
-
 # -- Texts without passwords
 
 
 def describe(database: peewee.Database) -> str:
-    """Return a URL of a database, to print, without its password and options.
+    """Return a URL of a database, to print, without passwords.
 
     `connect` accepts it again, for the same database.
     """
     name = str(database.database)
     if isinstance(database, peewee.SqliteDatabase):
         return f"sqlite:///{name}"
-    scheme = "postgresql"
     if isinstance(database, peewee.MySQLDatabase):
-        scheme = "mysql"
-    if "://" in name or "=" in name:  # a connection string of libpq
+        return f"mysql://{_location('mysql', name, database.connect_params)}"
+    scheme = "postgresql"
+    if type(database).__name__.endswith("CockroachDatabase"):
+        scheme = "cockroachdb"
+    options = database.connect_params
+    if name.startswith("postgresql://"):  # a connection string of libpq
+        try:
+            again = connect(name)
+        except UnusableURL:
+            return f"{scheme}://(connection string)"
+        name = str(again.database)
+        options = {**again.connect_params, **options}
+    elif "://" in name or "=" in name:
         return f"{scheme}://(connection string)"  # it may hold a password
-    return f"{scheme}://{_location(name, database.connect_params)}"
+    return f"{scheme}://{_location('postgresql', name, options)}"
 
 
-def _location(name: str, options: dict[str, Any]) -> str:
+def shell_word(text: str) -> str:
+    """Return a URL to be pasted into a shell, quoted where that is necessary."""
+    from shlex import quote
+
+    if re.search(r"[\s&;|<>()$`\\\"'*!#~]", text):
+        return quote(text)
+    return text
+
+
+def _location(family: str, name: str, options: dict[str, Any]) -> str:
     """Return what is after the scheme in the URL of a server."""
     from urllib.parse import quote
 
-    host = str(options.get("host") or "")
-    sockets = {"unix_socket": options.get("unix_socket")}  # MySQL's
-    if host.startswith("/"):  # PostgreSQL's, which cannot be before the name
-        sockets["host"] = host
-        host = ""
-    if ":" in host:
-        host = f"[{host}]"  # of IPv6
-    if options.get("user"):
-        host = f"{quote(str(options['user']), safe='')}@{host}"
-    if options.get("port"):
-        host = f"{host}:{options['port']}"
-    location = f"{host}/{quote(name, safe='')}"
-    given = [f"{key}={quote(str(path))}" for key, path in sockets.items() if path]
-    if given:
+    from db.url_options import printable
+
+    texts = printable(family, options)
+    for option, value in _own_options(family).items():
+        if texts.get(option) == str(value):
+            del texts[option]
+    texts.pop("database", None)
+    user = texts.pop("user", "")
+    authority = ""
+    host = texts.get("host", "")
+    if not re.search("[/@%]|,.*:|:.*,", host):  # others cannot be before the name
+        authority = texts.pop("host", "")
+        if ":" in authority:
+            authority = f"[{authority}]"  # of IPv6
+    if user:
+        authority = f"{quote(user, safe='')}@{authority}"
+    if texts.get("port", "").isdecimal():
+        authority += f":{texts.pop('port')}"
+    location = f"{authority}/{quote(name, safe='')}"
+    if texts:
+        given = [f"{option}={quote(text)}" for option, text in texts.items()]
         location += "?" + "&".join(given)
     return location
+
+
+def _own_options(family: str) -> dict[str, Any]:
+    """Return the options that `connect` or Peewee sets if a URL does not."""
+    if family != "mysql":
+        return {"connect_timeout": CONNECT_TIMEOUT}
+    own: dict[str, Any] = {"charset": "utf8mb4", **_mysql_options()}
+    own["sql_mode"] = own.get("sql_mode", peewee.MySQLDatabase.sql_mode)
+    own.update(connect_timeout=CONNECT_TIMEOUT, read_timeout=CONNECT_TIMEOUT)
+    return own
 
 
 def without_userinfo(text: str) -> str:
@@ -324,9 +357,11 @@ def without_password(database: peewee.Database, text: str) -> str:
 
 
 def _passwords(database: peewee.Database) -> list[str]:
-    """Return the password of a database, as it is given."""
+    """Return the passwords and keys of a database, as they are given."""
+    from db.url_options import is_secret
+
     options = database.connect_params
-    passwords = [options.get("password"), options.get("passwd")]
+    passwords = [value for name, value in options.items() if is_secret(name)]
     connection_string = str(database.database)  # of libpq, instead of a name
     passwords += re.findall(
         r"(?:\bpassword=|://[^:@]*:)'?([^\s'@]+)", connection_string

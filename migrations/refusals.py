@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from db.url import shell_word
 from migrations.declaration import PhaseModels
 from migrations.errors import ChangeRefused, IncompatibleTables, MissingTables
 from migrations.report import Difference
@@ -43,7 +44,7 @@ def _missing_tables(missing: list[str], models: PhaseModels, database: str) -> s
     command = models.creation_command(missing)
     if command is None:
         return f"{lacks} what is missing, then run again"
-    return f"{lacks} what is missing with: {command} --database {database}"
+    return f"{lacks} what is missing with: {command} --database {shell_word(database)}"
 
 
 def _incompatible_tables(
