@@ -20,14 +20,14 @@ import peewee
 from db.command import Command
 from db.url import UnusableURL, connect, without_userinfo
 from migrations import __version__
-from migrations.errors import ChangeRefused, MigrationError
+from migrations.errors import ChangeRefused, MigrationError, UnsupportedModel
 from migrations.report import Report
 from migrations.sql_text import plural
 from migrations.terminal import Handler
 
 _EPILOG = """exit status:
 0 done, or nothing to do; 1 not possible, or --check found work;
-2 usage error: unknown option, unusable URL, missing driver"""
+2 usage error: unknown option, unusable URL, missing driver, unsupported model"""
 logger = logging.getLogger("migrations")
 
 
@@ -96,7 +96,7 @@ def main(phase: RunnablePhase, argv: list[str] | None = None) -> int:
         report = _call(phase, options)
         found_work = options.check and report.status == "pending"
         status = 1 if found_work else 0
-    except (UsageError, UnusableURL) as error:
+    except (UsageError, UnusableURL, UnsupportedModel) as error:
         status = 2
         report = _failed(error)
     except MigrationError as error:

@@ -1,6 +1,6 @@
 """The errors of a migration, one class per case that a caller may want to tell apart.
 
-Each text says what is wrong, where, and what to do next, in one line.
+Each text says what is wrong, where, and what to do next, in one line for each problem.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ class IncompatibleTables(MigrationError):
 
 
 class UnsupportedModel(MigrationError, ValueError):
-    """A phase cannot create or compare a model; raised when the phase is made."""
+    """A phase cannot create or compare a model; raised when the phase is used.
+
+    The text has a line for each problem, at most ten, and the number of the others.
+    """
 
 
 class ChangeRefused(MigrationError):

@@ -2,7 +2,7 @@
 
     validate_models(requires, manages)
 
-What is not supported is reported when the phase is made, each problem in a line of its
+What is not supported is reported when the phase is used, each problem in a line of its
 own that names the model, the field and what to write instead.
 """
 
@@ -25,6 +25,7 @@ from migrations.declaration import (
 )
 from migrations.errors import UnsupportedModel
 from migrations.schema import Table
+from migrations.sql_text import plural
 
 _SUPPORTED_TYPES = {
     "AUTO",
@@ -64,6 +65,7 @@ _UNSUPPORTED_META_OPTIONS = (
 # Databases disagree about upper case, and PostgreSQL cuts names after 63 characters.
 _NAME = re.compile(r"[a-z_][a-z0-9_$]{0,62}")
 _LITERAL = re.compile(r"(-?\d+(\.\d+)?|'([^']|'')*'|TRUE|FALSE)\s*", re.IGNORECASE)
+_SHOWN_PROBLEMS = 10
 _MAX_DECIMAL_DIGITS = 65  # https://mariadb.com/kb/en/decimal/
 
 
@@ -72,7 +74,7 @@ def validate_models(
 ) -> None:
     """Check that a phase supports its models.
 
-    :raises UnsupportedModel: it does not; the text has every problem.
+    :raises UnsupportedModel: it does not; the text has a line for each problem.
     """
     managed = list(manages)
     problems = [
@@ -80,8 +82,17 @@ def validate_models(
         *_problems_of_managed(requires, managed),
     ]
     if problems:
-        raise UnsupportedModel("; ".join(problems))
+        raise UnsupportedModel("\n".join(_shown(problems)))
     in_reference_order(managed)  # raises the error about circular foreign keys
+
+
+def _shown(problems: list[str]) -> list[str]:
+    """Return the first problems, and how many more there are."""
+    shown = problems[:_SHOWN_PROBLEMS]
+    left_out = len(problems) - len(shown)
+    if left_out:
+        shown.append(f"and {plural(left_out, 'more problem')}")
+    return shown
 
 
 def _problems_of_required(requires: Mapping[Model, Iterable[str]]) -> Iterator[str]:

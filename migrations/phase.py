@@ -17,10 +17,10 @@ from contextlib import contextmanager
 import peewee
 
 from migrations.accepts import AcceptedColumn
-from migrations.declaration import Model, phase_models
+from migrations.declaration import Model, PhaseModels, phase_models
 from migrations.engines import engine_for
 from migrations.engines.session import logger
-from migrations.errors import MigrationError
+from migrations.errors import MigrationError, UnsupportedModel
 from migrations.model_support import validate_models
 from migrations.report import Report
 from migrations.steps import PhaseCall
@@ -36,7 +36,9 @@ class Phase:
     :param manages: the models whose tables the phase creates, repairs and tests, in
         any order.
     :param accepts: documented exceptions; everything else is compared strictly.
-    :raises UnsupportedModel: a model has something that a phase does not support.
+
+    A phase with a model that is not supported can be made, so that its command can
+    report it. It raises `UnsupportedModel` when it is used.
     """
 
     def __init__(
@@ -50,11 +52,27 @@ class Phase:
         self.title = title
         self.requires = dict(requires)
         self.manages = tuple(manages)
-        validate_models(self.requires, self.manages)
-        self.models = phase_models(self.requires, self.manages, accepts)
+        self._models: PhaseModels | None = None
+        self._unsupported: UnsupportedModel | None = None
+        try:
+            validate_models(self.requires, self.manages)
+            self._models = phase_models(self.requires, self.manages, accepts)
+        except UnsupportedModel as error:
+            self._unsupported = error
 
     def __repr__(self) -> str:
         return f"<Phase({self.title!r}, manages={self.tables})>"
+
+    @property
+    def models(self) -> PhaseModels:
+        """The models, the managed ones in the order in which they are created.
+
+        :raises UnsupportedModel: a model has something that a phase does not support.
+        """
+        if self._models is None:
+            # Each use raises an error of its own: one that is kept grows a traceback.
+            raise UnsupportedModel(str(self._unsupported))
+        return self._models
 
     @property
     def tables(self) -> str:

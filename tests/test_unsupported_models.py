@@ -1,0 +1,123 @@
+"""The command of a phase whose models are not supported: one line for each problem."""
+
+import json
+import os
+import subprocess
+import sys
+
+import peewee
+import pytest
+from application import ROOT
+
+import db
+from migrations.errors import UnsupportedModel
+from migrations.phase import Phase
+
+MODULE = """
+import peewee
+from migrations.phase import Phase
+
+class Meta:
+    table_name = "things"
+
+fields = {{f"field_{{n:02}}": peewee.AnyField() for n in range({count})}}
+Thing = type("Thing", (peewee.Model,), {{**fields, "Meta": Meta}})
+phase = Phase("Phase 9", requires={{}}, manages=[Thing])
+if __name__ == "__main__":
+    raise SystemExit(phase.main())
+"""
+PROBLEM = "Thing.field_{:02}: AnyField is not supported on every database"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a function that runs the command of a phase with some problems."""
+
+    def run(count, *arguments):
+        (tmp_path / "phase_9.py").write_text(MODULE.format(count=count))
+        path = tmp_path / "app.db"
+        path.touch()
+        command = [sys.executable, "-m", "phase_9", "--database", f"sqlite:///{path}"]
+        return subprocess.run(
+            [*command, *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+def messages(done):
+    """Return the lines on standard error without their time and level."""
+    return [line.rpartition(" | ")[2] for line in done.stderr.splitlines()]
+
+
+@pytest.mark.parametrize("mode", [(), ("--check",), ("--dry-run",), ("--rollback",)])
+def test_each_problem_is_a_line_of_a_usage_error(run, mode):
+    done = run(2, "-q", *mode)
+    assert done.returncode == 2
+    assert messages(done) == [f"✗ {PROBLEM.format(0)}", PROBLEM.format(1)]
+    assert done.stdout == ""
+
+
+def test_one_problem_is_one_line(run):
+    done = run(1)
+    assert (done.returncode, messages(done)) == (2, [f"✗ {PROBLEM.format(0)}"])
+
+
+@pytest.mark.parametrize(
+    ("count", "last"),
+    [(10, PROBLEM.format(9)), (11, "and 1 more problem"), (13, "and 3 more problems")],
+)
+def test_more_than_ten_problems_are_counted(run, count, last):
+    lines = messages(run(count))
+    assert len(lines) == min(count, 11)
+    assert lines[9] == PROBLEM.format(9)
+    assert lines[-1] == last
+
+
+def test_json_document_has_the_problems(run):
+    done = run(2, "--json")
+    assert done.returncode == 2
+    report = json.loads(done.stdout)
+    assert report["status"] == "failed"
+    assert report["changes"] == []
+    assert report["error"] == {
+        "type": "UnsupportedModel",
+        "message": f"{PROBLEM.format(0)}\n{PROBLEM.format(1)}",
+    }
+
+
+def test_help_is_printed_in_spite_of_problems(run):
+    done = run(2, "--help")
+    assert done.returncode == 0
+    assert "Phase 9: create or repair things" in done.stdout
+
+
+def test_circular_foreign_keys_are_a_usage_error():
+    class First(peewee.Model):
+        second = peewee.DeferredForeignKey("Second", null=True)
+
+    class Second(peewee.Model):
+        first = peewee.ForeignKeyField(First)
+
+    phase = Phase("Circle", requires={}, manages=[First, Second])
+    with pytest.raises(UnsupportedModel, match="^first and second have circular forei"):
+        phase.ensure(db.connect("sqlite:///:memory:"))
+
+
+@pytest.mark.parametrize("name", ["ensure", "run", "check", "rollback"])
+def test_phase_raises_before_it_opens_the_database(tmp_path, name):
+    class Thing(peewee.Model):
+        field = peewee.AnyField()
+
+    database = db.connect(f"sqlite:///{tmp_path}/app.db")
+    phase = Phase("Thing", requires={}, manages=[Thing])
+    for _ in range(2):
+        with pytest.raises(UnsupportedModel, match="^Thing.field: AnyField is not su"):
+            getattr(phase, name)(database)
+    assert database.is_closed()
+    assert list(tmp_path.iterdir()) == []
