@@ -24,6 +24,14 @@ from migrations.schema import ForeignKey, Table
 from migrations.sql_text import one_line
 
 STEPS = ("insert", "select", "unique", "foreign_keys", "cascade", "cleanup")
+# What a table must have for a step to be tried.
+_SUBJECTS = {
+    "insert": "been created",
+    "select": "been created",
+    "unique": "a unique key except its id",
+    "foreign_keys": "a foreign key",
+    "cascade": "a foreign key with an action",
+}
 # Actions of a foreign key that change the child when its parent changes.
 _PROPAGATING_ACTIONS = {"CASCADE", "SET NULL"}
 
@@ -33,10 +41,9 @@ Outcome = bool | None  # held, did not hold, or (None) could not be tried
 def smoke_test(engine: Engine) -> SmokeTestSteps:
     """Test the managed tables; return the outcome of each of `STEPS`."""
     rows = engine.sample_rows()
-    hidden = rows.tables_with_hidden_rows()
-    if hidden:
-        tables = " and ".join(hidden)
-        logger.warning("  row-level security hides rows of %s from this user", tables)
+    reason = rows.reason_not_to_try()
+    if reason:
+        logger.warning("  the smoke test is not tried: %s", reason)
         return dict.fromkeys(STEPS)
     outcomes: dict[str, list[Outcome]] = {step: [] for step in STEPS}
     with engine.session.smoke_test_transaction() as keys_enforced:
@@ -47,6 +54,9 @@ def smoke_test(engine: Engine) -> SmokeTestSteps:
                 for step, outcome in test.outcomes():
                     outcomes[step].append(outcome)
     outcomes["cleanup"].append(not rows.has_leftovers())
+    for step, results in outcomes.items():
+        if not results:
+            logger.warning("  %s: no table of the phase has %s", step, _SUBJECTS[step])
     return {step: worst(results) for step, results in outcomes.items()}
 
 
@@ -68,6 +78,8 @@ class _TableTest:
         self.declared = declared
         self.table = rows.tables[declared.name]
         self.keys_enforced = keys_enforced
+        # With those that hold a column of a declared unique key.
+        self.foreign_keys = [*declared.foreign_keys, *self._undeclared_keys()]
         self.first: SampleRow = {}  # inserted
         self.second: SampleRow = {}  # accepted, and rolled back
         self.orphan_keys: SampleRow = {}  # values of parents that were rolled back
@@ -76,7 +88,10 @@ class _TableTest:
         """Return the outcome of everything that there is to try, by step."""
         inserted = self._insert()
         results: list[tuple[str, Outcome]] = [("insert", inserted)]
-        selected = self._select() if inserted else None
+        if inserted:
+            selected = self._select()
+        else:
+            selected = self._not_tried("the other steps", "there is no row to try with")
         results.append(("select", selected))
         for step, check in self._checks():
             needs_keys = step in ("foreign_keys", "cascade")
@@ -108,6 +123,25 @@ class _TableTest:
             if updates and key.parent != self.declared.name:
                 yield "cascade", partial(self._follows_update, key)
 
+    def _undeclared_keys(self) -> list[ForeignKey]:
+        """Return foreign keys of the database without which a unique key is not tried.
+
+        A column of the unique key has no value if the row has no parent.
+        """
+        declared = {name for key in self.declared.foreign_keys for name in key.columns}
+        unique = {name for key in self.declared.unique_keys() for name in key}
+        found = []
+        for key in self.table.foreign_keys:
+            columns = set(key.columns)
+            if columns & unique and columns.isdisjoint(declared):
+                found.append(key)
+        return found
+
+    def _not_tried(self, what: str, reason: str) -> Outcome:
+        """Log why something of the table is not tried; return that outcome."""
+        logger.warning("  %s of %s: not tried, %s", what, self.table.name, reason)
+        return None
+
     def _is_auto_increment(self, columns: Collection[str]) -> bool:
         return any(self.declared.columns[name].auto_increment for name in columns)
 
@@ -115,36 +149,71 @@ class _TableTest:
 
     def _insert(self) -> Outcome:
         """Insert a row; find a second one, and keys without a parent."""
-        keys = self.declared.foreign_keys
-        try:
-            parents = self.rows.insert_parents(self.table, keys)
-        except RowNotInserted as error:
-            logger.warning("  the smoke test cannot insert a row of %s", error)
+        parents = self._logged(self._new_parents)
+        if parents is None:
             return None
         try:
             self.first = self.rows.insert_row(self.table, parents)
-            self.orphan_keys = self._rolled_back(
-                partial(self.rows.insert_parents, self.table, keys)
-            )
-            others = self.rows.insert_parents(self.table, keys)
-            self.second = self._rolled_back(
-                partial(self.rows.insert_row, self.table, others)
-            )
         except RowNotInserted as error:
             logger.warning("  the smoke test cannot insert a row of %s", error)
-        return bool(self.first)
+            if error.tried:
+                return False
+            return None
+        self._find_other_values()
+        return True
+
+    def _find_other_values(self) -> None:
+        """Find a second row, and keys without a parent."""
+        # First, as a type may have so few values that nothing is left for them later.
+        self.orphan_keys = self._rolled_back(self._new_parents)
+        others = self._logged(self._new_parents)
+        if others is None:
+            return
+        self._rolled_back(partial(self._find_second_row, others))
+
+    def _find_second_row(self, parents: SampleRow) -> SampleRow:
+        """Find a second row, and keys that it and the other parents do not have."""
+        row = self._logged(partial(self.rows.insert_row, self.table, parents))
+        self.second = row or {}
+        if self.orphan_keys and self._has_parent(self.orphan_keys):
+            self.orphan_keys = self._rolled_back(self._new_parents)
+        return self.second
+
+    def _new_parents(self) -> SampleRow:
+        return self.rows.insert_parents(self.table, self.foreign_keys)
+
+    def _has_parent(self, values: SampleRow) -> bool:
+        """Whether there is a parent with these values of a foreign key."""
+        for key in self.foreign_keys:
+            parent = self.rows.tables[key.parent]
+            parent_key = {}
+            for name, parent_name in zip(key.columns, key.parent_columns):
+                parent_key[parent_name] = values[name]
+            if self.rows.count_matching(parent, parent_key):
+                return True
+        return False
+
+    def _logged(self, make: Callable[[], SampleRow]) -> SampleRow | None:
+        """Return a row that is inserted; log why there is none."""
+        try:
+            return make()
+        except RowNotInserted as error:
+            logger.warning("  the smoke test cannot insert a row of %s", error)
+            return None
 
     def _rolled_back(self, make: Callable[[], SampleRow]) -> SampleRow:
         """Return values that were accepted a moment ago and are not there any more."""
-        made = self.rows.attempt(make).result
-        if isinstance(made, dict):
-            return made
+        attempt = self.rows.attempt(partial(self._logged, make))
+        if attempt.error is not None:
+            logger.warning("  %s: %s", self.table.name, one_line(attempt.error))
+        if isinstance(attempt.result, dict):
+            return attempt.result
         return {}
 
     def _select(self) -> Outcome:
         key = self.rows.key_of(self.table, self.first)
         if not key:
-            return None
+            return self._not_tried("select", "no unique key finds the row again")
         return self.rows.count_matching(self.table, key) == 1
 
     # -- unique keys, foreign keys
@@ -154,13 +223,16 @@ class _TableTest:
 
         None if the database will refuse it later, or for another reason.
         """
+        what = f"the key ({', '.join(columns)})"
         if not self.second:
-            return None
+            return self._not_tried(what, "there is no second row to try with")
+        if not values.keys() >= set(columns):
+            return self._not_tried(what, "there is no value for each of its columns")
         row = dict(self.second)
         for name in columns:
             row[name] = values[name]
-        if row == self.second:  # the type has no other value
-            return None
+        if row == self.second:
+            return self._not_tried(what, "its type has no other value")
 
         def insert() -> bool:
             self.rows.insert(self.table, row)
@@ -171,7 +243,7 @@ class _TableTest:
             return self._is_key_violation(attempt.error)
         accepted_until_commit = bool(attempt.result)
         if accepted_until_commit:
-            return None
+            return self._not_tried(what, "it is checked at COMMIT only")
         return False
 
     def _is_key_violation(self, error: peewee.DatabaseError) -> Outcome:
@@ -206,7 +278,8 @@ class _TableTest:
     def _follows_update(self, key: ForeignKey) -> Outcome:
         """Whether the first row obeys its key when its parent's key changes."""
         if not self.orphan_keys:
-            return None
+            what = f"ON UPDATE of ({', '.join(key.columns)})"
+            return self._not_tried(what, "there is no other value for its parent")
         parent = self.rows.tables[key.parent]
         values = {}
         assignments = []

@@ -29,6 +29,9 @@ _ATTEMPTS = 9  # to insert a row whose types have few values
 # Without letters that could be part of a hexadecimal number.
 _LETTERS = "ghijklmnopqrstuvwxyz"
 _DEFAULT_LENGTH = 20  # characters of a random text
+_QUERIES_AT_ONCE = 100  # SQLite accepts 500 terms of a compound SELECT
+# Parts of a DEFAULT that takes the next value of a sequence.
+_NEXT_VALUE = re.compile(r"\b(nextval|next\s+value)\b", re.IGNORECASE)
 
 
 def random_below(limit: int) -> int:
@@ -70,7 +73,18 @@ def random_ip_address() -> str:
 
 
 class RowNotInserted(Exception):
-    """A table did not accept a row; the text says which table, and why."""
+    """A table did not accept a row; the text says which table, and why.
+
+    `tried` is False if no row was sent to the table.
+    """
+
+    tried = True
+
+
+class RowNotPossible(RowNotInserted):
+    """No row of a table can be made without a lasting effect."""
+
+    tried = False
 
 
 class Attempt(NamedTuple):
@@ -142,9 +156,12 @@ class SampleRows(ABC):
         """
         return not isinstance(error, peewee.OperationalError)
 
-    def tables_with_hidden_rows(self) -> list[str]:
-        """Return the tables some of whose rows this user may not see."""
-        return []
+    def reason_not_to_try(self) -> str:
+        """Return why the smoke test must not be tried at all, or "".
+
+        Called before the smoke test's transaction.
+        """
+        return ""
 
     def tables_scanned_on_delete(self, table: str) -> list[str]:
         """Return the long tables that are read in full to delete a row of this one."""
@@ -191,12 +208,17 @@ class SampleRows(ABC):
     # -- rows
 
     def insert_row(
-        self, table: Table, given: SampleRow, within: tuple[str, ...] = ()
+        self,
+        table: Table,
+        given: SampleRow,
+        within: tuple[str, ...] = (),
+        needed: Collection[str] = (),
     ) -> SampleRow:
         """Insert a row with the given values and made-up ones; return it.
 
         :param within: the tables for one of whose rows it is made.
-        :raises RowNotInserted: every attempt was refused.
+        :param needed: the columns that it must have a value for.
+        :raises RowNotInserted: every attempt was refused, or none was possible.
         """
         within = (*within, table.name.lower())
         for key in table.foreign_keys:
@@ -207,6 +229,10 @@ class SampleRows(ABC):
         first_refusal = None
         for attempt_number in range(_ATTEMPTS):
             row = self._make_row(table, given, attempt_number)
+            if not row or not row.keys() >= set(needed):
+                raise RowNotPossible(
+                    f"{table.name}: a value for its id would use up ids of the table"
+                )
             attempt = self.attempt(partial(self.insert, table, row), keep=True)
             if attempt.error is None:
                 return row
@@ -216,7 +242,8 @@ class SampleRows(ABC):
     def _needs_parent(self, table: Table, key: ForeignKey, given: SampleRow) -> bool:
         """Whether a row needs a value for a foreign key that it was not given."""
         for name in key.columns:
-            if name not in given and not table.columns[name].optional:
+            column = table.columns[name]
+            if name not in given and (_has_default(column) or not column.optional):
                 return True
         return False
 
@@ -244,11 +271,9 @@ class SampleRows(ABC):
                     f"{key.parent}: there is no such table here, or it refers back to "
                     f"{table.name}"
                 )
-            parent = self.insert_row(self.tables[key.parent], {}, within)
-            if not parent.keys() >= set(key.parent_columns):
-                raise RowNotInserted(
-                    f"{key.parent}: a value for its id would use up ids of the table"
-                )
+            parent = self.insert_row(
+                self.tables[key.parent], {}, within, key.parent_columns
+            )
             for name, parent_name in zip(key.columns, key.parent_columns):
                 values[name] = parent[parent_name]
         return values
@@ -300,7 +325,16 @@ class SampleRows(ABC):
         for name, column in table.columns.items():
             if name in given or column.generated:
                 continue
-            if column.auto_increment or name in in_keys or not column.optional:
+            refers_by_default = name in in_foreign_keys and _has_default(column)
+            # Otherwise the default would use up a value of the sequence.
+            is_numbered = _NEXT_VALUE.search(column.default or "")
+            if (
+                column.auto_increment
+                or name in in_keys
+                or refers_by_default
+                or is_numbered
+                or not column.optional
+            ):
                 names.append(name)
         return names
 
@@ -359,11 +393,18 @@ class SampleRows(ABC):
         """
         if not self._leftover_queries:
             return False
-        queries = dict.fromkeys(self._leftover_queries)
-        found = []
+        queries = list(dict.fromkeys(self._leftover_queries))
+        found: list[tuple[object, ...]] = []
         with self.session.smoke_test_transaction():
-            found = self.session.query_literally(" UNION ALL ".join(queries))
+            for start in range(0, len(queries), _QUERIES_AT_ONCE):
+                some = queries[start : start + _QUERIES_AT_ONCE]
+                found += self.session.query_literally(" UNION ALL ".join(some))
         return bool(found)
+
+
+def _has_default(column: Column) -> bool:
+    """Whether a column gets a value other than NULL if a row has none for it."""
+    return column.default is not None and column.default.upper() != "NULL"
 
 
 def _columns_in_unique_keys(table: Table) -> set[str]:

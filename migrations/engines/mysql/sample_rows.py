@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
+from migrations.engines.mysql.nontransactional import tables_without_transactions
 from migrations.engines.mysql.server_errors import (
     ABORTED,
     DISCONNECTED,
@@ -15,6 +16,7 @@ from migrations.engines.mysql.server_errors import (
     READ_ONLY,
     error_code,
 )
+from migrations.engines.mysql.session import MySQLSession
 from migrations.engines.sample_rows import (
     SampleRow,
     SampleRows,
@@ -78,6 +80,8 @@ _NOT_ABOUT_THE_ROW = LOCKED | ABORTED | INTERRUPTED | DISCONNECTED | READ_ONLY
 class MySQLSampleRows(SampleRows):
     """Makes the rows of one smoke test."""
 
+    session: MySQLSession
+
     def candidate_values(
         self, table: Table, column: Column, size: int, row: SampleRow
     ) -> list[str]:
@@ -85,7 +89,7 @@ class MySQLSampleRows(SampleRows):
         word = re.split(r"[ (]", text)[0]
         if column.auto_increment:
             if "unsigned" in text:
-                return []
+                return self._free_ids(table, column)
             # A positive one would move the next number for good.
             return [f"-{random_number(size)}"]
         if word in ("enum", "set"):
@@ -102,6 +106,34 @@ class MySQLSampleRows(SampleRows):
         if word in _RANDOM:
             return [literal(_RANDOM[word]())]
         return [literal(random_text(size))]
+
+    def _free_ids(self, table: Table, column: Column) -> list[str]:
+        """Return ids below existing ones, which do not move the next number.
+
+        Only for tables of the phase: what a key refers to must not be 0.
+        """
+        if table.name not in self.catalog.models.managed:
+            return []
+        name = self.quote(column.name)
+        rows = self.session.query_literally(
+            f"SELECT {name} FROM {self.quote(table.name)} ORDER BY {name} LIMIT 500"
+        )
+        used = [number for (number,) in rows]
+        last = max(used, default=0)
+        return [str(number) for number in range(last + 1) if number not in used]
+
+    def reason_not_to_try(self) -> str:
+        """Return which tables keep rows although a transaction is rolled back.
+
+        Those of the phase, and those that their triggers write to.
+        """
+        found = tables_without_transactions(self.session, self.tables)
+        if not found:
+            return ""
+        return (
+            f"{' and '.join(found)}: rows would stay, because its storage engine has "
+            "no transactions"
+        )
 
     def _random_number_of(self, column: Column, word: str, size: int) -> str:
         """Return a number that a column accepts; "" if it is not one of numbers."""

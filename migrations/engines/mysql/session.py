@@ -210,6 +210,7 @@ class MySQLSession(Session):
             "innodb_lock_wait_timeout": seconds,
             "foreign_key_checks": 1,
             "check_constraint_checks": 0,
+            "sql_mode": _SQL_MODE,
         }
         with self.variables(wanted), super().smoke_test_transaction() as keys_enforced:
             yield keys_enforced

@@ -186,9 +186,12 @@ class PostgreSQLSampleRows(SampleRows):
             return False
         return super().is_refusal(error)
 
-    def tables_with_hidden_rows(self) -> list[str]:
+    def reason_not_to_try(self) -> str:
         query = catalog_queries.TABLES_WITH_ROW_SECURITY
-        return self.session.query_texts(query, list(self.tables))
+        hidden = self.session.query_texts(query, list(self.tables))
+        if not hidden:
+            return ""
+        return f"row-level security hides rows of {' and '.join(hidden)} from this user"
 
     def tables_scanned_on_delete(self, table: str) -> list[str]:
         query = catalog_queries.TABLES_SCANNED_ON_DELETE
