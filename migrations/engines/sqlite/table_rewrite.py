@@ -28,6 +28,8 @@ from migrations.sql_text import literal, masked
 _DEFERRABLE = re.compile(
     r"\b(?:NOT\s+)?DEFERRABLE(?:\s+INITIALLY\s+\w+)?", re.IGNORECASE
 )
+# Of a DEFAULT, a word that SQLite takes for a text.
+_WORD_AS_TEXT = re.compile(r"(?!current_|true$|false$|null$)[a-z_]\w*", re.IGNORECASE)
 _WITHOUT_ROWID = re.compile(r"\bWITHOUT\s+ROWID\b", re.IGNORECASE)
 
 
@@ -127,7 +129,28 @@ class NewDefinition:
             # The DEFAULT of the old type may mean the same, and not be a value of the
             # new type.
             operation = operation._replace(changes_default=True)
+        if operation.changes_type and not operation.changes_default:
+            self._refuse_default(operation)
         self.altered[operation.column.name] = operation
+
+    def _refuse_default(self, operation: do.AlterColumn) -> None:
+        """Refuse to keep a DEFAULT that is not a value of the new type.
+
+        One that is, such as '5' of an INTEGER, is converted whenever it is stored.
+        """
+        column, actual = operation.column, operation.actual
+        if actual.default is None or column.auto_increment:
+            return
+        value = f"({actual.default})"
+        if _WORD_AS_TEXT.fullmatch(actual.default):
+            value = literal(actual.default)
+        lossy = self.ddl.conversions.lossy_condition(value, actual.type, column.type)
+        if self.ddl.session.query_literally(f"SELECT 1 WHERE {lossy}"):
+            raise ChangeRefused(
+                f"{operation.table}.{column.name} has DEFAULT {actual.default}, which "
+                f"is not a value of {column.type.text}; declare a DEFAULT in the "
+                "model, or remove this one by hand, then run again"
+            )
 
     def _take_primary_key(self, operation: do.SetPrimaryKey) -> None:
         self.primary_key = operation.columns
