@@ -3,7 +3,13 @@
 import sqlite3
 
 import pytest
-from peewee import CharField, IntegerField, Model, SqliteDatabase
+from peewee import (
+    CharField,
+    ForeignKeyField,
+    IntegerField,
+    Model,
+    SqliteDatabase,
+)
 
 from db.fields import UniqueConstraint
 from migrations.phase import Phase
@@ -18,6 +24,21 @@ class Seat(Model):
         constraints = [UniqueConstraint("seat_once", "hall", "number")]
 
 
+class Hall(Model):
+    code = CharField(20, primary_key=True)
+
+    class Meta:
+        table_name = "halls"
+
+
+class Ticket(Model):
+    hall = ForeignKeyField(Hall, on_delete="CASCADE")
+
+    class Meta:
+        table_name = "tickets"
+
+
+TICKETS = Phase("Tickets", requires={Hall: ()}, manages=[Ticket])
 SEATS = Phase("Seats", requires={}, manages=[Seat])
 
 
@@ -34,4 +55,21 @@ def test_unique_key_over_an_undeclared_foreign_key_is_tested(tmp_path, rows):
     report = SEATS.run(SqliteDatabase(str(path)))
     assert (report.status, report.smoke_test["unique"]) == ("up_to_date", True)
     assert connection.execute("SELECT * FROM seats").fetchall() == []
+    connection.close()
+
+
+@pytest.mark.parametrize(("columns", "outcome"), [("rowid", True), ("rowid, _rowid_, oid", None)])
+def test_deferred_key_is_tested_whatever_columns_are_called(tmp_path, columns, outcome):
+    path = tmp_path / "app.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript(
+        "CREATE TABLE halls (code VARCHAR(20) PRIMARY KEY); "
+        "CREATE TABLE tickets (id INTEGER PRIMARY KEY, hall_id VARCHAR(20) NOT NULL "
+        "REFERENCES halls (code) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED, "
+        f"{columns}); "
+        "CREATE INDEX ticket_hall_id ON tickets (hall_id)"
+    )
+    report = TICKETS.run(SqliteDatabase(str(path)))
+    assert report.status == "up_to_date"
+    assert report.smoke_test["foreign_keys"] is None
     connection.close()

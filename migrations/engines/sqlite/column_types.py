@@ -6,6 +6,7 @@ https://sqlite.org/datatype3.html#determination_of_column_affinity
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import cache
 
 from migrations.schema import Type
@@ -29,6 +30,19 @@ _CATEGORIES = {
 # The category of other types by their affinity; any further type is a category of its
 # own, such as "date".
 _CATEGORIES_BY_AFFINITY = {"integer": "integer", "text": "string", "real": "float"}
+
+_ROWID_NAMES = ("rowid", "_rowid_", "oid")
+
+
+def rowid_name(columns: Collection[str]) -> str:
+    """Return a name of the rowid that is not one of these columns; "" if there is none.
+
+    https://sqlite.org/lang_createtable.html#rowid
+    """
+    for name in _ROWID_NAMES:
+        if name not in columns:
+            return name
+    return ""
 
 
 def affinity(text: str) -> str:

@@ -26,7 +26,7 @@ import peewee
 from migrations import operations as do
 from migrations.engines.ddl import DDL
 from migrations.engines.sqlite.catalog import REFERRING_TABLES, SQLiteCatalog
-from migrations.engines.sqlite.column_types import affinity
+from migrations.engines.sqlite.column_types import affinity, rowid_name
 from migrations.engines.sqlite.conversions import SQLiteConversions
 from migrations.engines.sqlite.session import SQLiteSession
 from migrations.engines.sqlite.table_rewrite import NewDefinition
@@ -41,10 +41,6 @@ _NEW_TABLE = "__new"  # at the end of its name
 # More than 1, as a script may be executed much later: no connection that is open then
 # shall know the schema by the new number.
 _SCHEMA_VERSION_STEP = 100
-
-
-# Of these, one that is no column's name is the rowid.
-_ROWID_NAMES = ("rowid", "_rowid_", "oid")
 
 
 class _CopiedRowid(NamedTuple):
@@ -335,12 +331,9 @@ class SQLiteDDL(DDL):
         return _CopiedRowid(name, name)
 
     def _rowid_name(self, table: Table) -> str:
-        """Return the name by which the rowid of a table is known; "" if by none."""
+        """Return a name of the rowid, before and after the rebuild; "" if none."""
         declared = self.declared(table.name.lower())
-        for name in _ROWID_NAMES:
-            if name not in table.columns and name not in declared.columns:
-                return name
-        return ""
+        return rowid_name([*table.columns, *declared.columns])
 
     def _statistics_tables(self, table: Table) -> list[str]:
         """Return the tables that hold statistics of a table, as ANALYZE made them."""

@@ -12,7 +12,7 @@ from migrations.engines.sample_rows import (
     random_text,
 )
 from migrations.engines.sqlite.catalog import REFERRING_TABLES, SQLiteCatalog
-from migrations.engines.sqlite.column_types import affinity
+from migrations.engines.sqlite.column_types import affinity, rowid_name
 from migrations.engines.sqlite.conversions import SQLiteConversions
 from migrations.engines.sqlite.session import ADVICE
 from migrations.schema import Column, Table
@@ -67,6 +67,9 @@ class SQLiteSampleRows(SampleRows):
         return long_tables
 
     def checked_at_commit(self, table: Table) -> bool:
+        rowid = rowid_name(table.columns)
+        if not rowid:
+            return True
         table_name = self.quote(table.name)
         orphans = []
         for key in table.foreign_keys:
@@ -77,6 +80,6 @@ class SQLiteSampleRows(SampleRows):
         is_orphan = " OR ".join(orphans) or "0"
         found = self.session.query(
             f"SELECT 1 FROM {table_name} w "
-            f"WHERE w.rowid = last_insert_rowid() AND ({is_orphan})"
+            f"WHERE w.{rowid} = last_insert_rowid() AND ({is_orphan})"
         )
         return bool(found)
