@@ -10,7 +10,7 @@ compiled afterwards. SQLite itself reports a broken view only when it is used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -62,8 +62,7 @@ def rehearse(catalog: SQLiteCatalog, plan: Plan, changes: Sequence[Change]) -> N
         with session.connected():
             copy = _Copy(session, catalog.session, plan)
             copy.create(stored)
-            with session.pragmas(foreign_keys=1):
-                copy.execute(changes)
+            copy.execute(changes)
             copy.compare()
     except _NotRehearsed as reason:
         logger.info("  the plan was not rehearsed: %s", reason)
@@ -108,11 +107,28 @@ class _Copy:
 
     def execute(self, changes: Sequence[Change]) -> None:
         """Execute changes as a run does, and find out what they break."""
-        compiled = [probe for probe in self._probes() if not self._error_of(probe.sql)]
+        probes = list(self._probes())
+        # With foreign keys, a key of another table that refers to nothing is an error
+        # that would hide those of triggers.
+        errors = self._errors_of(probes, foreign_keys=0)
+        errors_with_keys = self._errors_of(probes, foreign_keys=1)
         self.session.with_migration_lock(partial(self._execute_all, changes))
-        for probe in compiled:
-            error = self._error_of(probe.sql)
-            if error:
+        self._refuse_new_errors(errors, self._errors_of(probes, foreign_keys=0))
+        with_keys = self._errors_of(probes, foreign_keys=1)
+        self._refuse_new_errors(errors_with_keys, with_keys)
+
+    def _errors_of(
+        self, probes: Sequence[_Probe], foreign_keys: int
+    ) -> dict[_Probe, str]:
+        """Return why each statement cannot be compiled, or ""."""
+        with self.session.pragmas(foreign_keys=foreign_keys):
+            return {probe: self._error_of(probe.sql) for probe in probes}
+
+    def _refuse_new_errors(
+        self, before: Mapping[_Probe, str], after: Mapping[_Probe, str]
+    ) -> None:
+        for probe, error in after.items():
+            if error and not before[probe]:
                 raise ChangeRefused(
                     f"{probe.subject} could not be used after the change ({error}), "
                     "nothing was changed; change or drop it, then run again"
