@@ -51,6 +51,7 @@ _CONCURRENTLY = re.compile(r"(CREATE (UNIQUE )?INDEX|DROP INDEX) CONCURRENTLY ")
 # SQLSTATEs, https://www.postgresql.org/docs/current/errcodes-appendix.html
 _LOCK_NOT_AVAILABLE = "55P03"
 _DEADLOCK = "40P01"
+_READ_ONLY = "25006"
 _ABORTED_BY_OTHERS = {
     _LOCK_NOT_AVAILABLE,
     _DEADLOCK,
@@ -430,6 +431,10 @@ class PostgreSQLSession(Session):
         code = sqlstate(error)
         waits = code in (_LOCK_NOT_AVAILABLE, _DEADLOCK)
         return waits or code[:2] in _CONNECTION_CLASSES
+
+    def is_read_only(self, error: Exception) -> bool:
+        """Whether an error says that the server or the session may only read."""
+        return sqlstate(error) == _READ_ONLY
 
     def lock_holders(self) -> str:
         tables = list(self.models.by_table)
