@@ -351,6 +351,36 @@ WHERE typtype = 'd' AND (
     typnotnull OR typdefault IS NOT NULL
     OR EXISTS (SELECT FROM pg_constraint WHERE contypid = y.oid))
 LIMIT 1"""
+# What of a constraint a model does not say: its definition, when it is checked, and its
+# comment.
+CONSTRAINT_DETAILS = """
+SELECT
+    pg_get_constraintdef(oid),
+    concat(
+        CASE WHEN condeferrable THEN ' DEFERRABLE' END,
+        CASE WHEN condeferred THEN ' INITIALLY DEFERRED' END),
+    obj_description(oid, 'pg_constraint')
+FROM pg_constraint WHERE conrelid = to_regclass(quote_ident(%s)) AND conname = %s"""
+# What of an index a model does not say: its storage parameters and tablespace, as
+# CREATE INDEX has them, and its comment.
+INDEX_DETAILS = """
+SELECT
+    concat(
+        ' WITH (' || array_to_string(i.reloptions, ', ') || ')',
+        ' TABLESPACE ' || quote_ident(s.spcname)),
+    obj_description(i.oid, 'pg_class')
+FROM pg_index x
+JOIN pg_class i ON i.oid = x.indexrelid
+LEFT JOIN pg_tablespace s ON s.oid = i.reltablespace
+WHERE x.indrelid = to_regclass(quote_ident(%s)) AND i.relname = %s"""
+# How a column is stored, if that was set for it.
+STORAGE = """
+SELECT CASE attstorage
+    WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN'
+    ELSE 'EXTENDED' END
+FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
+WHERE a.attrelid = to_regclass(quote_ident(%s)) AND a.attname = %s
+  AND a.attstorage <> y.typstorage"""
 KIND_OF_GENERATED_COLUMN = """
 SELECT attgenerated::text FROM pg_attribute
 WHERE attrelid = to_regclass(quote_ident(%s)) AND attname = %s"""

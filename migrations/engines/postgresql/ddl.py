@@ -25,12 +25,14 @@ from migrations.engines.postgresql.conversions import PostgreSQLConversions
 from migrations.engines.postgresql.session import PostgreSQLSession
 from migrations.errors import ChangeRefused
 from migrations.report import Change
-from migrations.schema import Column, Index, Schema
+from migrations.schema import Column, ForeignKey, Index, Schema
 from migrations.sql_text import literal
 
 # https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS:
 # of a longer name the rest is cut off.
 _MAX_NAME_LENGTH = 63
+# Types whose storage can be chosen.
+_STORED_OUT_OF_LINE = ("string", "fixed string", "blob", "json", "jsonb", "decimal")
 _BLOCKS_ALL = "reads and writes"
 
 
@@ -43,6 +45,16 @@ class _Constraint(NamedTuple):
     description: str
     replaces: Collection[str | None] = ()  # names of constraints
     exists: bool = False  # and needs validation only
+    stays_unvalidated: bool = False
+    comment: str | None = None
+
+
+class _Details(NamedTuple):
+    """What of an existing constraint a model does not say."""
+
+    definition: str = ""
+    deferral: str = ""  # DEFERRABLE …, or ""
+    comment: str | None = None
 
 
 class _KeySource(NamedTuple):
@@ -252,6 +264,7 @@ class PostgreSQLDDL(StatementDDL):
                 column = column._replace(default=converted_default)
             operation = operation._replace(column=column, changes_default=True)
         parts.append(self._type_clause(actual, column, keeps_rows))
+        parts += self._storage_clauses(table, column)
         parts += self._alter_default_and_null(operation)
         yield self._change_table(
             f"convert {column.name} to {type_}",
@@ -326,6 +339,13 @@ class PostgreSQLDDL(StatementDDL):
                 f"{table} cannot refer to {name}, which is temporary or UNLOGGED; run "
                 f"first: ALTER TABLE {self.quote(parent)} SET LOGGED"
             )
+
+    def _storage_clauses(self, table: str, column: Column) -> list[str]:
+        """Return what keeps the storage that was set for a column: TYPE resets it."""
+        if column.type.category not in _STORED_OUT_OF_LINE:
+            return []
+        found = self.query_texts(catalog_queries.STORAGE, table, column.name)
+        return [f"SET STORAGE {storage}" for storage in found]
 
     def _type_clause(self, actual: Column, column: Column, keeps_rows: bool) -> str:
         clause = f"TYPE {type_of_existing_column(column.type)}"
@@ -402,7 +422,7 @@ class PostgreSQLDDL(StatementDDL):
         index = operation.definition
         if not index.is_constraint:
             yield from self._drop_replaced(table, index.name, operation.replaces)
-            yield self._build_index(table, index)
+            yield from self._build_index_as_it_was(table, index, operation.replaces)
             return
         if self.schema[table].index_named(index.name) is None:
             self._refuse_taken_constraint(table, index.name, [])
@@ -412,6 +432,9 @@ class PostgreSQLDDL(StatementDDL):
         arguments = (table, index.name, constraint)
         sql = self.written_by_peewee("add_constraint", *arguments)
         yield Change(f"add constraint {index.name}", sql)
+        full_name = f"{self.quote(index.name)} ON {self.quote(table)}"
+        comment = self._details(table, index.name).comment
+        yield from self._comment("CONSTRAINT", full_name, comment)
 
     def _key_source(self, table: str, index: Index) -> _KeySource:
         """Return what a key is made of: of an index, if the table has rows."""
@@ -424,6 +447,19 @@ class PostgreSQLDDL(StatementDDL):
             return _KeySource(changes, self.quote_all(index.columns))
         changes.append(self._build_index(table, index))
         return _KeySource(changes, using_index)
+
+    def _build_index_as_it_was(
+        self, table: str, index: Index, replaced: Index | None
+    ) -> Iterator[Change]:
+        """Build an index with the storage parameters and comment of the one before."""
+        change = self._build_index(table, index)
+        if replaced is None:
+            yield change
+            return
+        query = catalog_queries.INDEX_DETAILS
+        for storage, comment in self.session.query(query, (table, replaced.name)):
+            yield change._replace(sql=change.sql + storage)
+            yield from self._comment("INDEX", self.quote(index.name), comment)
 
     def _build_index(self, table: str, index: Index) -> Change:
         change = self.create_index(do.AddIndex(table, index))
@@ -589,6 +625,7 @@ class PostgreSQLDDL(StatementDDL):
     def add_check(self, operation: do.AddCheck) -> Iterator[Change]:
         check = operation.check
         name = self.quote(check.name)
+        details = self._details(operation.table, check.name)
         exists = not check.valid
         replaces = []
         if exists:
@@ -602,23 +639,81 @@ class PostgreSQLDDL(StatementDDL):
             description=f"check {check.name}",
             replaces=replaces,
             exists=exists,
+            comment=details.comment,
         )
         return self._add_constraint(constraint)
 
     def add_foreign_key(self, operation: do.AddForeignKey) -> Iterator[Change]:
         key = operation.key
-        self._refuse_parent(operation.table, key.parent)
-        columns = "_".join(key.columns)
-        name = key.name or f"fk_{operation.table}_{columns}"[:_MAX_NAME_LENGTH]
-        constraint = _Constraint(
-            operation.table,
-            name,
-            definition=self.foreign_key_constraint(key._replace(name=name)),
-            description=f"foreign key of {', '.join(key.columns)}",
-            replaces=[replaced.name for replaced in operation.replaces],
+        table = operation.table
+        self._refuse_parent(table, key.parent)
+        columns = ", ".join(key.columns)
+        replaced = [other for other in operation.replaces if other != key]
+        if self._is_released(operation):
+            # One that was dropped for the time of a change: as it was.
+            constraint = self._constraint_as_it_was(table, key.name or "")
+        else:
+            name = self._foreign_key_name(table, key, replaced)
+            details = self._details(table, (replaced or [key])[0].name)
+            definition = self.foreign_key_constraint(key._replace(name=name))
+            constraint = _Constraint(
+                table,
+                name,
+                definition=definition + details.deferral,
+                description="",
+                comment=details.comment,
+            )
+        constraint = constraint._replace(
+            description=f"foreign key of {columns}",
+            replaces=[other.name for other in operation.replaces],
             exists=key in operation.replaces,
         )
         return self._add_constraint(constraint)
+
+    def _is_released(self, operation: do.AddForeignKey) -> bool:
+        if operation.table not in self.schema or operation.key in operation.replaces:
+            return False
+        return operation.key in self.schema[operation.table].foreign_keys
+
+    def _foreign_key_name(
+        self, table: str, key: ForeignKey, replaced: Sequence[ForeignKey]
+    ) -> str:
+        """Return the declared name, that of the key it replaces, or a new one."""
+        if key.name:
+            return key.name
+        if len(replaced) == 1 and replaced[0].name:
+            return replaced[0].name
+        return f"fk_{table}_{'_'.join(key.columns)}"[:_MAX_NAME_LENGTH]
+
+    def _constraint_as_it_was(self, table: str, name: str) -> _Constraint:
+        details = self._details(table, name)
+        definition = details.definition.removesuffix(" NOT VALID")
+        is_unchecked = definition.endswith(" NOT ENFORCED")
+        return _Constraint(
+            table,
+            name,
+            definition=f"CONSTRAINT {self.quote(name)} {definition}",
+            description="",
+            stays_unvalidated=is_unchecked or definition != details.definition,
+            comment=details.comment,
+        )
+
+    def _details(self, table: str, name: str | None) -> _Details:
+        query = catalog_queries.CONSTRAINT_DETAILS
+        for row in self.session.query(query, (table, name)):
+            return _Details(*row)
+        return _Details()
+
+    def _comment(self, kind: str, name: str, text: str | None) -> Iterator[Change]:
+        """Restore the comment of something that was recreated.
+
+        :param name: as SQL.
+        """
+        if text is not None:
+            yield Change(
+                f"restore the comment of the {kind.lower()}",
+                f"COMMENT ON {kind} {name} IS {literal(text)}",
+            )
 
     def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterator[Change]:
         key = operation.key
@@ -640,11 +735,14 @@ class PostgreSQLDDL(StatementDDL):
             name = constraint.name
             self._refuse_taken_constraint(table, name, constraint.replaces)
             addition = f"ADD {constraint.definition}"
-            if online:
+            unchecked = constraint.definition.endswith(" NOT ENFORCED")
+            if (online or constraint.stays_unvalidated) and not unchecked:
                 addition += " NOT VALID"
             parts = [*self._drop_constraints(constraint.replaces), addition]
             yield self._change_table(f"add the {constraint.description}", table, parts)
-        if exists or online:
+            full_name = f"{self.quote(name)} ON {self.quote(table)}"
+            yield from self._comment("CONSTRAINT", full_name, constraint.comment)
+        if (exists or online) and not constraint.stays_unvalidated:
             yield self._validate(table, constraint.name, constraint.description)
 
     def _validate(self, table: str, name: str, description: str) -> Change:
