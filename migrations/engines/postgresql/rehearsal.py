@@ -175,8 +175,10 @@ class Rehearsal:
             if table.primary_key != planned.primary_key:
                 left.append(f"{name}: the primary key is {table.primary_key}")
             for column in declared.columns:
-                expected = self._description(planned.columns[column])
-                found = self._description(table.columns[column])
+                # An undeclared DEFAULT is converted with its column.
+                with_default = declared.columns[column].default is not None
+                expected = self._description(planned.columns[column], with_default)
+                found = self._description(table.columns[column], with_default)
                 if found != expected:
                     left.append(f"{name}.{column}: expected {expected}, found {found}")
         if left:
@@ -185,11 +187,11 @@ class Rehearsal:
                 f"{'; '.join(left)}"
             )
 
-    def _description(self, column: Column) -> str:
+    def _description(self, column: Column, with_default: bool) -> str:
         """Return what of a column has to be as planned."""
         text = column.type.category
         if not column.null:
             text += " NOT NULL"
-        if column.default is not None and not column.auto_increment:
+        if with_default and column.default is not None:
             text += f" DEFAULT {self.catalog.default_meaning(column.default)}"
         return text
