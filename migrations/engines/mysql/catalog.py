@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import NamedTuple
 
 import peewee
@@ -29,6 +30,7 @@ from migrations.engines.mysql.show_create_table import (
 from migrations.schema import UTC_NOW, Column, Schema, Table, Type
 from migrations.sql_text import literal, literal_meaning
 
+_WITH_EXPONENT = re.compile(r"-?\d+([.]\d+)?e[+-]?\d+", re.IGNORECASE)
 # The number of the note with the query in the server's form, and that note.
 _EXPLAINED = 1003
 _NORMAL_FORMS = re.compile(
@@ -262,6 +264,8 @@ class MySQLCatalog(Catalog):
         call = default.lower().replace("()", "").strip("()")
         if call == "utc_timestamp":
             return UTC_NOW
+        if _WITH_EXPONENT.fullmatch(default):
+            default = format(Decimal(default), "f")
         return literal_meaning(default).replace("\\\\", "\\")
 
     def normalized_default(self, column: Column) -> Column:

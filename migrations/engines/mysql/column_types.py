@@ -79,9 +79,10 @@ def is_single_precision(type_: Type) -> bool:
 
 
 def longest_text(type_: Type) -> int:
-    """Return the characters that the text of a value needs at most: FLOAT, ENUM, SET.
+    """Return how many characters the text of a value has at most, or more.
 
-    That of an ENUM or a SET may be too high, as its members are not unquoted.
+    Called for types that become a VARCHAR on the way to another one. The members of an
+    ENUM or a SET are counted with their quotes.
     """
     if type_.category not in ("enum", "set"):
         return 64

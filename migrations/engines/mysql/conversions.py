@@ -120,6 +120,8 @@ def is_converted_by_text(source: Type, target: Type) -> bool:
         return target.category not in STRINGS
     if source.category == "bit":
         return target.category not in ("integer", "decimal", "float")
+    if source.category in ("uuid", "inet4", "inet6"):  # a BLOB would be their bytes
+        return target.category == "blob"
     return is_single_precision(source) and not is_single_precision(target)
 
 
@@ -195,7 +197,11 @@ def _fits_decimal(value: str, source: Type, target: Type) -> str:
 
 
 def _fits_string(value: str, source: Type, target: Type) -> str:
-    return f"CHAR_LENGTH({_text(value)}) <= {target.size}"
+    condition = f"CHAR_LENGTH({_text(value)}) <= {target.size}"
+    if source.category == "blob":  # bytes that are no text become question marks
+        text = f"CONVERT({value} USING utf8mb4)"
+        condition += f" AND CAST({text} AS BINARY) = {value}"
+    return condition
 
 
 def _fits_fixed_string(value: str, source: Type, target: Type) -> str:

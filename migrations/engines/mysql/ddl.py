@@ -466,6 +466,7 @@ class MySQLDDL(StatementDDL):
         table = operation.table
         index = operation.definition
         declared = self.declared(table)
+        self._refuse_name_of_check(table, index)
         verb = "add"
         parts = []
         if operation.replaces is not None:
@@ -483,6 +484,17 @@ class MySQLDDL(StatementDDL):
         if not is_hashed:
             parts.append(self.online)
         yield self._alter(f"{verb} index {index.name}", table, parts, copies=is_hashed)
+
+    def _refuse_name_of_check(self, table: str, index: Index) -> None:
+        """Refuse the name of a CHECK for a unique index: both are constraints."""
+        check = self._existing(table).check_named(index.name)
+        if check is not None and index.unique:
+            raise ChangeRefused(
+                f"{table}: a unique index has to be named {index.name}, and a CHECK of "
+                "the table has that name; drop it, and add it under another name: "
+                f"ALTER TABLE {self.quote(table)} DROP CONSTRAINT "
+                f"{self.quote(check.name)}"
+            )
 
     def _refuse_if_index_is_needed(self, operation: do.AddIndex) -> None:
         assert operation.replaces is not None

@@ -32,6 +32,8 @@ _COLLATION = re.compile(r"(?:CHARSET|CHARACTER SET|COLLATE)[ =](\w+)")
 _ACTION = re.compile(r"ON (DELETE|UPDATE) (CASCADE|SET \w+)")
 # The next number, which grows with every row.
 _NEXT_NUMBER = re.compile(r"(?<=\n\) ENGINE=InnoDB) AUTO_INCREMENT=\d+")
+# What MariaDB escapes in a string; a backslash stays as it writes it.
+_UNESCAPED = {r"\'": "''", r"\n": "\n", r"\r": "\r"}
 # How the servers mark an index that no query uses.
 _UNUSED = {"IGNORED", "INVISIBLE"}
 # Categories of types that have a collation.
@@ -157,7 +159,7 @@ class CreateTableText:
         default = None
         clause = clauses.get("DEFAULT", "DEFAULT NULL")
         if clause != "DEFAULT NULL":
-            default = _with_doubled_quotes(clause.removeprefix("DEFAULT "))
+            default = _unescaped_string(clause.removeprefix("DEFAULT "))
         collation = None
         if type_.category in _WITH_COLLATION:
             collation = _collation(clauses[""]) or _collation(self.options)
@@ -245,18 +247,17 @@ class CreateTableText:
         return [Check(_unquoted(words[0]), condition)]
 
 
-def _with_doubled_quotes(expression: str) -> str:
+def _unescaped_string(expression: str) -> str:
     r"""Return SQL in whose strings a quote is written twice, as in standard SQL.
 
-    MariaDB writes it so in the DEFAULT of a VARCHAR, but in that of a TEXT as `\'`.
+    MariaDB writes it so in the DEFAULT of a VARCHAR, but in that of a TEXT as `\'`. It
+    writes the end of a line as `\n`.
     """
 
-    def doubled(found: re.Match[str]) -> str:
-        if found[0] == r"\'":
-            return "''"
-        return found[0]
+    def unescaped(found: re.Match[str]) -> str:
+        return _UNESCAPED.get(found[0], found[0])
 
-    return re.sub(r"\\.", doubled, expression)
+    return re.sub(r"\\.", unescaped, expression)
 
 
 def _collation(sql: str) -> str:
