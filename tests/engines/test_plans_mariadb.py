@@ -443,3 +443,13 @@ def test_a_default_that_the_server_changes_is_refused(made):
     phase = items(value=peewee.FloatField(null=True, constraints=[SQL("DEFAULT 123456789.5")]))
     message = refusal(there, phase)
     assert "the server makes DEFAULT 123457000 of 123456789.5" in message
+
+
+# -- the next id
+
+
+def test_the_next_id_follows_an_update(made):
+    """So it can never exist already, and the catalog need not look for that."""
+    there = made(f"CREATE TABLE item ({ID}, n INT)", "INSERT INTO item (n) VALUES (1), (2)")
+    there.execute("UPDATE item SET id = id + 90 ORDER BY id DESC", "INSERT INTO item (n) VALUES (3)")
+    assert there.query("SELECT id FROM item ORDER BY id") == [(91,), (92,), (93,)]

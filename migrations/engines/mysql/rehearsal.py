@@ -180,16 +180,15 @@ class Rehearsal:
             made = self.catalog.temporary_table(operation.table)
             for difference in self._differences(operation, made):
                 raise ChangeRefused(
-                    f"{operation.table}.{difference}, so the model cannot be "
-                    "compared with the table; write it in the server's form"
+                    f"{operation.table}.{difference}; nothing was changed"
                 )
 
     def _differences(self, operation: do.Operation, made: Table) -> Iterator[str]:
         if isinstance(operation, do.AddIndex):
             index = made.index_named(operation.definition.name)
             if index is None or index.columns != operation.definition.columns:
-                found = index or "no index"
-                yield f"{operation.definition.name}: the server makes {found}"
+                name = operation.definition.name
+                yield f"{name}: the server would make {index or 'no index'} of it"
         elif isinstance(operation, do.AlterColumn | do.AddColumn):
             yield from self._differences_of(operation.column, made)
         elif isinstance(operation, do.CreateTable):
@@ -206,7 +205,7 @@ class Rehearsal:
         elif self.catalog.default_meaning(column.default) != meaning:
             yield (
                 f"{column.name}: the server makes DEFAULT {column.default} of "
-                f"{declared.default}"
+                f"{declared.default}; write it so in the model"
             )
 
 
