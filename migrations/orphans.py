@@ -45,15 +45,30 @@ def find_orphans(schema: Schema, engine: Engine, thorough: bool) -> OrphanCheck:
             if name not in schema:
                 continue
             table = schema[name]
-            for key in engine.catalog.declared_by_name(name).foreign_keys:
+            declared = engine.catalog.declared_by_name(name)
+            for key in declared.foreign_keys:
                 exists = table.columns.keys() >= set(key.columns)
                 if not exists or key.parent not in schema:
+                    continue
+                if _must_be_converted(table, declared, key):
                     continue
                 check = _check_key(engine, table, key, thorough)
                 warnings += check.warnings
                 if check.skipped:
                     skipped.append(_place(table, key))
     return OrphanCheck(tuple(warnings), tuple(skipped))
+
+
+def _must_be_converted(table: Table, declared: Table, key: ForeignKey) -> bool:
+    """Whether a column has values of another kind than its parents have.
+
+    They may not be comparable. The preflight looks for the parents of what they become.
+    """
+    for name in key.columns:
+        actual = table.columns[name].type.category
+        if actual != declared.columns[name].type.category:
+            return True
+    return False
 
 
 def _place(table: Table, key: ForeignKey) -> str:

@@ -31,6 +31,10 @@ _CASTS = {
 }
 
 
+# Categories whose values have the right meaning as a text only.
+_ONLY_TO_TEXT = ("enum", "set", "uuid", "inet4", "inet6")
+
+
 class MySQLConversions(Conversions):
     """Writes conditions and expressions."""
 
@@ -114,14 +118,13 @@ def is_converted_by_text(source: Type, target: Type) -> bool:
 
     MODIFY converts an ENUM or a SET to a number by the index of its value, and a FLOAT
     to a DOUBLE or DECIMAL with digits that nobody has seen: 0.1 would become
-    0.10000000149011612. A BIT becomes the character of that code in a TEXT.
+    0.10000000149011612. A BIT becomes the character of that code in a TEXT. A UUID or
+    an address becomes bytes in a BLOB, and nothing else but a text.
     """
-    if source.category in ("enum", "set"):
+    if source.category in _ONLY_TO_TEXT:
         return target.category not in STRINGS
     if source.category == "bit":
         return target.category not in ("integer", "decimal", "float")
-    if source.category in ("uuid", "inet4", "inet6"):  # a BLOB would be their bytes
-        return target.category == "blob"
     return is_single_precision(source) and not is_single_precision(target)
 
 
