@@ -256,10 +256,6 @@ def test_differing_definition_is_an_error_with_its_object(compared, old, new, wh
         ("CONSTRAINT unique_workflow_week_store UNIQUE", "UNIQUE"),
         ("variance_pct FLOAT", "variance_pct FLOAT DEFAULT NULL"),
         (
-            "variance_pct FLOAT",
-            "variance_pct FLOAT CHECK (actual_units_sold > '/* ON CONFLICT')",
-        ),
-        (
             "week_number INTEGER NOT NULL",
             "week_number INTEGER NOT NULL ON CONFLICT ABORT",
         ),
@@ -269,14 +265,6 @@ def test_differing_definition_is_an_error_with_its_object(compared, old, new, wh
             "week_number INTEGER CONSTRAINT conflict NOT NULL",
         ),
         ("week_number INTEGER NOT NULL", "week_number UNSIGNED BIG INT NOT NULL"),
-        (
-            "store_id VARCHAR(50) NOT NULL",
-            "store_id VARCHAR(50) COLLATE nocase NOT NULL",
-        ),
-        (
-            "week_number, store_id)\n",
-            "week_number, store_id), CHECK (week_number > 0) ON CONFLICT IGNORE\n",
-        ),
     ],
 )
 def test_equivalent_definition_is_no_difference(compared, old, new):
@@ -334,13 +322,44 @@ def test_undeclared_additions_are_no_difference(compared):
     [
         "note TEXT NOT NULL ON CONFLICT IGNORE DEFAULT 'x' UNIQUE",
         "note TEXT DEFAULT conflict REFERENCES conflict",
-        "note TEXT CHECK (note <> 'ON CONFLICT IGNORE')",
     ],
 )
 def test_undeclared_column_changes_nothing_of_the_others(compared, column):
     report = compared("variance_pct FLOAT", f"variance_pct FLOAT, {column}")
     assert report.status == "up_to_date"
     assert {each.object for each in report.differences} == {"weekly_actuals.note"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "variance_pct FLOAT",
+            "variance_pct FLOAT CHECK (actual_units_sold > '/* ON CONFLICT')",
+            "weekly_actuals: CHECK (actual_units_sold > '/* ON CONFLICT') may reject "
+            "rows that the model allows; it is not in the model",
+        ),
+        (
+            "store_id VARCHAR(50) NOT NULL",
+            "store_id VARCHAR(50) COLLATE nocase NOT NULL",
+            "weekly_actuals.store_id: COLLATE NOCASE is not in the model, and "
+            "UNIQUE (workflow_id, week_number, store_id) may reject rows by it",
+        ),
+        (
+            "week_number, store_id)\n",
+            "week_number, store_id), CHECK (week_number > 0) ON CONFLICT IGNORE\n",
+            "weekly_actuals: CHECK (week_number > 0) may reject rows that the model "
+            "allows; it is not in the model",
+        ),
+    ],
+    ids=["a CHECK of a column", "a collation", "a CHECK of the table"],
+)
+def test_undeclared_part_that_may_reject_rows_is_a_warning(compared, old, new, message):
+    report = compared(old, new)
+    assert report.status == "up_to_date"
+    assert [(each.severity, each.message) for each in report.differences] == [
+        ("warning", message)
+    ]
 
 
 def test_missing_default_of_a_nullable_column_is_repaired_alone(compared):
