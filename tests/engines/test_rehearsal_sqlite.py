@@ -155,6 +155,40 @@ def test_function_that_is_not_there_is_refused(file):
     )
 
 
+# -- database classes of the application
+
+
+def test_database_class_with_its_own_parameters_is_rehearsed(file, caplog):
+    connection, database = file
+    connection.executescript(WITHOUT_NOTE)
+    path = database.database
+
+    class OwnDatabase(SqliteDatabase):
+        def __init__(self):
+            super().__init__(path)
+
+    with caplog.at_level(logging.INFO, "migrations"):
+        assert ITEMS.run(OwnDatabase()).status == "migrated"
+    assert "not rehearsed" not in caplog.text
+
+
+def test_database_class_that_opens_its_file_anyway_is_not_rehearsed(file, caplog):
+    connection, database = file
+    connection.executescript(WITHOUT_NOTE)
+    path = database.database
+
+    class OwnDatabase(SqliteDatabase):
+        def __init__(self, *_, **options):
+            super().__init__(path, **options)
+
+    before = schema_of(connection)
+    with caplog.at_level(logging.INFO, "migrations"):
+        assert ITEMS.check(OwnDatabase()).status == "pending"
+    assert "the plan was not rehearsed: a database in memory became" in caplog.text
+    assert schema_of(connection) == before
+    assert ITEMS.run(OwnDatabase()).status == "migrated"
+
+
 # -- what the statements lead to
 
 

@@ -61,6 +61,7 @@ def rehearse(catalog: SQLiteCatalog, plan: Plan, changes: Sequence[Change]) -> N
     try:
         with session.connected():
             copy = _Copy(session, catalog.session, plan)
+            copy.refuse_file()
             copy.create(stored)
             copy.execute(changes)
             copy.compare()
@@ -89,6 +90,15 @@ class _Copy:
         self.catalog = SQLiteCatalog(session)
 
     # -- before
+
+    def refuse_file(self) -> None:
+        """Make sure that the copy is in memory.
+
+        A class of the application may open its file whatever it is told.
+        """
+        for _, name, file in self.session.query("PRAGMA database_list"):
+            if name == "main" and file:
+                raise _NotRehearsed(f"a database in memory became {file}")
 
     def create(self, stored: Sequence[Row]) -> None:
         """Execute the stored texts; leave out what this connection cannot create."""

@@ -198,7 +198,11 @@ class SQLiteSession(Session):
         Its connection has the functions and collations that were registered with this
         database. Called while planning.
         """
-        copy = type(self.database)(":memory:", **self.database.connect_params)
+        parameters = self.database.connect_params
+        try:
+            copy = type(self.database)(":memory:", **parameters)
+        except TypeError:  # a class of the application, with parameters of its own
+            copy = peewee.SqliteDatabase(":memory:")
         for name in _REGISTERED:
             if hasattr(self.database, name):
                 setattr(copy, name, getattr(self.database, name))
