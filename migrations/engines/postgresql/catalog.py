@@ -19,6 +19,7 @@ from migrations.sql_text import literal
 
 Query = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 Fingerprint = tuple[object, ...]
+Place = tuple[str, str]  # a table, and a column of it
 Parts = list[str]  # each the JSON array of one column, index or constraint
 
 # By database and names of tables: the schema that was read last, and its fingerprint,
@@ -48,39 +49,33 @@ class PostgreSQLCatalog(Catalog):
     # -- tables
 
     def read(self) -> Schema:
-        schema = self._read_or_remember()
+        schema, behind = self._read_or_remember()
         if self._has_unfinished_index(schema):
             query = catalog_queries.INDEXES_BEING_BUILT
             if self.session.query(query, (self.managed,)):
                 # CREATE INDEX CONCURRENTLY IF NOT EXISTS would be satisfied with an
                 # index that another run is building at this moment.
                 raise MigrationLockHeld
-        return self._with_ids_behind(schema)
-
-    def _with_ids_behind(self, schema: Schema) -> Schema:
-        """Mark the columns whose next id exists already.
-
-        That is never remembered: a sequence goes on without a change of the catalog.
-        """
-        counting = [
-            name
-            for name in self.managed
-            if name in schema
-            and any(column.auto_increment for column in schema[name].columns.values())
-        ]
-        if not counting:
-            return schema
-        if self.session.in_transaction():
-            with self.session.with_run_settings():
-                behind = self._ids_behind(counting)
-        else:
-            behind = self._ids_behind(counting)
         for table, column in behind:
             marked = schema[table].columns[column]._replace(ids_behind=True)
             schema = schema.with_table(table, schema[table].with_column(marked))
         return schema
 
-    def _ids_behind(self, tables: list[str]) -> list[tuple[str, str]]:
+    def _ids_behind(self, schema: Schema) -> list[Place]:
+        """Return the managed columns whose next id exists already.
+
+        That is never remembered: a sequence goes on without a change of the catalog.
+        """
+        existing = [name for name in self.managed if name in schema]
+        if not existing:
+            return []
+        if self.session.in_transaction():
+            # The settings that the query makes would end with the transaction only.
+            with self.session.with_run_settings():
+                return self._query_ids_behind(existing)
+        return self._query_ids_behind(existing)
+
+    def _query_ids_behind(self, tables: list[str]) -> list[Place]:
         settings = self.session.run_setting_values()
         parameters = (list(settings), list(settings.values()), tables)
         rows = self.session.query(catalog_queries.IDS_BEHIND, parameters)
@@ -92,25 +87,32 @@ class PostgreSQLCatalog(Catalog):
                 return True
         return False
 
-    def _read_or_remember(self) -> Schema:
+    def _read_or_remember(self) -> tuple[Schema, list[Place]]:
         """Read the phase's tables, or return what was read of the same catalog before.
 
         Not in a transaction: everything that it wrote has the same number, so that the
         fingerprint would not change.
+
+        :return: the tables, and the columns whose next id exists already.
         """
         names = tuple(self.models.by_table)
         if self.session.in_transaction():
-            return self.tables(names)
+            schema = self.tables(names)
+            return schema, self._ids_behind(schema)
         place = (describe(self.session.database), names)
-        fingerprint = None
-        if place in _REMEMBERED:  # a process that reads only once needs none
-            fingerprint = read_fingerprint(self.session.query, names)
-            remembered, schema = _REMEMBERED[place]
-            if remembered == fingerprint:
-                return schema
-        schema = self.tables(names)
-        _REMEMBERED[place] = (fingerprint, schema)
-        return schema
+        if place not in _REMEMBERED:  # a process that reads only once needs none
+            schema = self.tables(names)
+            _REMEMBERED[place] = (None, schema)
+            return schema, self._ids_behind(schema)
+        settings = self.session.run_setting_values()
+        fingerprint, behind = read_fingerprint(
+            self.session.query, names, settings, self.managed
+        )
+        remembered, schema = _REMEMBERED[place]
+        if remembered != fingerprint:
+            schema = self.tables(names)
+            _REMEMBERED[place] = (fingerprint, schema)
+        return schema, [each for each in behind if each[0] in schema]
 
     def tables(self, names: Iterable[str]) -> Schema:
         if self.session.in_transaction():
@@ -256,9 +258,24 @@ def read_tables(
     return Schema(tables)
 
 
-def read_fingerprint(query: Query, names: Iterable[str]) -> Fingerprint:
-    """Return a value that changes if anything does that `read_tables` returns."""
-    return tuple(query(catalog_queries.FINGERPRINT, (list(names),)))
+def read_fingerprint(
+    query: Query,
+    names: Iterable[str],
+    settings: Mapping[str, str] | None = None,
+    managed: Iterable[str] = (),
+) -> tuple[Fingerprint, tuple[Place, ...]]:
+    """Return a value that changes if anything does that `read_tables` returns.
+
+    :param settings: settings that hold for the query.
+    :param managed: the tables whose ids are looked at.
+    :return: that value, and the columns whose next id exists already.
+    """
+    values = settings or {}
+    parameters = (list(names), list(values), list(values.values()), list(managed))
+    rows = query(catalog_queries.FINGERPRINT_AND_IDS_BEHIND, parameters)
+    fingerprint = tuple(text for text, _, _ in rows if text is not None)
+    behind = [(table, column) for text, table, column in rows if text is None]
+    return fingerprint, tuple(behind)
 
 
 def _columns(parts: Parts, key: tuple[str, ...]) -> dict[str, Column]:

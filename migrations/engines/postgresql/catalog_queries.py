@@ -216,6 +216,12 @@ SELECT
 FROM unnest(%s::text[]) AS t (name)
 JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))"""
 
+# Both in one query, for a call that has nothing to do.
+FINGERPRINT_AND_IDS_BEHIND = f"""
+SELECT f::text, NULL, NULL FROM ({FINGERPRINT}) AS f
+UNION ALL
+SELECT NULL, i.relname, i.attname FROM ({IDS_BEHIND}) AS i"""
+
 # Another run may have created the table itself in the meantime.
 CASE_VARIANTS = """
 SELECT relname FROM pg_class
