@@ -573,8 +573,8 @@ _REFUSED = [
                  "store_id)",)),
             ("an unrelated table", ("an unrelated table",), ENGINES,
                 ("CREATE TABLE weekly_actuals "
-                 "(id INTEGER PRIMARY KEY, title VARCHAR(50), body TEXT)",
-                    "INSERT INTO weekly_actuals (id, title) VALUES (1, 'theirs')")),
+                 "(code INTEGER PRIMARY KEY, title VARCHAR(50), body TEXT)",
+                    "INSERT INTO weekly_actuals (code, title) VALUES (1, 'x')")),
         )
     ),
     State("an id without a primary key, with words and fractions", REFUSED,
