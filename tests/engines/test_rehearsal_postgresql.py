@@ -129,6 +129,15 @@ PREVENTED = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("condition", ["m > 1", "no_such_function(n)", "n >> > 1"])
+@pytest.mark.parametrize("rows", [(), ("INSERT INTO item (n) VALUES (1)",)], ids=["empty", "filled"])
+def test_a_condition_that_is_not_valid_is_refused(world, condition, rows):
+    made = world("postgresql").make(NOTHING)
+    made.execute("CREATE TABLE item (id serial PRIMARY KEY, n integer)", *rows)
+    check = peewee.SQL(f"CONSTRAINT rule CHECK ({condition})")
+    assert "not valid here" in refusal(made, phase_of(n=number(null=True), constraints=[check]))
+
+
 @pytest.mark.parametrize("case", PREVENTED)
 def test_what_a_run_cannot_do_is_refused_by_name(world, case):
     statements, fields, text = PREVENTED[case]

@@ -14,11 +14,13 @@ from typing import Any
 
 import peewee
 
+from db.url import describe, without_password
 from migrations.declaration import PhaseModels
 from migrations.engines.postgresql import catalog_queries
 from migrations.engines.session import MigrationLockHeld, Result, Row, Session
-from migrations.errors import ChangeRefused
+from migrations.errors import ChangeRefused, MigrationError
 from migrations.report import Change
+from migrations.sql_text import one_line
 
 MIGRATION_LOCK = 450_000_045  # the advisory lock of all runs on one database
 # Seconds that a statement waits for a table lock; all that come after it wait as long.
@@ -59,6 +61,12 @@ _ABORTED_BY_OTHERS = {
     "42P07",  # duplicate_table
     "42710",  # duplicate_object
     "23505",  # unique_violation, in the catalog
+}
+# What only SQL of a model can cause, as the project's own is valid.
+_INVALID_SQL = {
+    "42601",  # syntax_error
+    "42703",  # undefined_column
+    "42883",  # undefined_function
 }
 _CONNECTION_CLASSES = {
     "",  # the driver's own error
@@ -445,6 +453,15 @@ class PostgreSQLSession(Session):
                 catalog_queries.LOCK_HOLDERS, tables, MIGRATION_LOCK
             )
         return ", ".join(holders) or "whoever held it has released it"
+
+    def translate_error(self, error: Exception) -> MigrationError:
+        if sqlstate(error) in _INVALID_SQL:
+            text = one_line(without_password(self.database, str(error)))
+            return ChangeRefused(
+                f"{describe(self.database)}: a CHECK or a DEFAULT of the model is not "
+                f"valid here: {text}; correct the model, then run again"
+            )
+        return super().translate_error(error)
 
     def advice(self, error: Exception, text: str) -> str:
         for pattern, advice in _ADVICE.items():
