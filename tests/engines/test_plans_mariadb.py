@@ -153,6 +153,29 @@ def test_the_name_of_another_constraint_is_refused_for_a_foreign_key(made, items
     assert f"has to be named fk_par, and {says} has that name" in refusal(there, children())
 
 
+def test_an_undeclared_foreign_key_that_will_not_fit_is_named(made):
+    there = made(
+        f"CREATE TABLE par ({ID}, x INT)",
+        f"CREATE TABLE item ({ID}, n INT NULL, CONSTRAINT own FOREIGN KEY (n) REFERENCES par (id))",
+    )
+    assert refusal(there, items(n=peewee.DoubleField(null=True))) == (
+        "item.n has to become DOUBLE PRECISION, and its foreign key own refers to par.id, which is int(11); drop it, "
+        "then run again: ALTER TABLE `item` DROP FOREIGN KEY `own`"
+    )
+
+
+def test_a_recreated_foreign_key_keeps_its_name_to_itself(made):
+    there = made(
+        f"CREATE TABLE par ({ID}, x INT)",
+        f"CREATE TABLE item ({ID}, n INT UNSIGNED, par_id INT NOT NULL)",
+        "CREATE TABLE ids (id INT UNSIGNED PRIMARY KEY)",
+        "ALTER TABLE item ADD CONSTRAINT fk_par FOREIGN KEY (n) REFERENCES ids (id)",
+    )
+    child = model_of("item", n=IntegerField(null=True), par=ForeignKeyField(PARENT, constraint_name="fk_par"))
+    message = refusal(there, phase_of(child, requires=[PARENT]))
+    assert "item: two foreign keys have to be named fk_par, of n and par_id" in message
+
+
 def test_a_foreign_key_of_its_own_name_is_replaced(made):
     there = made(
         f"CREATE TABLE par ({ID}, x INT)",

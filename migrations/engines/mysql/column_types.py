@@ -78,6 +78,17 @@ def is_single_precision(type_: Type) -> bool:
     return type_.category == "float" and type_.size == 4
 
 
+def fit_together(child: Type, parent: Type) -> bool:
+    """Whether a foreign key may have these types, as far as they tell it."""
+    if child.category in STRINGS and parent.category in STRINGS:
+        return True
+    if child.category != parent.category:
+        return False
+    if child.category != "integer":
+        return True
+    return (child.size, is_unsigned(child)) == (parent.size, is_unsigned(parent))
+
+
 def longest_text(type_: Type) -> int:
     """Return how many characters the text of a value has at most, or more.
 

@@ -16,6 +16,7 @@ from migrations.engines.ddl import StatementDDL
 from migrations.engines.mysql.catalog import MySQLCatalog
 from migrations.engines.mysql.column_types import (
     STRINGS,
+    fit_together,
     is_single_precision,
     longest_text,
     text_with_collation,
@@ -30,7 +31,7 @@ from migrations.engines.mysql.session import MySQLSession
 from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.report import Change
-from migrations.schema import UTC_NOW, Column, Index, Schema, Table, Type
+from migrations.schema import UTC_NOW, Column, ForeignKey, Index, Schema, Table, Type
 from migrations.sql_text import literal
 
 # A change that the server cannot make without blocking writes fails with these, instead
@@ -143,6 +144,7 @@ class MySQLDDL(StatementDDL):
 
     def statements(self, operations: Sequence[Operation]) -> list[Change]:
         self._dropped_keys = _dropped_foreign_keys(operations)
+        self._refuse_two_keys_of_a_name(operations)
         return super().statements(self._in_order(operations))
 
     def _in_order(self, operations: Sequence[Operation]) -> list[Operation]:
@@ -565,6 +567,7 @@ class MySQLDDL(StatementDDL):
             name = f"fk_{table}_{'_'.join(key.columns)}"
             key = key._replace(name=name[:_LONGEST_NAME])
         self._refuse_name_that_is_taken(table, key.name or "")
+        self._refuse_key_of_other_types(table, key)
         names = [replaced.name or "" for replaced in operation.replaces]
         parts = [f"DROP FOREIGN KEY {self.quote(name)}" for name in names]
         if key.name in names:  # it cannot be dropped and added in one statement (1826)
@@ -574,6 +577,49 @@ class MySQLDDL(StatementDDL):
         yield self._alter(
             f"add the foreign key of {columns}", table, parts, copies=True
         )
+
+    def _refuse_two_keys_of_a_name(self, operations: Iterable[Operation]) -> None:
+        """Refuse a declared name that another foreign key has to be recreated under."""
+        keys: dict[tuple[str, str], ForeignKey] = {}
+        for operation in operations:
+            if not isinstance(operation, do.AddForeignKey) or not operation.key.name:
+                continue
+            table, name = operation.table, operation.key.name
+            other = keys.setdefault((table, name), operation.key)
+            if other != operation.key:
+                raise ChangeRefused(
+                    f"{table}: two foreign keys have to be named {name}, of "
+                    f"{', '.join(other.columns)} and {', '.join(operation.key.columns)}"
+                    "; drop the one that is not in the model, then run again: ALTER "
+                    f"TABLE {self.quote(table)} DROP FOREIGN KEY {self.quote(name)}"
+                )
+
+    def _refuse_key_of_other_types(self, table: str, key: ForeignKey) -> None:
+        """Refuse to recreate an undeclared foreign key that no longer fits its parent.
+
+        The server would fail only after it was dropped.
+        """
+        declared = self.declared(table)
+        if any(key.same_reference(other) for other in declared.foreign_keys):
+            return
+        parents = self.schema.get(key.parent)
+        if parents is None:
+            parents = self.catalog.tables([key.parent]).get(key.parent)
+        for name, parent_name in zip(key.columns, key.parent_columns):
+            if name not in declared.columns or parents is None:
+                continue
+            column = self.planned_columns.column(table, name)
+            parent = parents.columns[parent_name]
+            is_managed = parents.name in self.models.managed
+            if is_managed and parent_name in self.declared(parents.name).columns:
+                parent = self.planned_columns.column(parents.name, parent_name)
+            if not fit_together(column.type, parent.type):
+                raise ChangeRefused(
+                    f"{table}.{name} has to become {column.type.text}, and its foreign "
+                    f"key {key.name} refers to {key.parent}.{parent_name}, which is "
+                    f"{parent.type.text}; drop it, then run again: ALTER TABLE "
+                    f"{self.quote(table)} DROP FOREIGN KEY {self.quote(key.name or '')}"
+                )
 
     def _refuse_name_that_is_taken(self, table: str, name: str) -> None:
         """Refuse the name of a foreign key that another one has.
