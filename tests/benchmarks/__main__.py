@@ -1,10 +1,10 @@
-"""What it costs, always beside something known that was measured in the same run.
+"""Measures speed and memory, always against a reference of the same run.
 
-    python -m tests.benchmarks [--full] [sqlite command changes statistics uploads postgresql mysql]
+    python -m tests.benchmarks [--full] [PART ...]
     python -m tests.benchmarks --plot FILE.svg
 
-Each line gives two medians and their ratio: ours against the reference. Servers that cannot be
-reached are left out; POSTGRESQL_URL and MARIADB_URL name others.
+Each line has two medians and their ratio: this project against the reference. Servers
+that cannot be reached are skipped; POSTGRESQL_URL and MARIADB_URL name others.
 """
 
 import argparse
@@ -24,30 +24,44 @@ class Sizes(NamedTuple):
     rounds: int
 
 
+QUICK = Sizes(rows=50_000, history=200_000, upload=20_000, stall=100_000, rounds=5)
+FULL = Sizes(
+    rows=1_000_000, history=10_000_000, upload=200_000, stall=2_000_000, rounds=3
+)
 PARTS = ("sqlite", "command", "changes", "statistics", "uploads", "postgresql", "mysql")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="a million weekly rows, ten million historical ones")
-    parser.add_argument("--plot", metavar="FILE", help="draw what it costs, beside other tools and over rows, as SVG")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="a million weekly rows, ten million historical ones",
+    )
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="draw the costs compared with other tools, and by rows, as SVG",
+    )
     parser.add_argument("part", nargs="*", help=f"default all: {' '.join(PARTS)}")
     options = parser.parse_args()
     if unknown := set(options.part) - set(PARTS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     parts = options.part or PARTS
-    sizes = Sizes(1_000_000, 10_000_000, 200_000, 2_000_000, 3) if options.full else Sizes(
-        50_000, 200_000, 20_000, 100_000, 5)  # fmt: skip
-    logging.getLogger("migrations").addHandler(logging.NullHandler())  # or each change is a line
-    show("ours / reference", "ours", "reference", "ratio", "goal")
+    sizes = FULL if options.full else QUICK
+    # Do not print each change.
+    logging.getLogger("migrations").addHandler(logging.NullHandler())
+    show("this project / reference", "project", "reference", "ratio", "goal")
     if options.plot:
-        from .plot import plot  # it takes what the extra `peers` has
+        from .plot import plot  # it requires the extra `peers`
 
         plot(options.plot, options.full)
         return
     with tempfile.TemporaryDirectory() as folder:
         if {"sqlite", "command", "changes", "statistics"} & set(parts):
-            small, long = sqlite.nothing_to_do(folder, sizes)
+            small, long = sqlite.without_changes(folder, sizes)
             if "command" in parts:
                 sqlite.command(small, 20)
             if "changes" in parts:

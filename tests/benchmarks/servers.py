@@ -1,4 +1,4 @@
-"""PostgreSQL and MariaDB: round trips, uploads, and how long a writer stalls while an index is built."""
+"""PostgreSQL and MariaDB: round trips, uploads, and stalls during an index build."""
 
 import contextlib
 import multiprocessing
@@ -16,10 +16,24 @@ from db.init_db import init_db
 from db.models import HistoricalSales, WeeklyActuals
 from migrations import phase_4_5
 
-from .common import FIELDS, SALES, SEASON, actuals, compare, medians, parents, readable, sales, show, upload
+from .common import (
+    FIELDS,
+    SALES,
+    SEASON,
+    actuals,
+    compare,
+    medians,
+    parents,
+    readable,
+    sales,
+    show,
+    upload,
+)
 
 SERVERS = {
-    "postgresql": os.environ.get("POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/postgres"),
+    "postgresql": os.environ.get(
+        "POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/postgres"
+    ),
     "mysql": os.environ.get("MARIADB_URL", "mysql://root@127.0.0.1:3306/mysql"),
 }
 
@@ -32,19 +46,20 @@ def measure(engine, sizes):
             if engine == "postgresql":
                 stalls(database, sizes.stall)
     except (peewee.OperationalError, db.UnusableURL) as error:
-        show(f"{engine}: left out, {' '.join(str(error).split())}"[:74], "", "", "")
+        show(f"{engine}: skipped, {' '.join(str(error).split())}"[:74], "", "", "")
 
 
 @contextlib.contextmanager
 def database_on(server):
-    """A database of its own on a server, with the sample season."""
+    """Yield a new database on a server, with the sample data."""
     name = f"benchmark_{uuid.uuid4().hex}"
     admin = db.connect(server)
     admin.execute_sql(f"CREATE DATABASE {name}")
     try:
         parts = urlsplit(server)._replace(path=f"/{name}")
         if parts.scheme == "postgresql":
-            parts = parts._replace(scheme="postgresql+psycopg")  # whose COPY the upload is measured against
+            # Its COPY is the reference.
+            parts = parts._replace(scheme="postgresql+psycopg")
         if parts.scheme == "mysql":
             parts = parts._replace(query="local_infile=1")
         database = db.connect(parts.geturl())
@@ -61,7 +76,7 @@ def database_on(server):
 
 @contextlib.contextmanager
 def counted(engine):
-    """Count the exchanges with the server where the driver makes them."""
+    """Yield a list of the round trips of the driver."""
     if engine == "postgresql":
         from psycopg import Connection as connection
 
@@ -84,19 +99,35 @@ def counted(engine):
 
 
 def round_trips(engine, database):
-    for what, context in (("open", database.connection_context()), ("closed before", contextlib.nullcontext())):
+    for what, context in (
+        ("open", database.connection_context()),
+        ("closed", contextlib.nullcontext()),
+    ):
         with context, counted(engine) as calls:
             phase_4_5.ensure(database)
-        show(f"{engine}: round trips of ensure(), nothing to do, connection {what}", len(calls), "", "", "<= 4")
+        show(
+            f"{engine}: round trips of ensure(), no changes, connection {what}",
+            len(calls),
+            "",
+            "",
+            "<= 4",
+        )
     with database.connection_context():
-        compare(f"{engine}: ensure(), connection open", medians(100, {
-            "ours": lambda: phase_4_5.ensure(database), "SELECT 1": lambda: database.execute_sql("SELECT 1").fetchall(),
-        }))  # fmt: skip
-    nothing_to_do(engine, database)
+        compare(
+            f"{engine}: ensure(), connection open",
+            medians(
+                100,
+                {
+                    "ensure": lambda: phase_4_5.ensure(database),
+                    "SELECT 1": lambda: database.execute_sql("SELECT 1").fetchall(),
+                },
+            ),
+        )
+    without_changes(engine, database)
 
 
-def nothing_to_do(engine, database):
-    """Beside Peewee's runner, which asks only which of its one migration has been noted."""
+def without_changes(engine, database):
+    """Compare with Peewee's runner, which only reads the history of one migration."""
     from playhouse.migrations import Runner
 
     with tempfile.TemporaryDirectory() as folder:
@@ -104,47 +135,67 @@ def nothing_to_do(engine, database):
             file.write("def up(migrator, db):\n    pass\n")
 
         def runner():
-            with database.connection_context() if database.is_closed() else contextlib.nullcontext():
+            if database.is_closed():
+                with database.connection_context():
+                    Runner(database, folder).up()
+            else:
                 Runner(database, folder).up()
 
         runner()
-        for what, goal, context in (("open", "<= 1.5", database.connection_context()),
-                                    ("closed before", "<= 1.0", contextlib.nullcontext())):  # fmt: skip
+        for what, goal, context in (
+            ("open", "<= 1.5", database.connection_context()),
+            ("closed", "<= 1.0", contextlib.nullcontext()),
+        ):
             with context:
-                times = medians(100, {"ours": lambda: phase_4_5.ensure(database), "Runner.up()": runner})
-            compare(f"{engine}: ensure(), nothing to do, connection {what}", times, **{"Runner.up()": goal})
+                ensure = partial(phase_4_5.ensure, database)
+                times = medians(100, {"ensure": ensure, "Runner.up()": runner})
+            compare(
+                f"{engine}: ensure(), no changes, connection {what}",
+                times,
+                **{"Runner.up()": goal},
+            )
         with database.connection_context():
-            database.execute_sql(f"DROP TABLE {Runner(database, folder).History._meta.table_name}")
+            database.execute_sql(
+                f"DROP TABLE {Runner(database, folder).History._meta.table_name}"
+            )
 
 
 def uploads(engine, database, count, rounds):
     parents(database, count)
     database.connect()
     for model, fields, rows in (
-        (WeeklyActuals, FIELDS, list(actuals(count))), (HistoricalSales, SALES, list(sales(min(count, SEASON)))),
-    ):  # fmt: skip
+        (WeeklyActuals, FIELDS, list(actuals(count))),
+        (HistoricalSales, SALES, list(sales(min(count, SEASON)))),
+    ):
         table = model._meta.table_name
         with tempfile.TemporaryDirectory() as folder:
             known = references(engine, database, model, fields, rows, folder)
-            for what, options in (("", {}), (', on_conflict="update"', {"on_conflict": "update"})):
-                times = medians(
-                    rounds,
-                    {"ours": partial(model.bulk_insert, rows, fields, database=database, **options), **known},
-                    before=lambda table=table: database.execute_sql(f"TRUNCATE TABLE {table}"),
-                )
-                compare(f"{engine}: speed of an upload, {len(rows):,} of {table}{what}", times, speed=True,
-                        COPY=">= 0.7", LOAD=">= 0.7")  # fmt: skip
-                known.pop("insert_many of 1,000", None)  # it takes several times as long as all others
+            truncate = partial(database.execute_sql, f"TRUNCATE TABLE {table}")
+            title = f"{engine}: speed of an upload, {len(rows):,} of {table}"
+            insert = partial(model.bulk_insert, rows, fields, database=database)
+            times = medians(rounds, {"upload": insert, **known}, before=truncate)
+            goals = {"COPY": ">= 0.7", "LOAD": ">= 0.7"}
+            compare(title, times, speed=True, **goals)
+            # It takes several times as long as the others.
+            del known["insert_many of 1,000"]
+            update = partial(insert, on_conflict="update")
+            times = medians(rounds, {"upload": update, **known}, before=truncate)
+            compare(f'{title}, on_conflict="update"', times, speed=True, **goals)
         database.execute_sql(f"TRUNCATE TABLE {table}")
     database.close()
 
 
 def references(engine, database, model, fields, rows, folder):
-    """Return what an upload is measured against, by name."""
-    table, names, file = model._meta.table_name, ", ".join(fields), os.path.join(folder, "rows")
+    """Return the references of an upload, by name."""
+    table = model._meta.table_name
+    names = ", ".join(fields)
+    file = os.path.join(folder, "rows")
 
     def copy():
-        with database.atomic(), database.cursor().copy(f"COPY {table} ({names}) FROM STDIN") as writer:
+        with (
+            database.atomic(),
+            database.cursor().copy(f"COPY {table} ({names}) FROM STDIN") as writer,
+        ):
             for row in rows:
                 writer.write_row(row)
 
@@ -153,12 +204,16 @@ def references(engine, database, model, fields, rows, folder):
             with open(file, "w") as lines:
                 lines.writelines("\t".join(map(str, row)) + "\n" for row in rows)
         with database.atomic():
-            database.cursor().execute(f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE {table} ({names})")
+            database.cursor().execute(
+                f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE {table} ({names})"
+            )
 
     def many():
         with database.atomic():
             database.cursor().executemany(
-                f"INSERT INTO {table} ({names}) VALUES ({', '.join(['%s'] * len(fields))})", rows
+                f"INSERT INTO {table} ({names}) VALUES "
+                f"({', '.join(['%s'] * len(fields))})",
+                rows,
             )
 
     def insert_many():
@@ -169,16 +224,22 @@ def references(engine, database, model, fields, rows, folder):
     if engine == "postgresql":
         known = {"COPY": copy}
     else:
-        known = {"LOAD DATA and its file": partial(load, False), "LOAD DATA of a file that is there":
-                 partial(load, True), "executemany of PyMySQL": many}  # fmt: skip
+        known = {
+            "LOAD DATA and its file": partial(load, False),
+            "LOAD DATA of an existing file": partial(load, True),
+            "executemany of PyMySQL": many,
+        }
     return {**known, "insert_many of 1,000": insert_many}
 
 
 def _writer(url, first, ready, stop, result):
-    """Insert row after row, each in a transaction of its own; put the longest and the number."""
+    """Insert rows, each in its own transaction; put the longest and their number."""
     database = db.connect(url)
     database.connect()
-    statement = f"INSERT INTO weekly_actuals ({', '.join(FIELDS)}) VALUES ({', '.join(['%s'] * len(FIELDS))})"
+    statement = (
+        f"INSERT INTO weekly_actuals ({', '.join(FIELDS)}) "
+        f"VALUES ({', '.join(['%s'] * len(FIELDS))})"
+    )
     longest, number = 0.0, 0
     for number, row in enumerate(actuals(10**9, first)):  # noqa: B007
         started = time.perf_counter()
@@ -192,11 +253,11 @@ def _writer(url, first, ready, stop, result):
 
 
 def stalls(database, rows):
-    """The longest that one INSERT takes while an index is added."""
+    """Measure the longest INSERT while an index is added."""
     upload(database, rows)
     parameters = database.connect_params
-    host = f"{parameters.get('user')}@{parameters.get('host')}:{parameters.get('port', 5432)}"
-    url = f"postgresql://{host}/{database.database}"
+    host = f"{parameters.get('host')}:{parameters.get('port', 5432)}"
+    url = f"postgresql://{parameters.get('user')}@{host}/{database.database}"
     context, first = multiprocessing.get_context("spawn"), rows
 
     def stalled(work):
@@ -223,7 +284,9 @@ def stalls(database, rows):
     drop = "DROP INDEX IF EXISTS idx_weekly_actuals_date"
     works = {
         "ensure()": lambda: phase_4_5.ensure(database),
-        "CREATE INDEX": lambda: execute("CREATE INDEX idx_weekly_actuals_date ON weekly_actuals (week_start_date)"),
+        "CREATE INDEX": lambda: execute(
+            "CREATE INDEX idx_weekly_actuals_date ON weekly_actuals (week_start_date)"
+        ),
         "nothing": lambda: time.sleep(2),
     }
     found = {}
@@ -232,7 +295,16 @@ def stalls(database, rows):
         found[name] = stalled(work)
     for name in ("CREATE INDEX", "nothing"):
         ratio = f"{found['ensure()'][0] / found[name][0]:.2f}"
-        show(f"postgresql: a writer's longest stall, {rows:,} rows, ensure() / {name}",
-             readable(found["ensure()"][0]), readable(found[name][0]), ratio, "< 100 ms")  # fmt: skip
-    show("postgresql: the index itself, ensure() / CREATE INDEX", readable(found["ensure()"][1]),
-         readable(found["CREATE INDEX"][1]), f"{found['ensure()'][1] / found['CREATE INDEX'][1]:.2f}")  # fmt: skip
+        show(
+            f"postgresql: a writer's longest stall, {rows:,} rows, ensure() / {name}",
+            readable(found["ensure()"][0]),
+            readable(found[name][0]),
+            ratio,
+            "< 100 ms",
+        )
+    show(
+        "postgresql: the index itself, ensure() / CREATE INDEX",
+        readable(found["ensure()"][1]),
+        readable(found["CREATE INDEX"][1]),
+        f"{found['ensure()'][1] / found['CREATE INDEX'][1]:.2f}",
+    )

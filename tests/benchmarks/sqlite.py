@@ -1,4 +1,4 @@
-"""SQLite: a run without work, the command, rebuilds, statistics, uploads; each beside something known."""
+"""SQLite: runs without changes, the command, rebuilds, statistics, uploads."""
 
 import contextlib
 import os
@@ -7,6 +7,7 @@ import sqlite3
 import statistics
 import subprocess
 import sys
+from functools import partial
 
 import peewee
 
@@ -17,22 +18,37 @@ from migrations import phase_4_5
 from migrations.engines import engine_for
 from migrations.steps import PhaseCall
 
-from .common import FIELDS, SALES, SEASON, actuals, compare, history, medians, parents, sales, show, upload
+from .common import (
+    FIELDS,
+    SALES,
+    SEASON,
+    actuals,
+    compare,
+    history,
+    medians,
+    parents,
+    sales,
+    show,
+    upload,
+)
 
 SPECIFICATION = """
 CREATE TABLE IF NOT EXISTS weekly_actuals (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, workflow_id VARCHAR(50) NOT NULL, week_number INTEGER NOT NULL,
-    week_start_date DATE NOT NULL, week_end_date DATE NOT NULL, store_id VARCHAR(50) NOT NULL,
-    category_id VARCHAR(50) NOT NULL, actual_units_sold INTEGER NOT NULL, forecast_units_sold INTEGER,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, workflow_id VARCHAR(50) NOT NULL,
+    week_number INTEGER NOT NULL, week_start_date DATE NOT NULL,
+    week_end_date DATE NOT NULL, store_id VARCHAR(50) NOT NULL,
+    category_id VARCHAR(50) NOT NULL, actual_units_sold INTEGER NOT NULL,
+    forecast_units_sold INTEGER,
     variance_pct FLOAT, uploaded_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP,
     FOREIGN KEY (workflow_id) REFERENCES workflows(workflow_id) ON DELETE CASCADE,
     FOREIGN KEY (store_id) REFERENCES stores(store_id) ON DELETE CASCADE,
     FOREIGN KEY (category_id) REFERENCES categories(category_id) ON DELETE CASCADE,
     CONSTRAINT unique_workflow_week_store UNIQUE (workflow_id, week_number, store_id));
-CREATE INDEX IF NOT EXISTS idx_weekly_actuals_workflow ON weekly_actuals(workflow_id, week_number);
+CREATE INDEX IF NOT EXISTS idx_weekly_actuals_workflow
+    ON weekly_actuals(workflow_id, week_number);
 CREATE INDEX IF NOT EXISTS idx_weekly_actuals_store ON weekly_actuals(store_id);
 CREATE INDEX IF NOT EXISTS idx_weekly_actuals_date ON weekly_actuals(week_start_date)"""
-# A child's peak memory is never less than that of who starts it; this one is small.
+# The peak memory of a child is at least that of its parent; this parent is small.
 LAUNCHER = """
 import os, sys, time
 started = time.perf_counter()
@@ -45,7 +61,7 @@ RUNNERS_MIGRATION = "def up(migrator, db):\n    pass\n"
 
 @contextlib.contextmanager
 def plain(path):
-    """A connection of plain sqlite3 in autocommit mode, foreign keys enforced as ours has them."""
+    """Yield a connection of sqlite3 in autocommit mode that enforces foreign keys."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA foreign_keys = 1")
         yield connection
@@ -59,23 +75,28 @@ def application(folder, name="application.db"):
     return path
 
 
-def nothing_to_do(folder, sizes):
+def without_changes(folder, sizes):
     from playhouse.migrations import Runner
 
     migrations = os.path.join(folder, "migrations")
     os.mkdir(migrations)
     with open(os.path.join(migrations, "0001_nothing.py"), "w") as file:
         file.write(RUNNERS_MIGRATION)
-    small, wide, long = application(folder), application(folder, "wide.db"), application(folder, "long.db")
+    small = application(folder)
+    wide = application(folder, "wide.db")
+    long = application(folder, "long.db")
     with plain(wide) as connection:
         connection.execute("BEGIN")
         for number in range(1_000):
-            connection.execute(f"CREATE TABLE other_{number} (id INTEGER PRIMARY KEY, a TEXT UNIQUE, b TEXT)")
+            connection.execute(
+                f"CREATE TABLE other_{number} (id INTEGER PRIMARY KEY, a TEXT UNIQUE, "
+                "b TEXT)"
+            )
         connection.execute("COMMIT")
     upload(db.connect(f"sqlite:///{long}"), sizes.rows)
     history(db.connect(f"sqlite:///{long}"), sizes.history)
 
-    def ours(path):
+    def ensure(path):
         database = db.connect(f"sqlite:///{path}")
         phase_4_5.ensure(database)
 
@@ -90,63 +111,95 @@ def nothing_to_do(folder, sizes):
                 connection.execute(statement)
 
     what = f"{sizes.rows:,} weekly and {sizes.history:,} historical rows"
-    for name, path in (("", small), (", 1,000 other tables", wide), (f", {what}", long)):
+    for name, path in (
+        ("", small),
+        (", 1,000 other tables", wide),
+        (f", {what}", long),
+    ):
         times = medians(
             200,
             {
-                "ours": lambda path=path: ours(path),
+                "ensure": lambda path=path: ensure(path),
                 "Runner.up()": lambda path=path: runner(path),
                 "CREATE IF NOT EXISTS": lambda path=path: specification(path),
             },
         )
-        compare(f"ensure(){name}", times, **{"Runner.up()": "<= 0.7", "CREATE": "<= 2.5"})
+        compare(
+            f"ensure(){name}", times, **{"Runner.up()": "<= 0.7", "CREATE": "<= 2.5"}
+        )
     return small, long
 
 
 def command(path, rounds):
-    """Whole processes: seconds, and the peak of their memory."""
+    """Measure whole processes: seconds, and peak memory."""
     run = ["-m", "migrations.phase_4_5", "-q", "--database", f"sqlite:///{path}"]
     commands = {
         "the command": run,
         "the command, --check": [*run, "--check"],
-        "the command without smoke test, statistics": [*run, "--no-smoke-test", "--no-statistics"],
+        "the command without smoke test, statistics": [
+            *run,
+            "--no-smoke-test",
+            "--no-statistics",
+        ],
         "import peewee": ["-c", "import peewee"],
     }
     taken = {name: [] for name in commands}
     for _ in range(rounds + 1):
         for name, arguments in commands.items():
             launched = [sys.executable, "-ISc", LAUNCHER, sys.executable, *arguments]
-            status, *figures = subprocess.run(launched, stdout=subprocess.PIPE, text=True).stdout.split()
+            status, *figures = subprocess.run(
+                launched, stdout=subprocess.PIPE, text=True
+            ).stdout.split()
             assert status == "0", name
             taken[name].append((float(figures[0]), int(figures[1]) / 1024))
-    seconds, memory = ({name: statistics.median(column) for name, column in zip(taken, columns)} for columns in zip(
-        *(list(zip(*values[1:])) for values in taken.values())
-    ))  # fmt: skip
+    seconds, memory = {}, {}
+    for name, measured in taken.items():
+        # The first turn warms up.
+        seconds[name] = statistics.median(each for each, _ in measured[1:])
+        memory[name] = statistics.median(each for _, each in measured[1:])
     reference = "import peewee"
     for name in list(commands)[:-1]:
-        compare(name, {name: seconds[name], reference: seconds[reference]}, **{"import": "<= 1.25"})
+        compare(
+            name,
+            {name: seconds[name], reference: seconds[reference]},
+            **{"import": "<= 1.25"},
+        )
         more = memory[name] - memory[reference]
-        show(f"{name} / {reference}, peak memory", f"{memory[name]:.1f} MiB", f"{memory[reference]:.1f} MiB",
-             f"{memory[name] / memory[reference]:.2f}", f"{more:+.1f} MiB, <= 5")  # fmt: skip
+        show(
+            f"{name} / {reference}, peak memory",
+            f"{memory[name]:.1f} MiB",
+            f"{memory[reference]:.1f} MiB",
+            f"{memory[name] / memory[reference]:.2f}",
+            f"{more:+.1f} MiB, <= 5",
+        )
 
 
-# What is damaged: a text in the table's, what stands for it, further statements.
+# Damages: a part of the stored definition, its replacement, more statements.
 DAMAGES = {
     "edit: NOT NULL": ('"week_number" INTEGER NOT NULL', '"week_number" INTEGER', ()),
     "edit: CASCADE": (" ON DELETE CASCADE", "", ()),
     "edit: a foreign key": (
-        ', FOREIGN KEY ("store_id") REFERENCES "stores" ("store_id") ON DELETE CASCADE', "", ()),
+        ', FOREIGN KEY ("store_id") REFERENCES "stores" ("store_id") ON DELETE CASCADE',
+        "",
+        (),
+    ),
     "rebuild: a type": (
-        '"week_number" INTEGER', '"week_number" TEXT', ("UPDATE weekly_actuals SET week_number = week_number",)),
+        '"week_number" INTEGER',
+        '"week_number" TEXT',
+        ("UPDATE weekly_actuals SET week_number = week_number",),
+    ),
     "rebuild: a float": (
-        '"variance_pct" FLOAT', '"variance_pct" TEXT', ("UPDATE weekly_actuals SET variance_pct = variance_pct",)),
+        '"variance_pct" FLOAT',
+        '"variance_pct" TEXT',
+        ("UPDATE weekly_actuals SET variance_pct = variance_pct",),
+    ),
     "rebuild: ON CONFLICT": ('"store_id"))', '"store_id") ON CONFLICT REPLACE)', ()),
-}  # fmt: skip
+}
 TEXT = "SELECT sql FROM sqlite_master WHERE name = 'weekly_actuals'"
 
 
 def damage(path, old, new, statements):
-    """Replace a part of the table's text, wherever it stands; then execute statements."""
+    """Replace a part of the stored definition of the table; then execute statements."""
     with plain(path) as connection:
         ((text,),) = connection.execute(TEXT).fetchall()
         assert old in text, old
@@ -159,28 +212,34 @@ def damage(path, old, new, statements):
 
 
 def rebuilt_by_hand(path, text):
-    """Give the table another text as https://sqlite.org/lang_altertable.html#otheralter has it."""
+    """Rebuild the table as https://sqlite.org/lang_altertable.html#otheralter says."""
     with plain(path) as connection:
         indexes = connection.execute(
-            "SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'weekly_actuals' AND sql NOT NULL"
+            "SELECT sql FROM sqlite_master WHERE type = 'index' "
+            "AND tbl_name = 'weekly_actuals' AND sql NOT NULL"
         ).fetchall()
         for sql in (
-            "PRAGMA foreign_keys = OFF", "BEGIN IMMEDIATE", text.replace('"weekly_actuals"', "replacement", 1),
-            "INSERT INTO replacement SELECT * FROM weekly_actuals", "DROP TABLE weekly_actuals",
-            "ALTER TABLE replacement RENAME TO weekly_actuals", *(sql for (sql,) in indexes),
-        ):  # fmt: skip
+            "PRAGMA foreign_keys = OFF",
+            "BEGIN IMMEDIATE",
+            text.replace('"weekly_actuals"', "replacement", 1),
+            "INSERT INTO replacement SELECT * FROM weekly_actuals",
+            "DROP TABLE weekly_actuals",
+            "ALTER TABLE replacement RENAME TO weekly_actuals",
+            *(sql for (sql,) in indexes),
+        ):
             connection.execute(sql)
         connection.execute("PRAGMA foreign_key_check(weekly_actuals)").fetchall()
         connection.execute("COMMIT")
 
 
 def changes(folder, source, rows, rounds):
-    """Edits and rebuilds beside a rebuild by hand, and indexes beside theirs, each on a copy of the file."""
+    """Compare edits and rebuilds with a rebuild by hand, each on a copy of the file."""
     damaged, path = os.path.join(folder, "damaged.db"), os.path.join(folder, "copy.db")
 
     def measure(what, by_hand, goal):
-        ours = {"ours": lambda: phase_4_5.ensure(db.connect(f"sqlite:///{path}"))}
-        times = medians(rounds, {**ours, **by_hand}, before=lambda: shutil.copy(damaged, path))
+        ensure = {"ensure": lambda: phase_4_5.ensure(db.connect(f"sqlite:///{path}"))}
+        copy = partial(shutil.copy, damaged, path)
+        times = medians(rounds, ensure | by_hand, before=copy)
         compare(f"{what}, {rows:,} rows", times, **goal)
 
     with plain(source) as connection:
@@ -190,25 +249,37 @@ def changes(folder, source, rows, rounds):
         damage(damaged, old, new, statements)
         goal = {"a": "<= 0.35"} if what.startswith("edit") else {"a": "<= 1.0"}
         measure(what, {"a rebuild by hand": lambda: rebuilt_by_hand(path, text)}, goal)
-    unique = ', CONSTRAINT "unique_workflow_week_store" UNIQUE ("workflow_id", "week_number", "store_id")'
+    unique = (
+        ', CONSTRAINT "unique_workflow_week_store" UNIQUE ("workflow_id", '
+        '"week_number", "store_id")'
+    )
     shutil.copy(source, damaged)
     rebuilt_by_hand(damaged, text.replace(unique, ""))
-    measure("edit: UNIQUE", {"a rebuild by hand": lambda: rebuilt_by_hand(path, text)}, {"a": "<= 0.6"})
+    measure(
+        "edit: UNIQUE",
+        {"a rebuild by hand": lambda: rebuilt_by_hand(path, text)},
+        {"a": "<= 0.6"},
+    )
     shutil.copy(source, damaged)
     with plain(damaged) as connection:
         connection.execute("DROP INDEX idx_weekly_actuals_date")
 
     def indexed():
         with plain(path) as connection:
-            connection.execute("CREATE INDEX idx_weekly_actuals_date ON weekly_actuals (week_start_date)")
+            connection.execute(
+                "CREATE INDEX idx_weekly_actuals_date ON weekly_actuals "
+                "(week_start_date)"
+            )
 
-    measure("add a missing index", {"CREATE INDEX by hand": indexed}, {"CREATE": "<= 1.2"})
+    measure(
+        "add a missing index", {"CREATE INDEX by hand": indexed}, {"CREATE": "<= 1.2"}
+    )
 
 
 def statistics_of(path, rows, rounds):
     database, models = db.connect(f"sqlite:///{path}"), phase_4_5.phase.models
 
-    def ours():
+    def run():
         with database.connection_context():
             PhaseCall(engine_for(database, models, 10), {}).count_rows(exact=False)
 
@@ -216,8 +287,12 @@ def statistics_of(path, rows, rounds):
         with plain(path) as connection:
             connection.execute("SELECT count(*) FROM historical_sales").fetchone()
 
-    compare(f"statistics, {rows:,} historical rows", medians(rounds, {"ours": ours, "count(*)": count}),
-            **{"count(*)": "<= 1.1"})  # fmt: skip
+    times = medians(rounds, {"run": run, "count(*)": count})
+    compare(f"statistics, {rows:,} historical rows", times, **{"count(*)": "<= 1.1"})
+
+
+def as_text(value):
+    return value if isinstance(value, (int, float)) else str(value)
 
 
 def uploads(folder, count, rounds):
@@ -229,7 +304,9 @@ def uploads(folder, count, rounds):
     def executemany(rows, table="weekly_actuals", fields=FIELDS):
         marks = ", ".join("?" * len(fields))
         with database.atomic():
-            database.cursor().executemany(f"INSERT INTO {table} ({', '.join(fields)}) VALUES ({marks})", rows)
+            database.cursor().executemany(
+                f"INSERT INTO {table} ({', '.join(fields)}) VALUES ({marks})", rows
+            )
 
     def insert_many(rows):
         with database.atomic():
@@ -239,24 +316,42 @@ def uploads(folder, count, rounds):
     for size, turns in ((50, 50), (count, rounds)):
         rows = list(actuals(size))
         named = [dict(zip(FIELDS, row)) for row in rows]
-        texts = [tuple(value if isinstance(value, (int, float)) else str(value) for value in row) for row in rows]
-        references = {"executemany": lambda rows=rows: executemany(rows),
-                      "executemany of dates as text": lambda texts=texts: executemany(texts),
-                      "insert_many of 1,000": lambda rows=rows: insert_many(rows)}  # fmt: skip
+        texts = [tuple(map(as_text, row)) for row in rows]
+        references = {
+            "executemany": lambda rows=rows: executemany(rows),
+            "executemany of dates as text": lambda texts=texts: executemany(texts),
+            "insert_many of 1,000": lambda rows=rows: insert_many(rows),
+        }
         for what, given, fields in (("tuples", rows, FIELDS), ("dicts", named, ())):
             if what == "dicts":
-                del references["insert_many of 1,000"]  # it takes five times as long as all others
-            ours = {
-                "ours": lambda given=given, fields=fields: WeeklyActuals.bulk_insert(given, fields, database=database)
-            }
-            times = medians(turns, ours | references, before=lambda: database.execute_sql("DELETE FROM weekly_actuals"))
-            compare(f"speed of an upload, {size:,} {what}", times, speed=True, executemany=">= 0.8")
+                # It takes five times as long as the others.
+                del references["insert_many of 1,000"]
+            upload = partial(
+                WeeklyActuals.bulk_insert, given, fields, database=database
+            )
+            clear = partial(database.execute_sql, "DELETE FROM weekly_actuals")
+            times = medians(turns, {"upload": upload, **references}, before=clear)
+            compare(
+                f"speed of an upload, {size:,} {what}",
+                times,
+                speed=True,
+                executemany=">= 0.8",
+            )
     rows = list(sales(min(count, SEASON)))
     times = medians(
         rounds,
-        {"ours": lambda: HistoricalSales.bulk_insert(rows, SALES, database=database),
-         "executemany": lambda: executemany(rows, "historical_sales", SALES)},
+        {
+            "upload": lambda: HistoricalSales.bulk_insert(
+                rows, SALES, database=database
+            ),
+            "executemany": lambda: executemany(rows, "historical_sales", SALES),
+        },
         before=lambda: database.execute_sql("DELETE FROM historical_sales"),
-    )  # fmt: skip
-    compare(f"speed of an upload, {len(rows):,} of historical_sales", times, speed=True, executemany=">= 0.8")
+    )
+    compare(
+        f"speed of an upload, {len(rows):,} of historical_sales",
+        times,
+        speed=True,
+        executemany=">= 0.8",
+    )
     database.close()

@@ -1,4 +1,4 @@
-"""A database on whatever engine a test names, empty at its beginning."""
+"""Fixtures: an empty database on the engine that a test names."""
 
 import contextlib
 import uuid
@@ -6,22 +6,38 @@ import uuid
 import drivers
 import pytest
 from engines.postgresql18 import PostgreSQL18
-from engines.servers import COMPLETE, HALF, NO_DATE_INDEX, NOTHING, another, url_of
+from engines.servers import (
+    COMPLETE,
+    HALF,
+    NO_DATE_INDEX,
+    NOTHING,
+    new_connection,
+    url_of,
+)
 from engines.worlds import WORLDS, PostgreSQL, SQLite
 
 
 @pytest.fixture(scope="session")
 def servers():
-    """Return a function that gives the one database of this session on a server, empty; its end drops it."""
+    """Return a function that gives an empty database on a server.
+
+    The session has one database per server, and drops it at its end.
+    """
     made = {}
 
     def get(engine):
         drivers.require(engine)
         if engine not in made:
             try:
-                made[engine] = {**WORLDS, "alone": PostgreSQL, "postgresql18": PostgreSQL18}[engine]()
+                made[engine] = {
+                    **WORLDS,
+                    "alone": PostgreSQL,
+                    "postgresql18": PostgreSQL18,
+                }[engine]()
             except Exception as error:
-                made[engine] = f"no server can be reached: {' '.join(str(error).split())}"
+                made[engine] = (
+                    f"no server can be reached: {' '.join(str(error).split())}"
+                )
         if isinstance(made[engine], str):
             drivers.leave_out(engine, made[engine])
         made[engine].used = True
@@ -36,10 +52,12 @@ def servers():
 @pytest.fixture
 def world(servers, tmp_path):
     """Return a function that gives an empty database of an engine."""
-    return lambda engine: SQLite(tmp_path / "app.db") if engine == "sqlite" else servers(engine)
+    return lambda engine: (
+        SQLite(tmp_path / "app.db") if engine == "sqlite" else servers(engine)
+    )
 
 
-# -- for modules that say which `engine` they are about
+# -- for modules with a fixture `engine`
 
 
 @pytest.fixture
@@ -63,17 +81,19 @@ def no_date_index(world, engine):
 
 
 @pytest.fixture(params=["fresh", "half"])
-def unfinished(request, engine):
+def incomplete(request, engine):
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
 def hold():
-    """Return a function that opens a transaction on a world, executes in it, and leaves it open."""
+    """Return a function that executes statements in an open transaction."""
     with contextlib.ExitStack() as opened:
 
         def transaction(world, *statements):
-            connection = opened.enter_context(contextlib.closing(another(world.url, autocommit=False)))
+            connection = opened.enter_context(
+                contextlib.closing(new_connection(world.url, autocommit=False))
+            )
             for statement in statements:
                 connection.cursor().execute(statement)
             return connection
@@ -85,8 +105,8 @@ def hold():
 
 
 @pytest.fixture
-def alone(servers):
-    """A second database on PostgreSQL, for what is set for a database as a whole."""
+def second_database(servers):
+    """A second database on PostgreSQL, for settings of a whole database."""
     made = servers("alone")
     yield made
     made.reset()
@@ -94,7 +114,7 @@ def alone(servers):
 
 @pytest.fixture
 def role():
-    """Return a function that makes a user of a world with some rights, and gives its URL."""
+    """Return a function that creates a user with privileges, and returns its URL."""
     made = []
 
     def make(world, *grants, settings=()):
@@ -108,4 +128,8 @@ def role():
 
     yield make
     for world, name in made:
-        world.execute(f'REASSIGN OWNED BY "{name}" TO CURRENT_USER', f'DROP OWNED BY "{name}"', f'DROP ROLE "{name}"')
+        world.execute(
+            f'REASSIGN OWNED BY "{name}" TO CURRENT_USER',
+            f'DROP OWNED BY "{name}"',
+            f'DROP ROLE "{name}"',
+        )

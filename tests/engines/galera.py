@@ -1,6 +1,6 @@
-"""A Galera cluster of three nodes on loopback, with its data in a folder of its own.
+"""A Galera cluster of three nodes on loopback, with its data in a temporary folder.
 
-It takes MariaDB's server with the Galera library, and rsync and socat for a node to join by.
+It requires MariaDB's server with the Galera library. A node joins by rsync and socat.
 """
 
 import contextlib
@@ -21,26 +21,32 @@ with contextlib.suppress(ImportError):
 PROVIDER = Path("/usr/lib/galera/libgalera_smm.so")
 PROGRAMS = ("mariadbd", "mariadb-install-db", "rsync", "socat")
 NODES = (0, 1, 2)
-PATIENCE = 90  # seconds for a node to join
-USER = "mysql" if os.geteuid() == 0 else getpass.getuser()  # no server runs as root, nor does its rsync
+JOIN_TIMEOUT = 90  # seconds for a node to join
+# Neither the server nor its rsync runs as root.
+USER = "mysql" if os.geteuid() == 0 else getpass.getuser()
 
 
 def missing():
-    """Return what is not installed here and would be needed."""
-    return [name for name in PROGRAMS if not shutil.which(name)] + [str(PROVIDER)] * (not PROVIDER.exists())
+    """Return the required programs and libraries that are not installed."""
+    names = [name for name in PROGRAMS if not shutil.which(name)]
+    if not PROVIDER.exists():
+        names.append(str(PROVIDER))
+    return names
 
 
 class Cluster:
-    """Starts the nodes one by one, knows them by their processes, and stops what it started."""
+    """Starts the nodes one after the other, and stops them."""
 
     def __init__(self):
-        # Not below pytest's folder, which is for its own user only.
+        # Not below pytest's folder, which only its own user may read.
         self.folder = Path(tempfile.mkdtemp(prefix="galera_"))
         if USER == "mysql":
             shutil.chown(self.folder, USER)
         self.processes = {}
         ports = _free_ports(4 * len(NODES))
-        self.sql, self.group, self.incremental, self.state = (ports[i::4] for i in range(4))
+        self.sql, self.group, self.incremental, self.state = (
+            ports[i::4] for i in range(4)
+        )
 
     def start(self):
         for node in NODES:
@@ -55,21 +61,29 @@ class Cluster:
         if not any(process.poll() is None for process in self.processes.values()):
             arguments.append("--wsrep-new-cluster")
         self.processes[node] = subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         self._wait_until_synced(node, data)
 
     def _install(self, data):
-        made = subprocess.run(
-            ["mariadb-install-db", "--no-defaults", f"--user={USER}", f"--datadir={data}",
-             f"--tmpdir={self._own_tmp()}", "--auth-root-authentication-method=normal", "--skip-test-db",
-             "--skip-name-resolve"],
-            capture_output=True, text=True,
-        )  # fmt: skip
+        command = [
+            "mariadb-install-db",
+            "--no-defaults",
+            f"--user={USER}",
+            f"--datadir={data}",
+            f"--tmpdir={self._own_tmp()}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            "--skip-name-resolve",
+        ]
+        made = subprocess.run(command, capture_output=True, text=True)
         assert made.returncode == 0, made.stdout + made.stderr
 
     def _own_tmp(self):
-        """A node that starts clears the temporary tables of every server in its folder: none but its own."""
+        """Return a tmpdir: a node deletes the temporary tables of others in its own."""
         folder = self.folder / "tmp"
         folder.mkdir(exist_ok=True)
         shutil.chown(folder, USER)
@@ -80,36 +94,54 @@ class Cluster:
             return f"127.0.0.1:{port}"
 
         provider = {
-            "base_host": "127.0.0.1", "base_port": self.group[node], "gcache.size": "16M",
-            "gmcast.listen_addr": f"tcp://{at(self.group[node])}", "ist.recv_addr": at(self.incremental[node]),
-        }  # fmt: skip
+            "base_host": "127.0.0.1",
+            "base_port": self.group[node],
+            "gcache.size": "16M",
+            "gmcast.listen_addr": f"tcp://{at(self.group[node])}",
+            "ist.recv_addr": at(self.incremental[node]),
+        }
         options = {
-            "user": USER, "datadir": data, "tmpdir": self._own_tmp(), "socket": data / "s", "port": self.sql[node],
-            "bind-address": "127.0.0.1", "pid-file": data / "pid", "log-error": data / "error.log",
-            "skip-name-resolve": "ON", "innodb-buffer-pool-size": "48M", "innodb-log-file-size": "16M",
-            "innodb-flush-log-at-trx-commit": 0, "innodb-autoinc-lock-mode": 2, "binlog-format": "ROW",
+            "user": USER, "datadir": data, "tmpdir": self._own_tmp(),
+            "socket": data / "s", "port": self.sql[node], "bind-address": "127.0.0.1",
+            "pid-file": data / "pid", "log-error": data / "error.log",
+            "skip-name-resolve": "ON", "innodb-buffer-pool-size": "48M",
+            "innodb-log-file-size": "16M", "innodb-flush-log-at-trx-commit": 0,
+            "innodb-autoinc-lock-mode": 2, "binlog-format": "ROW",
             "performance-schema": "OFF", "wsrep-on": "ON", "wsrep-provider": PROVIDER,
             "wsrep-cluster-name": self.folder.name,
-            "wsrep-cluster-address": "gcomm://" + ",".join(map(at, self.group)), "wsrep-node-name": f"node{node}",
+            "wsrep-cluster-address": "gcomm://" + ",".join(map(at, self.group)),
+            "wsrep-node-name": f"node{node}",
             "wsrep-node-address": at(self.group[node]), "wsrep-sst-method": "rsync",
             "wsrep-sst-receive-address": at(self.state[node]),
-            "wsrep-provider-options": ";".join(f"{name}={value}" for name, value in provider.items()),
+            "wsrep-provider-options": ";".join(
+                f"{name}={value}" for name, value in provider.items()
+            ),
         }  # fmt: skip
-        return ["mariadbd", "--no-defaults", *(f"--{name}={value}" for name, value in options.items())]
+        return [
+            "mariadbd",
+            "--no-defaults",
+            *(f"--{name}={value}" for name, value in options.items()),
+        ]
 
     def _wait_until_synced(self, node, data):
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + JOIN_TIMEOUT
         while time.monotonic() < deadline and self.processes[node].poll() is None:
             with contextlib.suppress(pymysql.MySQLError):
-                connection = pymysql.connect(unix_socket=str(data / "s"), user="root", autocommit=True)
+                connection = pymysql.connect(
+                    unix_socket=str(data / "s"), user="root", autocommit=True
+                )
                 with connection, connection.cursor() as cursor:
                     cursor.execute("SHOW STATUS LIKE 'wsrep_local_state_comment'")
                     if cursor.fetchone()[1] == "Synced":
                         cursor.execute("CREATE USER IF NOT EXISTS root@'127.0.0.1'")
-                        cursor.execute("GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION")
+                        cursor.execute(
+                            "GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION"
+                        )
                         return
             time.sleep(0.2)
-        raise RuntimeError(f"node {node} did not join: {(data / 'error.log').read_text()[-2000:]}")
+        raise RuntimeError(
+            f"node {node} did not join: {(data / 'error.log').read_text()[-2000:]}"
+        )
 
     def url(self, node, name):
         return f"mysql://root@127.0.0.1:{self.sql[node]}/{name}"
@@ -125,7 +157,7 @@ class Cluster:
         self.processes[node].wait()
 
     def revive(self):
-        """Start the nodes again that are gone."""
+        """Start the nodes again that have ended."""
         for node, process in list(self.processes.items()):
             if process.poll() is not None:
                 self.start_node(node)
@@ -144,10 +176,12 @@ class Cluster:
 
 
 def _free_ports(count):
-    """Ports that no outgoing connection takes while their node is down."""
+    """Return ports outside of the range of outgoing connections."""
     free = []
     while len(free) < count:
         port = random.randrange(20_000, 32_000)
+        if port in free:
+            continue
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            free += [port] * (port not in free)
+            free.append(port)
     return free

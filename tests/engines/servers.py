@@ -1,4 +1,4 @@
-"""The command in processes of its own, and others who are at work on the same server meanwhile."""
+"""The command in separate processes, and other clients of the same server."""
 
 import contextlib
 import datetime
@@ -17,19 +17,23 @@ from states import REPAIRED, UNTOUCHED, State
 NOTHING = State("no table", REPAIRED)
 COMPLETE = State("complete", UNTOUCHED, items={})
 HALF = State(
-    "half of it is missing", REPAIRED, items={"unique": None, "store": None},
+    "half of it is missing",
+    REPAIRED,
+    items={"unique": None, "store": None},
     without=("idx_weekly_actuals_store", "idx_weekly_actuals_date"),
-)  # fmt: skip
-NO_DATE_INDEX = State("no index on the date", REPAIRED, items={}, without=("idx_weekly_actuals_date",))
+)
+NO_DATE_INDEX = State(
+    "no index on the date", REPAIRED, items={}, without=("idx_weekly_actuals_date",)
+)
 STORE = (
-    "INSERT INTO stores (store_id, store_name, cluster_id, store_size_sqft, location_tier, median_income, "
-    "store_format, region, avg_weekly_sales_12mo) "
+    "INSERT INTO stores (store_id, store_name, cluster_id, store_size_sqft, "
+    "location_tier, median_income, store_format, region, avg_weekly_sales_12mo) "
     "VALUES ('{}', 'New', 'value', 10000, 'A', 80000, 'MALL', 'WEST', 500.5)"
 )
 
 
-def another(url, autocommit=True):
-    """Return one more connection, by the driver itself."""
+def new_connection(url, autocommit=True):
+    """Return a new connection of the driver, without Peewee."""
     parts = urlsplit(url)
     if parts.scheme.startswith("postgres"):
         import psycopg
@@ -38,26 +42,39 @@ def another(url, autocommit=True):
     import pymysql
 
     return pymysql.connect(
-        host=parts.hostname, port=parts.port or 3306, user=unquote(parts.username or "root"), connect_timeout=10,
-        password=unquote(parts.password or ""), database=unquote(parts.path[1:]) or None, autocommit=autocommit,
-        ssl_disabled=True,  # to prepare for it takes longer than to connect
-    )  # fmt: skip
+        host=parts.hostname,
+        port=parts.port or 3306,
+        user=unquote(parts.username or "root"),
+        connect_timeout=10,
+        password=unquote(parts.password or ""),
+        database=unquote(parts.path[1:]) or None,
+        autocommit=autocommit,
+        ssl_disabled=True,  # its setup takes longer than the connection
+    )
 
 
 def url_of(world, **parts):
-    """Return the URL of a world's database with another user, password, host, port, name or query."""
+    """Return the URL of a database with some parts replaced.
+
+    :param parts: user, password, host, port, name, query.
+    """
     old = urlsplit(world.url)
-    user, password = parts.get("user", old.username), parts.get("password", old.password)
-    login = f"{user}{':' * bool(password)}{password or ''}@"
+    user = parts.get("user", old.username)
+    password = parts.get("password", old.password)
+    login = f"{user}:{password}@" if password else f"{user}@"
+    netloc = login + parts.get("host", old.hostname)
     port = parts.get("port", old.port)
-    netloc = f"{login}{parts.get('host', old.hostname)}{f':{port}' if port else ''}"
+    if port:
+        netloc += f":{port}"
     return old._replace(
-        netloc=netloc, path=f"/{parts.get('name', old.path[1:])}", query=parts.get("query", old.query)
+        netloc=netloc,
+        path=f"/{parts.get('name', old.path[1:])}",
+        query=parts.get("query", old.query),
     ).geturl()
 
 
 class Outcome(NamedTuple):
-    """What a run of the command left: its exit status, its JSON document, its lines on standard error."""
+    """The result of a command: exit status, JSON document, lines on standard error."""
 
     code: int
     report: dict
@@ -65,7 +82,7 @@ class Outcome(NamedTuple):
 
     @property
     def answer(self):
-        """The status, or why there is none."""
+        """The status, or the message of the error."""
         return self.message if self.report["error"] else self.report["status"]
 
     @property
@@ -73,13 +90,13 @@ class Outcome(NamedTuple):
         return self.report["error"]["message"]
 
 
-def _quietly(url, *arguments):
-    """The call of the command; it logs warnings and errors only, so that a failure is just its one line."""
+def _arguments(url, *arguments):
+    """Return the command line; `-q` logs warnings and errors only."""
     return [processes.PHASE, "--database", url, "--json", "-q", *arguments]
 
 
 def start(url, *arguments):
-    return processes.Run(*_quietly(url, *arguments))
+    return processes.Run(*_arguments(url, *arguments))
 
 
 def finish(process):
@@ -91,10 +108,13 @@ def command(url, *arguments):
     return finish(start(url, *arguments))
 
 
-def together(urls, *arguments):
-    """Run the command on all at once; return the outcomes and the seconds until the last one's end."""
+def run_concurrently(urls, *arguments):
+    """Run the command on all URLs concurrently; return the outcomes and the seconds."""
     started = time.monotonic()
-    outcomes = [finish(process) for process in processes.at_once([_quietly(url, *arguments) for url in urls])]
+    outcomes = [
+        finish(process)
+        for process in processes.at_once([_arguments(url, *arguments) for url in urls])
+    ]
     return outcomes, time.monotonic() - started
 
 
@@ -102,21 +122,21 @@ def statuses(outcomes):
     return sorted(outcome.answer for outcome in outcomes)
 
 
-def granted(world, outcome):
-    """Run the statement that the failure asks an administrator for."""
-    line = one_line(outcome)
+def run_reported_statement(world, outcome):
+    """Execute the statement that the error asks an administrator to run."""
+    line = one_line_error(outcome)
     assert "hunter2" not in line
     world.execute(line.partition("an administrator has to run: ")[2])
 
 
-def near(stored):
-    """Whether a time in the database is the time now in UTC."""
+def is_now_in_utc(stored):
+    """Return whether a time of the database is the current time in UTC."""
     now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
     return abs(now - stored) < datetime.timedelta(minutes=5)
 
 
-def one_line(outcome):
-    """The failure is one line that the JSON document has too; return it."""
+def one_line_error(outcome):
+    """Return the error; it is one line, the same as in the JSON document."""
     (line,) = outcome.lines
     assert outcome.code in (1, 2)
     assert outcome.report["status"] == "failed"
@@ -126,7 +146,7 @@ def one_line(outcome):
 
 
 def kill_after(seconds, url, *arguments):
-    """SIGKILL a run; the clock starts when it is past importing and reports its first step."""
+    """SIGKILL a run, so many seconds after it reports its first step."""
     process = processes.Run(processes.PHASE, "--database", url, *arguments)
     process.first_line()
     time.sleep(seconds)
@@ -136,15 +156,18 @@ def kill_after(seconds, url, *arguments):
 
 
 class Writer(threading.Thread):
-    """Inserts row after row through a connection of its own; `longest` is its longest stall in seconds."""
+    """Inserts rows through its own connection; `longest` is the slowest, in seconds."""
 
     def __init__(self, world, statement=STORE):
         super().__init__(daemon=True)
         self.world, self.statement = world, statement
-        self.longest, self.rows, self.error, self.ended = 0.0, 0, None, threading.Event()
+        self.longest = 0.0
+        self.rows = 0
+        self.error = None
+        self.ended = threading.Event()
 
     def __enter__(self):
-        self.connection = another(self.world.url)
+        self.connection = new_connection(self.world.url)
         self.start()
         while not self.rows and self.is_alive():
             time.sleep(0.01)
@@ -169,8 +192,8 @@ class Writer(threading.Thread):
             time.sleep(0.005)
 
 
-def eventually(condition, seconds=10):
-    """Return what a condition gives once it holds, or after a while."""
+def wait_for(condition, seconds=10):
+    """Return the value of a condition once it is true, or at the timeout."""
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -178,8 +201,8 @@ def eventually(condition, seconds=10):
 
 
 @contextlib.contextmanager
-def later(seconds, action):
-    """Do something from another thread after a while; leaving waits for it."""
+def delayed(seconds, action):
+    """Call an action in another thread after some seconds; the exit waits for it."""
     timer = threading.Timer(seconds, action)
     timer.start()
     try:
@@ -190,12 +213,12 @@ def later(seconds, action):
 
 @contextlib.contextmanager
 def listener(answer=lambda client: None):
-    """Yield the port of a server that accepts; `answer` is what it does then, and without it stays silent."""
+    """Yield the port of a server that calls `answer` with each client."""
     server = socket.create_server(("127.0.0.1", 0))
     clients = []
 
     def serve():
-        with contextlib.suppress(OSError):  # closed: the test is over
+        with contextlib.suppress(OSError):  # closed at the end of the test
             while True:
                 clients.append(server.accept()[0])
                 answer(clients[-1])
@@ -215,7 +238,7 @@ def closed_port():
 
 
 class Relay:
-    """Stands between client and server and counts the round trips: what is sent after an answer."""
+    """A proxy that counts round trips: messages of the client after an answer."""
 
     def __init__(self, host, port):
         self.target, self.trips = (host, port), 0
@@ -237,6 +260,11 @@ class Relay:
                 for source in select.select([client, target], [], [])[0]:
                     if not (data := source.recv(65536)):
                         return
-                    self.trips += source is client and answered
-                    answered = source is target
-                    (target if source is client else client).sendall(data)
+                    if source is client:
+                        if answered:
+                            self.trips += 1
+                        answered = False
+                        target.sendall(data)
+                    else:
+                        answered = True
+                        client.sendall(data)

@@ -1,4 +1,4 @@
-"""MariaDB: rows that conflict with a new or converted column, as it will be."""
+"""MariaDB: rows that conflict with a new or converted column."""
 
 from typing import NamedTuple
 
@@ -76,19 +76,19 @@ def two_rows(empty):
 
 
 @pytest.mark.parametrize("name", UNIQUE_FIELDS)
-def test_a_default_in_a_unique_column_is_refused_for_two_rows(two_rows, name):
+def test_default_in_a_unique_column_is_refused_for_two_rows(two_rows, name):
     phase = phase_with(number=peewee.IntegerField(), code=UNIQUE_FIELDS[name]())
     assert_refused(phase, two_rows, "item_code", "2 rows (id 1", "id 2")
 
 
 @pytest.mark.parametrize("name", UNIQUE_FIELDS)
-def test_a_default_in_a_unique_column_is_added_to_one_row(two_rows, name):
+def test_default_in_a_unique_column_is_added_to_one_row(two_rows, name):
     two_rows.execute("DELETE FROM item WHERE number = 2")
     phase = phase_with(number=peewee.IntegerField(), code=UNIQUE_FIELDS[name]())
     assert_migrated(phase, two_rows)
 
 
-def test_a_default_in_a_unique_pair_is_refused_for_equal_rows(two_rows):
+def test_default_in_a_unique_pair_is_refused_for_equal_rows(two_rows):
     two_rows.execute("INSERT INTO item (number) VALUES (1)")
     phase = phase_with(
         UniqueConstraint("unique_item", "number", "code"),
@@ -98,7 +98,7 @@ def test_a_default_in_a_unique_pair_is_refused_for_equal_rows(two_rows):
     assert_refused(phase, two_rows, "unique_item", "2 rows (id 1", "id 3")
 
 
-def test_a_default_in_a_unique_pair_is_added_to_different_rows(two_rows):
+def test_default_in_a_unique_pair_is_added_to_different_rows(two_rows):
     phase = phase_with(
         UniqueConstraint("unique_item", "number", "code"),
         number=peewee.IntegerField(),
@@ -107,7 +107,7 @@ def test_a_default_in_a_unique_pair_is_added_to_different_rows(two_rows):
     assert_migrated(phase, two_rows)
 
 
-def test_a_unique_column_without_a_default_is_added_to_any_rows(two_rows):
+def test_unique_column_without_a_default_is_added_to_any_rows(two_rows):
     code = peewee.CharField(20, null=True, unique=True)
     assert_migrated(phase_with(number=peewee.IntegerField(), code=code), two_rows)
 
@@ -115,7 +115,7 @@ def test_a_unique_column_without_a_default_is_added_to_any_rows(two_rows):
 # -- CHECK
 
 
-def test_a_backslash_in_a_default_is_one_in_the_question(two_rows):
+def test_backslash_in_a_default_is_escaped_for_the_preflight(two_rows):
     """MariaDB reads a backslash in a literal as an escape."""
     fields = {
         "number": peewee.IntegerField(),
@@ -208,13 +208,13 @@ def parent_of_rows(two_rows, name):
 
 
 @pytest.mark.parametrize("name", PARENTS)
-def test_a_default_without_a_parent_is_refused(two_rows, parent_of_rows):
+def test_default_without_a_parent_is_refused(two_rows, parent_of_rows):
     phase = phase_with_key(parent_of_rows, **default(parent_of_rows.orphan))
     assert_refused(phase, two_rows, "item.owner_id", "2 rows (id 1; id 2)")
 
 
 @pytest.mark.parametrize("name", PARENTS)
-def test_a_default_with_a_parent_is_added(two_rows, parent_of_rows):
+def test_default_with_a_parent_is_added(two_rows, parent_of_rows):
     phase = phase_with_key(parent_of_rows, **default(parent_of_rows.existing))
     assert_migrated(phase, two_rows)
     assert two_rows.query(
@@ -223,12 +223,12 @@ def test_a_default_with_a_parent_is_added(two_rows, parent_of_rows):
 
 
 @pytest.mark.parametrize("name", PARENTS)
-def test_a_foreign_key_that_may_be_null_is_added_to_any_rows(two_rows, parent_of_rows):
+def test_nullable_foreign_key_is_added_to_any_rows(two_rows, parent_of_rows):
     assert_migrated(phase_with_key(parent_of_rows, null=True), two_rows)
 
 
 @pytest.mark.parametrize("sql", ["1", "9"])
-def test_a_default_may_refer_to_a_row_of_its_own_table(two_rows, sql):
+def test_default_may_refer_to_a_row_of_its_own_table(two_rows, sql):
     above = peewee.ForeignKeyField("self", null=True, **default(sql))
     phase = phase_with(number=peewee.IntegerField(), above=above)
     if sql == "9":
@@ -241,7 +241,7 @@ def test_a_default_may_refer_to_a_row_of_its_own_table(two_rows, sql):
 
 
 @pytest.mark.parametrize("name", ["string", "string of a binary collation"])
-def test_an_integer_that_becomes_a_string_is_compared_as_one(two_rows, parent_of_rows):
+def test_integer_converted_to_a_string_is_compared_as_string(two_rows, parent_of_rows):
     two_rows.execute(
         "ALTER TABLE item ADD COLUMN owner_id INT NOT NULL DEFAULT 5",
         "UPDATE item SET owner_id = 6 WHERE id = 2",
@@ -253,7 +253,7 @@ def test_an_integer_that_becomes_a_string_is_compared_as_one(two_rows, parent_of
     assert_migrated(phase, two_rows)
 
 
-def test_a_string_that_becomes_an_integer_is_compared_as_one(two_rows):
+def test_string_converted_to_an_integer_is_compared_as_integer(two_rows):
     parent = PARENTS["integer"]
     two_rows.execute(
         *parent.statements,
@@ -273,7 +273,7 @@ class Stay(peewee.Model):
     place = peewee.ForeignKeyField(Place)
 
 
-def test_both_ends_of_a_foreign_key_become_strings(empty):
+def test_both_columns_of_a_foreign_key_are_converted_to_strings(empty):
     """Values of two collations cannot be compared unless one of them is named."""
     empty.execute(
         "CREATE TABLE place (code INT PRIMARY KEY)",
@@ -288,7 +288,7 @@ def test_both_ends_of_a_foreign_key_become_strings(empty):
     assert_migrated(phase, empty)
 
 
-def test_values_that_become_equal_are_duplicates(two_rows):
+def test_values_equal_after_conversion_are_duplicates(two_rows):
     two_rows.execute(
         "ALTER TABLE item ADD COLUMN price VARCHAR(20)",
         "UPDATE item SET price = IF(id = 1, '1.5', '1.50')",
@@ -300,7 +300,7 @@ def test_values_that_become_equal_are_duplicates(two_rows):
     assert_migrated(phase, two_rows)
 
 
-def test_fractions_of_seconds_keep_two_times_apart(two_rows):
+def test_times_that_differ_in_fractions_are_no_duplicates(two_rows):
     two_rows.execute(
         "ALTER TABLE item ADD COLUMN seen TIMESTAMP(6) NULL",
         "UPDATE item SET seen = IF(id = 1, '2025-01-06 10:00:00.1', "
@@ -311,7 +311,7 @@ def test_fractions_of_seconds_keep_two_times_apart(two_rows):
     assert_migrated(phase, two_rows)
 
 
-def test_a_check_is_asked_of_the_converted_value(two_rows):
+def test_check_is_evaluated_on_the_converted_value(two_rows):
     """As a string, '9' is more than '10'."""
     two_rows.execute(
         "ALTER TABLE item ADD COLUMN low VARCHAR(20), ADD COLUMN high VARCHAR(20)",
@@ -332,7 +332,7 @@ def test_a_check_is_asked_of_the_converted_value(two_rows):
     assert_refused(phase, two_rows, "check_range", "1 row (id 1)")
 
 
-def test_a_check_of_integers_that_become_strings_compares_strings(two_rows):
+def test_check_of_integers_converted_to_strings_compares_strings(two_rows):
     two_rows.execute(
         "ALTER TABLE item ADD COLUMN low INT, ADD COLUMN high INT",
         "UPDATE item SET low = 9, high = 10 WHERE id = 2",

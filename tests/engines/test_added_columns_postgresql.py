@@ -1,4 +1,4 @@
-"""PostgreSQL: rows that conflict with a new or converted column, as it will be."""
+"""PostgreSQL: rows that conflict with a new or converted column."""
 
 from typing import NamedTuple
 
@@ -75,13 +75,13 @@ UNIQUE_FIELDS = {
 
 
 @pytest.mark.parametrize("name", UNIQUE_FIELDS)
-def test_a_default_in_a_unique_column_is_refused_for_two_rows(two_rows, name):
+def test_default_in_a_unique_column_is_refused_for_two_rows(two_rows, name):
     phase = phase_with(code=UNIQUE_FIELDS[name]())
     assert_refused(phase, two_rows, "item_code", "2 rows (id 1; id 2)")
 
 
 @pytest.mark.parametrize("name", UNIQUE_FIELDS)
-def test_a_default_in_a_unique_column_is_added_to_one_row(two_rows, name):
+def test_default_in_a_unique_column_is_added_to_one_row(two_rows, name):
     two_rows.execute("DELETE FROM item WHERE number = 2")
     assert_migrated(phase_with(code=UNIQUE_FIELDS[name]()), two_rows)
 
@@ -91,16 +91,16 @@ def with_unique_pair():
     return phase_with(pair, code=peewee.CharField(20, **default("'x'")))
 
 
-def test_a_default_in_a_unique_pair_is_refused_for_equal_rows(two_rows):
+def test_default_in_a_unique_pair_is_refused_for_equal_rows(two_rows):
     two_rows.execute("INSERT INTO item (number) VALUES (1)")
     assert_refused(with_unique_pair(), two_rows, "unique_item", "2 rows (id 1", "id 3")
 
 
-def test_a_default_in_a_unique_pair_is_added_to_different_rows(two_rows):
+def test_default_in_a_unique_pair_is_added_to_different_rows(two_rows):
     assert_migrated(with_unique_pair(), two_rows)
 
 
-def test_a_unique_column_without_a_default_is_added_to_any_rows(two_rows):
+def test_unique_column_without_a_default_is_added_to_any_rows(two_rows):
     code = peewee.CharField(20, null=True, unique=True)
     assert_migrated(phase_with(code=code), two_rows)
 
@@ -175,13 +175,13 @@ def parent(two_rows, name):
 
 
 @pytest.mark.parametrize("name", PARENTS)
-def test_a_default_without_a_parent_is_refused(two_rows, parent):
+def test_default_without_a_parent_is_refused(two_rows, parent):
     phase = phase_with_key(parent, **default(parent.orphan))
     assert_refused(phase, two_rows, "item.owner_id", "2 rows (id 1; id 2)")
 
 
 @pytest.mark.parametrize("name", PARENTS)
-def test_a_default_with_a_parent_is_added(two_rows, parent):
+def test_default_with_a_parent_is_added(two_rows, parent):
     phase = phase_with_key(parent, **default(parent.existing))
     assert_migrated(phase, two_rows)
     joined = "SELECT count(*) FROM item JOIN owner ON owner_id = owner.id"
@@ -189,12 +189,12 @@ def test_a_default_with_a_parent_is_added(two_rows, parent):
 
 
 @pytest.mark.parametrize("name", PARENTS)
-def test_a_foreign_key_that_may_be_null_is_added_to_any_rows(two_rows, parent):
+def test_nullable_foreign_key_is_added_to_any_rows(two_rows, parent):
     assert_migrated(phase_with_key(parent, null=True), two_rows)
 
 
 @pytest.mark.parametrize("rows", ["no rows", "two rows"])
-def test_a_default_refers_to_a_table_that_is_created(two_rows, rows):
+def test_default_for_a_created_parent_is_refused_with_rows(two_rows, rows):
     """It has no rows yet, so there must be none that refer to it."""
     if rows == "no rows":
         two_rows.execute("TRUNCATE item")
@@ -209,7 +209,7 @@ def test_a_default_refers_to_a_table_that_is_created(two_rows, rows):
 
 
 @pytest.mark.parametrize("sql", ["1", "9"])
-def test_a_default_may_refer_to_a_row_of_its_own_table(two_rows, sql):
+def test_default_may_refer_to_a_row_of_its_own_table(two_rows, sql):
     phase = phase_with(above=peewee.ForeignKeyField("self", null=True, **default(sql)))
     if sql == "1":
         assert_migrated(phase, two_rows)
@@ -221,7 +221,7 @@ def test_a_default_may_refer_to_a_row_of_its_own_table(two_rows, sql):
 
 
 @pytest.mark.parametrize(("sql", "refused"), [("0", True), ("3", False)])
-def test_a_check_is_asked_of_the_default_of_a_new_column(two_rows, sql, refused):
+def test_check_is_evaluated_on_the_default_of_a_new_column(two_rows, sql, refused):
     check = SQL("CONSTRAINT check_low CHECK (low > 0 AND low > number)")
     phase = phase_with(check, low=peewee.IntegerField(**default(sql)))
     if refused:
@@ -234,7 +234,7 @@ def test_a_check_is_asked_of_the_default_of_a_new_column(two_rows, sql, refused)
 
 
 @pytest.mark.parametrize("name", ["integer"])
-def test_a_string_that_becomes_an_integer_is_compared_as_one(two_rows, parent):
+def test_string_converted_to_an_integer_is_compared_as_integer(two_rows, parent):
     two_rows.execute(
         "ALTER TABLE item ADD COLUMN owner_id VARCHAR(20) NOT NULL DEFAULT '7'",
         "UPDATE item SET owner_id = '70' WHERE id = 2",
@@ -246,7 +246,7 @@ def test_a_string_that_becomes_an_integer_is_compared_as_one(two_rows, parent):
 
 
 @pytest.mark.parametrize("name", ["string"])
-def test_an_integer_that_becomes_a_string_is_compared_as_one(two_rows, parent):
+def test_integer_converted_to_a_string_is_compared_as_string(two_rows, parent):
     two_rows.execute(
         "ALTER TABLE item ADD COLUMN owner_id INTEGER NOT NULL DEFAULT 5",
         "UPDATE item SET owner_id = 6 WHERE id = 2",
@@ -258,8 +258,8 @@ def test_an_integer_that_becomes_a_string_is_compared_as_one(two_rows, parent):
     assert_migrated(phase, two_rows)
 
 
-def test_both_ends_of_a_foreign_key_become_strings(two_rows):
-    """They are compared as strings, although they cannot be compared before."""
+def test_both_columns_of_a_foreign_key_are_converted_to_strings(two_rows):
+    """They are compared as strings; their present types cannot be compared."""
     two_rows.execute(
         "CREATE TABLE place (code INTEGER PRIMARY KEY)",
         "INSERT INTO place VALUES (1)",
@@ -275,7 +275,7 @@ def test_both_ends_of_a_foreign_key_become_strings(two_rows):
     assert_migrated(phase, two_rows)
 
 
-def test_values_that_become_equal_are_duplicates(two_rows):
+def test_values_equal_after_conversion_are_duplicates(two_rows):
     two_rows.execute(
         "ALTER TABLE item ADD COLUMN price VARCHAR(20)",
         "UPDATE item SET price = CASE id WHEN 1 THEN '1.5' ELSE '1.50' END",
@@ -286,7 +286,7 @@ def test_values_that_become_equal_are_duplicates(two_rows):
     assert_migrated(phase, two_rows)
 
 
-def test_a_check_of_strings_that_become_integers_compares_integers(two_rows):
+def test_check_of_strings_converted_to_integers_compares_integers(two_rows):
     """As strings, '9' is more than '10'."""
     two_rows.execute(
         "ALTER TABLE item ADD COLUMN low VARCHAR(20), ADD COLUMN high VARCHAR(20)",

@@ -1,4 +1,4 @@
-"""SQLite: rows that conflict with a new or converted column, as it will be."""
+"""SQLite: rows that conflict with a new or converted column."""
 
 import time
 from typing import NamedTuple
@@ -75,13 +75,13 @@ UNIQUE_FIELDS = {
 
 
 @pytest.mark.parametrize("name", UNIQUE_FIELDS)
-def test_a_default_in_a_unique_column_is_refused_for_two_rows(two_rows, name):
+def test_default_in_a_unique_column_is_refused_for_two_rows(two_rows, name):
     phase = phase_with(number=peewee.IntegerField(), code=UNIQUE_FIELDS[name]())
     assert_refused(phase, two_rows, "item_code", "2 rows (id 1", "id 2")
 
 
 @pytest.mark.parametrize("name", UNIQUE_FIELDS)
-def test_a_default_in_a_unique_column_is_added_to_one_row(two_rows, name):
+def test_default_in_a_unique_column_is_added_to_one_row(two_rows, name):
     two_rows.execute("DELETE FROM item WHERE number = 2")
     phase = phase_with(number=peewee.IntegerField(), code=UNIQUE_FIELDS[name]())
     assert_migrated(phase, two_rows)
@@ -95,16 +95,16 @@ def unique_pair():
     )
 
 
-def test_a_default_in_a_unique_pair_is_refused_for_equal_rows(two_rows):
+def test_default_in_a_unique_pair_is_refused_for_equal_rows(two_rows):
     two_rows.execute("INSERT INTO item (number) VALUES (1)")
     assert_refused(unique_pair(), two_rows, "unique_item", "2 rows (id 1", "id 3")
 
 
-def test_a_default_in_a_unique_pair_is_added_to_different_rows(two_rows):
+def test_default_in_a_unique_pair_is_added_to_different_rows(two_rows):
     assert_migrated(unique_pair(), two_rows)
 
 
-def test_a_unique_column_without_a_default_is_added_to_any_rows(two_rows):
+def test_unique_column_without_a_default_is_added_to_any_rows(two_rows):
     code = peewee.CharField(20, null=True, unique=True)
     assert_migrated(phase_with(number=peewee.IntegerField(), code=code), two_rows)
 
@@ -152,7 +152,7 @@ def phase_with_owner(key_field, **options):
 
 
 @pytest.mark.parametrize("name", PARENTS)
-def test_a_default_needs_a_parent(two_rows, name):
+def test_default_of_a_foreign_key_needs_a_parent(two_rows, name):
     parent = PARENTS[name]
     two_rows.execute(
         f"CREATE TABLE owner (id {parent.key})",
@@ -164,7 +164,7 @@ def test_a_default_needs_a_parent(two_rows, name):
     assert_migrated(phase, two_rows)
 
 
-def test_a_default_is_refused_while_no_parent_exists(two_rows):
+def test_default_is_refused_while_the_parent_table_is_missing(two_rows):
     owner = model("owner", id=peewee.AutoField())
     reference = peewee.ForeignKeyField(owner, **default("7"))
     item = model("item", number=peewee.IntegerField(), owner=reference)
@@ -172,12 +172,12 @@ def test_a_default_is_refused_while_no_parent_exists(two_rows):
     assert_refused(phase, two_rows, "item.owner_id", "2 rows (id 1; id 2)")
 
 
-def test_a_foreign_key_that_may_be_null_is_added_to_any_rows(two_rows):
+def test_nullable_foreign_key_is_added_to_any_rows(two_rows):
     two_rows.execute("CREATE TABLE owner (id INTEGER PRIMARY KEY)")
     assert_migrated(phase_with_owner(peewee.AutoField(), null=True), two_rows)
 
 
-def test_a_default_may_refer_to_a_row_of_its_own_table(two_rows):
+def test_default_may_refer_to_a_row_of_its_own_table(two_rows):
     def phase(sql):
         above = peewee.ForeignKeyField("self", null=True, **default(sql))
         return phase_with(number=peewee.IntegerField(), above=above)
@@ -189,7 +189,7 @@ def test_a_default_may_refer_to_a_row_of_its_own_table(two_rows):
 # -- CHECK
 
 
-def test_a_default_that_a_check_refuses_is_refused(two_rows):
+def test_default_that_violates_a_check_is_refused(two_rows):
     def phase(condition):
         return phase_with(
             SQL(f"CONSTRAINT check_code CHECK ({condition})"),
@@ -204,7 +204,7 @@ def test_a_default_that_a_check_refuses_is_refused(two_rows):
 # -- converted columns
 
 
-def test_values_that_become_equal_are_duplicates(two_rows):
+def test_values_equal_after_conversion_are_duplicates(two_rows):
     two_rows.execute(
         "ALTER TABLE item ADD COLUMN price TEXT",
         "UPDATE item SET price = CASE id WHEN 1 THEN '1.5' ELSE '1.50' END",
@@ -216,7 +216,7 @@ def test_values_that_become_equal_are_duplicates(two_rows):
     assert_migrated(phase, two_rows)
 
 
-def test_converted_values_are_compared_in_the_collation_of_the_column(two_rows):
+def test_converted_values_are_compared_in_the_columns_collation(two_rows):
     two_rows.execute(
         "ALTER TABLE item ADD COLUMN code BLOB COLLATE NOCASE",
         "UPDATE item SET code = CASE id WHEN 1 THEN 'a' ELSE 'A' END",
@@ -228,7 +228,7 @@ def test_converted_values_are_compared_in_the_collation_of_the_column(two_rows):
     assert_migrated(phase, two_rows)
 
 
-def test_a_string_that_becomes_an_integer_is_compared_as_one(two_rows):
+def test_string_converted_to_an_integer_is_compared_as_integer(two_rows):
     two_rows.execute(
         "CREATE TABLE owner (id INTEGER PRIMARY KEY)",
         "INSERT INTO owner VALUES (7)",
@@ -248,7 +248,7 @@ def place_and_stay():
 
 
 @pytest.mark.parametrize("child_type", ["INTEGER", "VARCHAR(20)", "BLOB"])
-def test_a_parent_that_becomes_a_string_is_compared_as_one(empty, child_type):
+def test_parent_converted_to_a_string_is_compared_as_string(empty, child_type):
     empty.execute(
         "CREATE TABLE place (code INTEGER NOT NULL PRIMARY KEY)",
         "INSERT INTO place VALUES (1)",
@@ -260,7 +260,7 @@ def test_a_parent_that_becomes_a_string_is_compared_as_one(empty, child_type):
     assert_migrated(place_and_stay(), empty)
 
 
-def test_a_parent_that_becomes_a_string_keeps_its_collation(empty):
+def test_parent_converted_to_a_string_keeps_its_collation(empty):
     empty.execute(
         "CREATE TABLE place (code BLOB NOT NULL COLLATE NOCASE PRIMARY KEY)",
         "INSERT INTO place VALUES ('a')",
@@ -270,7 +270,7 @@ def test_a_parent_that_becomes_a_string_keeps_its_collation(empty):
     assert_migrated(place_and_stay(), empty)
 
 
-def test_parents_that_are_converted_are_not_read_once_per_child(empty):
+def test_converted_parents_are_not_read_once_per_child(empty):
     numbers = (
         "WITH RECURSIVE n (i) AS "
         "(SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"

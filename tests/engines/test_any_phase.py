@@ -1,6 +1,7 @@
-"""A phase of another shape than the application's: whatever state its tables are in, on every engine.
+"""A phase with other tables than the application's, in every state, on every engine.
 
-What a repaired database should be, says the database that Peewee makes from the models, in the server's own words.
+The expected result is the database that Peewee creates from the models, as the
+server describes it.
 """
 
 import decimal
@@ -10,6 +11,7 @@ import another_phase
 import pytest
 from another_phase import MANAGED, MODELS, phase
 from another_states import ROWS, TABLES, State, cases, held, insert, rows_of
+from engines.cases import case
 from oracle import created_by_peewee, definitions, differing_definitions, exact_schema
 from states import ENGINES, REFUSED, REPAIRED, UNTOUCHED
 
@@ -23,25 +25,28 @@ _ORACLES = {}
 
 
 def every(*verdicts, of=cases):
-    """Parametrise over each engine, each of its states with one of the verdicts, with rows and without.
+    """Parametrize by engine, state with one of the verdicts, with and without rows.
 
-    On the servers, which take their time, three of four are for the exhaustive run, and all without rows.
+    On the servers, which are slow, three of four cases and all cases without rows are
+    for the exhaustive run.
     """
-    return pytest.mark.parametrize(("engine", "state", "filled"), [
-        pytest.param(engine, state, filled, id=f"{engine}-{state.name}{'-with rows' * filled}".replace(" ", "_"),
-                     marks=[pytest.mark.exhaustive] * (engine != "sqlite" and (number % 4 > 0 or not filled)))
-        for engine in ENGINES for number, (state, filled) in enumerate(of(engine, *verdicts), ENGINES.index(engine))
-    ])  # fmt: skip
+    parameters = []
+    for offset, engine in enumerate(ENGINES):
+        for number, (state, filled) in enumerate(of(engine, *verdicts), offset):
+            quick = engine == "sqlite" or (number % 4 == 0 and filled)
+            parameters.append(case(engine, state, filled, exhaustive=not quick))
+    return pytest.mark.parametrize(("engine", "state", "filled"), parameters)
 
 
 @pytest.fixture
-def made(world, engine, state, filled, made_by_peewee):  # noqa: ARG001 - the oracle comes before the state
+def made(world, engine, state, filled, made_by_peewee):  # noqa: ARG001
+    # Peewee's tables are read first: both use the same database.
     return state.make(world(engine), filled)
 
 
 @pytest.fixture
 def made_by_peewee(world, engine):
-    """What Peewee makes of the models on this engine, asked once."""
+    """What Peewee creates from the models on this engine, read once."""
     if engine not in _ORACLES:
         _ORACLES[engine] = created_by_peewee(world(engine), MODELS)
     return _ORACLES[engine]
@@ -55,24 +60,28 @@ def connect(world):
 
 
 @every(UNTOUCHED)
-def test_complete_tables_are_left_as_they_are(made, state):
+def test_complete_tables_are_not_changed(made, state):
     before = made.dump()
     report = phase.run(connect(made))
     assert (report.status, report.changes) == ("up_to_date", ())
     assert made.dump() == before
     assert False not in report.smoke_test.values()
     messages = [each.message for each in report.differences]
-    assert not state.says or any(all(part in text for part in state.says) for text in messages), messages
+    assert not state.says or any(
+        all(part in text for part in state.says) for text in messages
+    ), messages
 
 
 @every(REPAIRED)
-def test_what_differs_becomes_what_peewee_makes_with_every_row(made, made_by_peewee, state):
+def test_differing_tables_are_repaired_as_peewee_creates_them(
+    made, made_by_peewee, state
+):
     rows, before = rows_of(made), made.dump()
-    foreseen = phase.check(connect(made))
-    assert (foreseen.status, made.dump()) == ("pending", before)
+    checked = phase.check(connect(made))
+    assert (checked.status, made.dump()) == ("pending", before)
     report = phase.run(connect(made))
     assert report.status == "migrated"
-    assert report.changes == foreseen.changes
+    assert report.changes == checked.changes
     assert differing_definitions(made, made_by_peewee, NAMES, state.kept) == set()
     assert held(rows, rows_of(made))
     assert False not in report.smoke_test.values()
@@ -82,23 +91,25 @@ def test_what_differs_becomes_what_peewee_makes_with_every_row(made, made_by_pee
 
 
 @every(REFUSED)
-def test_what_cannot_be_repaired_is_refused_by_name_and_nothing_changes(made, state):
+def test_irreparable_state_is_refused_and_changes_nothing(made, state):
     before = made.dump()
-    with pytest.raises(MigrationError) as foreseen:
+    with pytest.raises(MigrationError) as checked:
         phase.check(connect(made))
     with pytest.raises(MigrationError) as refusal:
         phase.run(connect(made))
     assert made.dump() == before
-    assert str(foreseen.value) == str(refusal.value)
+    assert str(checked.value) == str(refusal.value)
     assert all(part in str(refusal.value) for part in state.says), refusal.value
 
 
-# -- created
+# -- creating
 
 
 @pytest.fixture
 def empty(world, engine, made_by_peewee):  # noqa: ARG001
-    return State("nothing", REPAIRED, dict.fromkeys(NAMES)).make(world(engine), filled=False)
+    return State("nothing", REPAIRED, dict.fromkeys(NAMES)).make(
+        world(engine), filled=False
+    )
 
 
 @pytest.fixture
@@ -119,40 +130,62 @@ def fill(world):
 
 
 @on_every_engine
-def test_what_is_created_is_to_the_letter_what_peewee_creates(world, engine, made_by_peewee):
-    there = world(engine)
-    there.clear()
-    database = connect(there)
+def test_created_tables_are_exactly_those_of_peewee(world, engine, made_by_peewee):
+    target = world(engine)
+    target.clear()
+    database = connect(target)
     with database.bind_ctx(another_phase.REQUIRED):
         database.create_tables(another_phase.REQUIRED)
     phase.run(database)
-    assert exact_schema(there) == made_by_peewee.exact_schema
+    assert exact_schema(target) == made_by_peewee.exact_schema
 
 
 @on_every_engine
-def test_every_step_of_the_smoke_test_is_tried_and_holds_without_rows(complete):
+def test_smoke_test_attempts_every_step_on_empty_tables(complete):
     assert phase.run(connect(complete)).smoke_test == dict.fromkeys(STEPS, True)
 
 
 @on_every_engine
-def test_every_step_of_the_smoke_test_is_tried_and_holds_beside_rows(filled):
+def test_smoke_test_attempts_every_step_on_tables_with_rows(filled):
     before = filled.dump()
     assert phase.run(connect(filled)).smoke_test == dict.fromkeys(STEPS, True)
     assert filled.dump() == before
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
-@pytest.mark.parametrize(("step", "trigger"), [
-    ("unique", 'BEFORE INSERT ON "order" BEGIN DELETE FROM "order" WHERE number = new.number; END'),
-    ("unique", "BEFORE INSERT ON movements BEGIN DELETE FROM movements WHERE moved = new.moved; END"),
-    ("foreign_keys", "BEFORE DELETE ON articles BEGIN DELETE FROM order_lines WHERE article_id = old.sku; END"),
-    ("cascade", 'BEFORE DELETE ON "order" BEGIN SELECT raise(IGNORE); END'),
-    ("cascade", "BEFORE DELETE ON articles BEGIN DELETE FROM order_lines WHERE instead_id = old.sku; END"),
-    ("cascade", "AFTER DELETE ON articles BEGIN UPDATE articles SET label = 'x' WHERE whole_id IS NULL; "
-                "DELETE FROM articles WHERE whole_id IS NULL; END"),
-])  # fmt: skip
-def test_a_table_that_does_not_do_as_its_schema_says_fails_the_smoke_test(filled, step, trigger):
-    filled.execute(f"CREATE TRIGGER meddler {trigger}")
+@pytest.mark.parametrize(
+    ("step", "trigger"),
+    [
+        (
+            "unique",
+            'BEFORE INSERT ON "order" BEGIN DELETE FROM "order" '
+            "WHERE number = new.number; END",
+        ),
+        (
+            "unique",
+            "BEFORE INSERT ON movements BEGIN DELETE FROM movements "
+            "WHERE moved = new.moved; END",
+        ),
+        (
+            "foreign_keys",
+            "BEFORE DELETE ON articles BEGIN DELETE FROM order_lines "
+            "WHERE article_id = old.sku; END",
+        ),
+        ("cascade", 'BEFORE DELETE ON "order" BEGIN SELECT raise(IGNORE); END'),
+        (
+            "cascade",
+            "BEFORE DELETE ON articles BEGIN DELETE FROM order_lines "
+            "WHERE instead_id = old.sku; END",
+        ),
+        (
+            "cascade",
+            "AFTER DELETE ON articles BEGIN UPDATE articles SET label = 'x' "
+            "WHERE whole_id IS NULL; DELETE FROM articles WHERE whole_id IS NULL; END",
+        ),
+    ],
+)
+def test_trigger_that_breaks_a_constraint_fails_the_smoke_test(filled, step, trigger):
+    filled.execute(f"CREATE TRIGGER breaking {trigger}")
     before = filled.dump()
     with pytest.raises(SmokeTestFailed, match=step) as failure:
         phase.run(connect(filled))
@@ -165,18 +198,31 @@ def test_rows_are_written_and_read_through_the_models(complete):
     fill(complete)
     database = connect(complete)
     with database.bind_ctx(MODELS), database.connection_context():
-        given = {"price": decimal.Decimal("1.10"), "active": True, "sold": 2**40, "picture": b"\x00\xff"}
-        made = another_phase.Article.create(sku="N-1", label="New", details={"a": [1]}, **given)
+        given = {
+            "price": decimal.Decimal("1.10"),
+            "active": True,
+            "sold": 2**40,
+            "picture": b"\x00\xff",
+        }
+        made = another_phase.Article.create(
+            sku="N-1", label="New", details={"a": [1]}, **given
+        )
         read = another_phase.Article.get(sku=made.sku)
-        assert (read.price, read.sold, bytes(read.picture)) == (decimal.Decimal("1.10"), 2**40, b"\x00\xff")
+        assert (read.price, read.sold, bytes(read.picture)) == (
+            decimal.Decimal("1.10"),
+            2**40,
+            b"\x00\xff",
+        )
         assert (read.active, read.details) == (True, {"a": [1]})
         sent = another_phase.Order.create(depot="north", group="x", key=9)
         assert sent.id > 7
-        assert another_phase.Order.get(another_phase.Order.number == sent.number).key == 9
+        assert (
+            another_phase.Order.get(another_phase.Order.number == sent.number).key == 9
+        )
 
 
 @on_every_engine
-def test_ensure_says_whether_it_changed_something(empty):
+def test_ensure_returns_whether_it_changed_something(empty):
     assert phase.ensure(connect(empty)) is True
     before = empty.dump()
     assert phase.ensure(connect(empty)) is False
@@ -184,42 +230,72 @@ def test_ensure_says_whether_it_changed_something(empty):
 
 
 @on_every_engine
-def test_the_rows_of_each_table_are_counted(filled):
-    assert phase.run(connect(filled)).row_counts == {name: len(rows) for name, rows in ROWS.items()}
+def test_rows_of_each_table_are_counted(filled):
+    assert phase.run(connect(filled)).row_counts == {
+        name: len(rows) for name, rows in ROWS.items()
+    }
 
 
 @on_every_engine
-def test_only_what_is_missing_is_created(world, engine):
-    made = State("other than declared", REPAIRED, {"articles": {"label": "label VARCHAR(60)"}, "movements": None,
-                                                 "order_lines": None}).make(world(engine), filled=True)  # fmt: skip
-    before = {name: words for name, words in definitions(made).items() if name == "articles"}
+def test_create_missing_creates_missing_tables_only(world, engine):
+    made = State(
+        "other than declared",
+        REPAIRED,
+        {
+            "articles": {"label": "label VARCHAR(60)"},
+            "movements": None,
+            "order_lines": None,
+        },
+    ).make(world(engine), filled=True)
+    before = {
+        name: words for name, words in definitions(made).items() if name == "articles"
+    }
     assert sorted(phase.create_missing(connect(made))) == ["movements", "order_lines"]
     assert definitions(made)["articles"] == before["articles"]
     assert phase.create_missing(connect(made)) == []
 
 
-# -- by hand
+# -- scripts
 
 
 SCRIPTS = [
     State("nothing", REPAIRED, dict.fromkeys(NAMES)),
-    State("rules and keys", REPAIRED, {
-        "articles": {"label": "label VARCHAR(60)", "check": None, "whole": None}, "movements": None,
-        "order_lines": {"primary": None, "instead": None}, "order": {"unique": None}}, without=("order_depot_id",)),
-    State("types", REPAIRED, {
-        "articles": {"volume": "volume VARCHAR(20)", "active": "active VARCHAR(5) NOT NULL DEFAULT '1'"},
-        "order": {"due": "due VARCHAR(10)", "group": None}, "movements": {"id": None}}),
-]  # fmt: skip
+    State(
+        "rules and keys",
+        REPAIRED,
+        {
+            "articles": {"label": "label VARCHAR(60)", "check": None, "whole": None},
+            "movements": None,
+            "order_lines": {"primary": None, "instead": None},
+            "order": {"unique": None},
+        },
+        without=("order_depot_id",),
+    ),
+    State(
+        "types",
+        REPAIRED,
+        {
+            "articles": {
+                "volume": "volume VARCHAR(20)",
+                "active": "active VARCHAR(5) NOT NULL DEFAULT '1'",
+            },
+            "order": {"due": "due VARCHAR(10)", "group": None},
+            "movements": {"id": None},
+        },
+    ),
+]
 
 
 def execute_by_hand(world, script):
-    """Execute a script with the database's own shell, as an administrator would."""
+    """Execute a script with the command-line client, as an administrator does."""
     shells = {
         "sqlite": ["sqlite3", "-bail", str(getattr(world, "path", ""))],
         "postgresql": ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", world.url],
         "mysql": ["mariadb", *_login(world)],
     }
-    done = subprocess.run(shells[world.engine], input=script, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        shells[world.engine], input=script, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr + script
 
 
@@ -227,16 +303,31 @@ def _login(world):
     from urllib.parse import unquote, urlsplit
 
     parts = urlsplit(world.url)
-    login = [f"--host={parts.hostname}", f"--port={parts.port or 3306}", f"--user={unquote(parts.username or 'root')}"]
-    return [*login, *([f"--password={unquote(parts.password)}"] if parts.password else []), parts.path[1:]]
+    login = [
+        f"--host={parts.hostname}",
+        f"--port={parts.port or 3306}",
+        f"--user={unquote(parts.username or 'root')}",
+    ]
+    return [
+        *login,
+        *([f"--password={unquote(parts.password)}"] if parts.password else []),
+        parts.path[1:],
+    ]
 
 
-@every(REPAIRED, of=lambda engine, *_: [(state, filled) for state in SCRIPTS for filled in (False, True)])
-def test_the_script_of_a_dry_run_executed_by_hand_does_what_a_run_does(made, made_by_peewee, state, capsys):
-    by_hand_as_by_a_run(made, made_by_peewee, state, capsys)
+@every(
+    REPAIRED,
+    of=lambda engine, *_: [
+        (state, filled) for state in SCRIPTS for filled in (False, True)
+    ],
+)
+def test_script_of_a_dry_run_has_the_effect_of_a_run(
+    made, made_by_peewee, state, capsys
+):
+    assert_script_has_the_effect_of_a_run(made, made_by_peewee, state, capsys)
 
 
-def by_hand_as_by_a_run(made, made_by_peewee, state, capsys):
+def assert_script_has_the_effect_of_a_run(made, made_by_peewee, state, capsys):
     rows = rows_of(made)
     assert phase.main(["--database", made.url, "--dry-run", "-q"]) == 0
     execute_by_hand(made, capsys.readouterr().out)
@@ -247,11 +338,13 @@ def by_hand_as_by_a_run(made, made_by_peewee, state, capsys):
 
 @pytest.mark.exhaustive
 @every(REPAIRED)
-def test_the_script_of_any_dry_run_executed_by_hand_does_what_a_run_does(made, made_by_peewee, state, capsys):
-    by_hand_as_by_a_run(made, made_by_peewee, state, capsys)
+def test_script_of_every_dry_run_has_the_effect_of_a_run(
+    made, made_by_peewee, state, capsys
+):
+    assert_script_has_the_effect_of_a_run(made, made_by_peewee, state, capsys)
 
 
-# -- back
+# -- rolling back
 
 
 @on_every_engine
@@ -260,13 +353,17 @@ def test_tables_are_dropped_in_the_order_of_their_references(complete):
     assert report.status == "rolled_back"
     dropped = [each.description.removeprefix("drop table ") for each in report.changes]
     assert sorted(dropped) == sorted(NAMES)
-    for child, parent in (("order_lines", "order"), ("order_lines", "articles"), ("movements", "articles")):
+    for child, parent in (
+        ("order_lines", "order"),
+        ("order_lines", "articles"),
+        ("movements", "articles"),
+    ):
         assert dropped.index(child) < dropped.index(parent)
     assert set(definitions(complete)) <= {"depots", ""}
 
 
 @on_every_engine
-def test_tables_with_rows_are_not_dropped_and_all_are_named(filled):
+def test_tables_with_rows_are_named_and_not_dropped(filled):
     before = filled.dump()
     with pytest.raises(ChangeRefused) as refusal:
         phase.rollback(connect(filled))
@@ -275,31 +372,41 @@ def test_tables_with_rows_are_not_dropped_and_all_are_named(filled):
 
 
 @on_every_engine
-def test_tables_with_rows_are_dropped_with_force_and_no_others(filled):
+def test_force_drops_tables_with_rows_and_no_others(filled):
     assert phase.rollback(connect(filled), force=True).status == "rolled_back"
     assert set(definitions(filled)) <= {"depots", ""}
     assert filled.query("SELECT count(*) FROM depots") == [(2,)]
 
 
 @on_every_engine
-def test_what_was_left_half_done_is_dropped_too(complete):
+def test_rollback_drops_an_incomplete_set_of_tables(complete):
     complete.execute("DROP TABLE order_lines")
     assert len(phase.rollback(connect(complete)).changes) == 3
     assert phase.rollback(connect(complete)).status == "up_to_date"
 
 
 @on_every_engine
-def test_a_run_after_a_rollback_starts_afresh(complete, made_by_peewee):
+def test_run_after_a_rollback_creates_the_tables_again(complete, made_by_peewee):
     phase.rollback(connect(complete))
     assert phase.run(connect(complete)).status == "migrated"
     assert differing_definitions(complete, made_by_peewee, NAMES) == set()
 
 
 @on_every_engine
-@pytest.mark.parametrize(("what", "statement"), [
-    ("table invoices", "CREATE TABLE invoices (article VARCHAR(20), FOREIGN KEY (article) REFERENCES articles (sku))"),
-    ("view totals", "CREATE VIEW totals AS SELECT sum(quantity) AS quantity FROM order_lines"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("what", "statement"),
+    [
+        (
+            "table invoices",
+            "CREATE TABLE invoices (article VARCHAR(20), FOREIGN KEY (article) "
+            "REFERENCES articles (sku))",
+        ),
+        (
+            "view totals",
+            "CREATE VIEW totals AS SELECT sum(quantity) AS quantity FROM order_lines",
+        ),
+    ],
+)
 def test_tables_that_others_depend_on_are_not_dropped(complete, what, statement):
     complete.execute(statement)
     before = complete.dump()
@@ -312,7 +419,7 @@ def test_tables_that_others_depend_on_are_not_dropped(complete, what, statement)
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
-def test_in_the_callers_transaction_all_of_it_is_undone_with_it(empty):
+def test_run_in_the_callers_transaction_is_rolled_back_with_it(empty):
     before, database = empty.dump(), connect(empty)
     with database.connection_context():
         with database.atomic() as transaction:
@@ -325,15 +432,19 @@ def test_in_the_callers_transaction_all_of_it_is_undone_with_it(empty):
 
 
 @pytest.mark.parametrize("engine", ["mysql"])
-def test_in_the_callers_transaction_what_would_commit_it_is_refused(empty):
+def test_run_that_would_commit_the_callers_transaction_is_refused(empty):
     before, database = empty.dump(), connect(empty)
-    with database.connection_context(), database.atomic(), pytest.raises(ChangeRefused, match="transaction"):
+    with (
+        database.connection_context(),
+        database.atomic(),
+        pytest.raises(ChangeRefused, match="transaction"),
+    ):
         phase.run(database)
     assert empty.dump() == before
 
 
 @on_every_engine
-def test_in_the_callers_transaction_a_complete_database_is_fine(filled):
+def test_complete_database_is_accepted_in_a_transaction(filled):
     database = connect(filled)
     with database.connection_context(), database.atomic():
         assert phase.run(database).status == "up_to_date"

@@ -1,4 +1,4 @@
-"""The same phase by many processes at once, and by processes that are killed at any moment."""
+"""Concurrent processes of one phase, and processes that are killed at any moment."""
 
 import collections
 import json
@@ -24,35 +24,44 @@ NAMES = [model._meta.table_name for model in MANAGED]
 PROCESSES = {"sqlite": 16, "postgresql": 12, "mysql": 12}
 STATES = {
     "nothing": State("nothing", REPAIRED, dict.fromkeys(NAMES)),
-    "half": State("half", REPAIRED, {
-        "articles": {"whole": None, "height": None, "label": "label VARCHAR(60)"}, "movements": None,
-        "order": {"unique": None}, "order_lines": {"check": None, "primary": None}},
-        without=("article_label_shelf", "order_number")),
-}  # fmt: skip
-# Killed between the index and the constraint that is made of it: a unique index of its name is as good.
-AS_GOOD = ("order.unique_order_of_depot UNIQUE",)
-# One process imports everything; many are forked from it, and go when the last of them stands at the gate.
+    "half": State(
+        "half",
+        REPAIRED,
+        {
+            "articles": {"whole": None, "height": None, "label": "label VARCHAR(60)"},
+            "movements": None,
+            "order": {"unique": None},
+            "order_lines": {"check": None, "primary": None},
+        },
+        without=("article_label_shelf", "order_number"),
+    ),
+}
+# A kill between index and constraint leaves a unique index, which is equivalent.
+EQUIVALENT = ("order.unique_order_of_depot UNIQUE",)
+# One process imports everything, and forks many. They start when the pipe is closed.
 RACER = """
 import importlib, os, sys
 from another_phase import phase
-import migrations.command, migrations.preflight, migrations.smoke_test, playhouse.migrate
+import migrations.command, migrations.preflight, migrations.smoke_test
+import playhouse.migrate
 engine, folder, processes, *arguments = sys.argv[1:]
 importlib.import_module(f"migrations.engines.{engine}.engine")
 importlib.import_module(f"migrations.engines.{engine}.ddl")
 importlib.import_module(f"migrations.engines.{engine}.sample_rows")
-gate, word = os.pipe()
+start, starter = os.pipe()
 children = []
 for number in range(int(processes)):
     children.append(os.fork())
     if not children[-1]:
-        os.close(word)
-        os.dup2(os.open(f"{folder}/{number}.json", os.O_CREAT | os.O_WRONLY), sys.stdout.fileno())
-        os.read(gate, 1)
+        os.close(starter)
+        output = os.open(f"{folder}/{number}.json", os.O_CREAT | os.O_WRONLY)
+        os.dup2(output, sys.stdout.fileno())
+        os.read(start, 1)
         os._exit(phase.main(arguments))
-os.close(word)
+os.close(starter)
 print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
 """
-# For each line that is read, a process at work on the database, and SIGKILL after so many seconds.
+# For each line, forks a run of the phase, and kills it after so many seconds.
 KILLER = """
 import importlib, os, signal, sys, time
 import db
@@ -87,33 +96,49 @@ def made_by_peewee(world, engine):
 
 @pytest.fixture
 def make(world, engine, state, made_by_peewee):
-    """Return a function that makes the state anew, with rows where there are tables."""
+    """Return a function that makes the state again, with rows if it has tables."""
 
-    def anew():
-        there = world(engine)
+    def make_again():
+        target = world(engine)
         if engine == "sqlite":
-            there.execute(
-                "PRAGMA foreign_keys = OFF", *(f'DROP TABLE IF EXISTS "{name}"' for name in (*NAMES, "depots"))
+            target.execute(
+                "PRAGMA foreign_keys = OFF",
+                *(f'DROP TABLE IF EXISTS "{name}"' for name in (*NAMES, "depots")),
             )
-        return state.make(there, filled=state.name == "half")
+        return state.make(target, filled=state.name == "half")
 
-    return anew
+    return make_again
 
 
 def start(script, *arguments):
     return subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments)], cwd=ROOT, env=ENVIRONMENT, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-c", script, *map(str, arguments)],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 @pytest.fixture
 def race(tmp_path):
-    """Return a function that lets processes go together, and returns what each of them reports."""
+    """Return a function that runs processes concurrently, and returns their reports."""
 
     def run(world, *options):
-        arguments = ("--database", world.url, "--json", "-q", "--lock-timeout", 60, *options)
-        racer = start(RACER, world.engine, tmp_path, PROCESSES[world.engine], *arguments)
+        arguments = (
+            "--database",
+            world.url,
+            "--json",
+            "-q",
+            "--lock-timeout",
+            60,
+            *options,
+        )
+        racer = start(
+            RACER, world.engine, tmp_path, PROCESSES[world.engine], *arguments
+        )
         output, errors = racer.communicate(timeout=180)
         assert set(output.split()) == {"0"}, output + errors
         return [json.loads(file.read_text()) for file in tmp_path.glob("*.json")]
@@ -122,12 +147,14 @@ def race(tmp_path):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_of_many_processes_at_once_exactly_one_migrates(make, race, made_by_peewee):
+def test_exactly_one_of_many_concurrent_processes_migrates(make, race, made_by_peewee):
     world = make()
     rows = rows_of(world)
     reports = race(world)
     assert collections.Counter(report["status"] for report in reports) == {
-        "migrated": 1, "up_to_date": PROCESSES[world.engine] - 1}  # fmt: skip
+        "migrated": 1,
+        "up_to_date": PROCESSES[world.engine] - 1,
+    }
     assert differing_definitions(world, made_by_peewee, NAMES) == set()
     assert held(rows, rows_of(world))
     assert all(set(report["smoke_test"].values()) == {True} for report in reports)
@@ -135,16 +162,21 @@ def test_of_many_processes_at_once_exactly_one_migrates(make, race, made_by_peew
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("state", ["half"], indirect=True)
-def test_of_many_rollbacks_at_once_exactly_one_drops(make, race):
+def test_exactly_one_of_many_concurrent_rollbacks_drops(make, race):
     world = make()
     phase.ensure(db.connect(world.url))
-    statuses = collections.Counter(report["status"] for report in race(world, "--rollback", "--force"))
+    statuses = collections.Counter(
+        report["status"] for report in race(world, "--rollback", "--force")
+    )
     assert statuses == {"rolled_back": 1, "up_to_date": PROCESSES[world.engine] - 1}
     assert set(definitions(world)) <= {"depots", ""}
 
 
-def hold_through_kills(make, oracle, kills):
-    """Kill a run at moments all over its duration; each time the next run ends where it should have ended."""
+def complete_after_kills(make, oracle, kills):
+    """Kill a run at moments of its whole duration; each time, the next run completes.
+
+    Return how many runs ended with which status, and left which state.
+    """
     world, interrupted = make(), collections.Counter()
     rows, ends = rows_of(world), [world.dump()]
     with start(KILLER, world.engine, world.url) as killer:
@@ -165,24 +197,27 @@ def hold_through_kills(make, oracle, kills):
             status, _ = work(seconds)
             assert status in (0, signal.SIGKILL)
             assert held(rows, rows_of(world)), "a killed run lost rows"
-            assert world.engine != "sqlite" or world.dump() in ends  # one transaction: as before, or as after
+            # One transaction: all or nothing.
+            assert world.engine != "sqlite" or world.dump() in ends
             interrupted[status, phase.check(db.connect(world.url)).status] += 1
             phase.run(db.connect(world.url))
-            assert differing_definitions(world, oracle, NAMES, AS_GOOD) == set()
+            assert differing_definitions(world, oracle, NAMES, EQUIVALENT) == set()
             assert held(rows, rows_of(world))
         killer.stdin.close()
     return interrupted
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_killed_at_some_moments_the_next_run_ends_right(make, made_by_peewee):
-    assert hold_through_kills(make, made_by_peewee, kills=4)[signal.SIGKILL, "pending"]
+def test_next_run_completes_after_a_kill_at_some_moments(make, made_by_peewee):
+    assert complete_after_kills(make, made_by_peewee, kills=4)[
+        signal.SIGKILL, "pending"
+    ]
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("engine", ENGINES)
-def test_killed_at_any_moment_the_next_run_ends_right(make, made_by_peewee, capsys):
-    interrupted = hold_through_kills(make, made_by_peewee, kills=120)
+def test_next_run_completes_after_a_kill_at_any_moment(make, made_by_peewee, capsys):
+    interrupted = complete_after_kills(make, made_by_peewee, kills=120)
     with capsys.disabled():
         print(f"\n{interrupted}")
     assert interrupted[signal.SIGKILL, "pending"]

@@ -6,7 +6,8 @@ from engines.servers import COMPLETE
 from engines.worlds import WORLDS
 
 FILE = """\
-workflow_id,week_number,week_start_date,week_end_date,store_id,category_id,actual_units_sold
+workflow_id,week_number,week_start_date,week_end_date,store_id,category_id,\
+actual_units_sold
 wf_1,1,2025-01-06,2025-01-12,S001,dresses,110
 wf_1,1,2025-01-06,2025-01-12,S002,dresses,95
 """
@@ -20,7 +21,7 @@ def complete_table(world, engine):
 
 
 @pytest.mark.parametrize("engine", WORLDS)
-def test_the_command_uploads_a_file(complete_table, tmp_path, engine):
+def test_command_uploads_a_file(complete_table, tmp_path, engine):
     file = tmp_path / "week_01.csv"
     file.write_text(FILE)
     done = processes.run("db.uploads", file, "--database", complete_table.url)

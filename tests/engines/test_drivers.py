@@ -1,4 +1,4 @@
-"""Every driver and pool of a server's that a Peewee database may go by does all of it."""
+"""Every driver and pool that a Peewee database may use on a server."""
 
 import datetime
 from urllib.parse import unquote, urlsplit
@@ -49,16 +49,21 @@ DRIVERS = {
     "mysql": [PooledMySQLDatabase, mysql_connector],
 }
 every_driver = pytest.mark.parametrize(
-    ("engine", "driver"), [(engine, driver) for engine, names in DRIVERS.items() for driver in names],
+    ("engine", "driver"),
+    [(engine, driver) for engine, names in DRIVERS.items() for driver in names],
     ids=lambda each: getattr(each, "__name__", each),
-)  # fmt: skip
+)
 
 
 @pytest.fixture
 def database(servers, engine, driver):
-    """The engine's database by the driver, nothing made in it as yet."""
+    """The empty database of the engine, with the driver."""
     parts = urlsplit(servers(engine).url)
-    options = {"host": parts.hostname, "user": unquote(parts.username or ""), "password": unquote(parts.password or "")}
+    options = {
+        "host": parts.hostname,
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+    }
     if parts.port:
         options["port"] = parts.port
     made = driver(parts.path[1:], **options)
@@ -68,9 +73,11 @@ def database(servers, engine, driver):
 
 
 @every_driver
-@pytest.mark.parametrize("state", [NOTHING, HALF, NO_DATE_INDEX], ids=lambda state: state.name)
+@pytest.mark.parametrize(
+    "state", [NOTHING, HALF, NO_DATE_INDEX], ids=lambda state: state.name
+)
 @pytest.mark.parametrize("opened", [False, True], ids=["closed", "open"])
-def test_another_driver_does_all_of_it(servers, database, engine, state, opened):
+def test_every_driver_migrates_and_verifies(servers, database, engine, state, opened):
     world = servers(engine).make(state, filled=state is not NOTHING)
     before = world.rows() if state is not NOTHING else {}
     if opened:
@@ -87,23 +94,31 @@ def test_another_driver_does_all_of_it(servers, database, engine, state, opened)
 
 
 @every_driver
-def test_another_driver_uploads_and_updates(servers, database, engine):
+def test_every_driver_uploads_and_updates(servers, database, engine):
     world = servers(engine).make(NOTHING)
     phase_4_5.ensure(database)
-    rows = [
-        {"workflow": "wf_1", "week_number": week, "week_start_date": datetime.date(2025, 1, 6), "store": "S001",
-         "week_end_date": "2025-01-12", "category": "dresses", "actual_units_sold": 110, "forecast_units_sold": 100}
-        for week in (1, 2)
-    ]  # fmt: skip
+    row = {
+        "workflow": "wf_1",
+        "week_start_date": datetime.date(2025, 1, 6),
+        "week_end_date": "2025-01-12",
+        "store": "S001",
+        "category": "dresses",
+        "actual_units_sold": 110,
+        "forecast_units_sold": 100,
+    }
+    rows = [{**row, "week_number": week} for week in (1, 2)]
     assert WeeklyActuals.bulk_insert(rows, database=database) == 2
     rows[0]["actual_units_sold"] = 75
-    assert WeeklyActuals.bulk_insert(rows[:1], on_conflict="update", database=database) == 1
+    assert (
+        WeeklyActuals.bulk_insert(rows[:1], on_conflict="update", database=database)
+        == 1
+    )
     found = {row["week_number"]: row["variance_pct"] for row in world.rows().values()}
     assert found == {1: pytest.approx(-0.25), 2: pytest.approx(0.1)}
 
 
 @every_driver
-def test_another_driver_names_the_command_to_run_first(servers, database, engine):
+def test_missing_table_names_the_command_with_every_driver(servers, database, engine):
     servers(engine).make(NOTHING)
     row = {
         "workflow": "wf_1",
@@ -120,7 +135,7 @@ def test_another_driver_names_the_command_to_run_first(servers, database, engine
 
 
 @every_driver
-def test_another_driver_tells_rows_that_stand_against_it(servers, database, engine):
+def test_conflicting_rows_are_reported_with_every_driver(servers, database, engine):
     world = servers(engine).make(HALF, filled=True)
     world.insert({**ROWS[0], "id": 9})
     before = world.dump()
@@ -130,7 +145,7 @@ def test_another_driver_tells_rows_that_stand_against_it(servers, database, engi
 
 
 @every_driver
-def test_another_driver_rolls_back_what_holds_no_rows(servers, database, engine):
+def test_rollback_needs_an_empty_table_with_every_driver(servers, database, engine):
     world = servers(engine).make(NO_DATE_INDEX, filled=True)
     with pytest.raises(phase_4_5.ChangeRefused, match="holds 3 rows"):
         phase_4_5.rollback(database)
@@ -139,16 +154,23 @@ def test_another_driver_rolls_back_what_holds_no_rows(servers, database, engine)
     assert world.columns() == []
 
 
-def test_no_engine_is_left_out():
+def test_every_server_has_other_drivers():
     assert {*DRIVERS} == {*WORLDS} - {"sqlite"}
 
 
 @pytest.mark.parametrize(
     ("scheme", "package"),
-    [("postgresql", "psycopg"), ("postgres", "psycopg"), ("postgresql+psycopg", "psycopg"),
-     ("postgresql+asyncpg", "psycopg"), ("postgresql+psycopg2", "psycopg2")],
-)  # fmt: skip
-def test_of_two_drivers_the_one_that_can_be_interrupted_is_taken_unless_the_url_says_else(servers, scheme, package):
+    [
+        ("postgresql", "psycopg"),
+        ("postgres", "psycopg"),
+        ("postgresql+psycopg", "psycopg"),
+        ("postgresql+asyncpg", "psycopg"),
+        ("postgresql+psycopg2", "psycopg2"),
+    ],
+)
+def test_interruptible_driver_is_used_unless_the_url_names_one(
+    servers, scheme, package
+):
     drivers.require_package("psycopg2")
     made = db.connect(f"{scheme}://{servers('postgresql').url.partition('://')[2]}")
     with made.connection_context():

@@ -1,4 +1,4 @@
-"""The fields that Peewee lacks, as each engine takes them."""
+"""The fields that Peewee lacks, on each engine."""
 
 import datetime
 
@@ -17,7 +17,7 @@ from db.fields import (
 
 
 class Note(peewee.Model):
-    """Words of SQL for names, so that what is not quoted fails."""
+    """Its names are reserved words, so that an unquoted name fails."""
 
     number = AutoIncrementField()
     order = peewee.CharField(20, default="a")
@@ -121,7 +121,7 @@ def test_unique_constraint_has_its_name_and_columns(database):
         if index.unique
     }
     assert ["order", "group"] in names.values()
-    # SQLite gives the index of a constraint a name of its own.
+    # SQLite generates the name of the index of a constraint.
     if not isinstance(database, peewee.SqliteDatabase):
         assert names["unique"] == ["order", "group"]
 

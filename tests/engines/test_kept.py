@@ -1,4 +1,4 @@
-"""What a repair leaves as it was: values, ids, and what a user has added to a column."""
+"""What a repair keeps: values, ids, and undeclared parts of a table."""
 
 import peewee
 import pytest
@@ -17,7 +17,7 @@ NO_KEYS = {"workflow": None, "store": None, "category": None, "unique": None}
 
 @pytest.fixture
 def changed(world):
-    """Return a function that makes a complete table with rows, changes it, and gives its database."""
+    """Return a function that makes a complete table with rows, and changes it."""
 
     def make(engine, *statements, state=COMPLETE, rows=True):
         made = world(engine).make(state, rows)
@@ -27,72 +27,104 @@ def changed(world):
     return make
 
 
-@pytest.mark.parametrize("type_", ["DATETIME(6) NULL", "DATETIME(6) DEFAULT CURRENT_TIMESTAMP(6)", "TIMESTAMP(6) NULL"])
-def test_fractions_of_a_second_stay(changed, type_):
-    made, database = changed("mysql", f"ALTER TABLE weekly_actuals MODIFY uploaded_at {type_}")
-    made.execute("SET time_zone = '+00:00'", "UPDATE weekly_actuals SET uploaded_at = '2025-01-01 00:00:00.123456'")
-    phase_4_5.run(database)
-    assert {str(value) for (value,) in made.query("SELECT uploaded_at FROM weekly_actuals")} == {
-        "2025-01-01 00:00:00.123456"
-    }
-
-
-def test_an_id_of_0_stays(changed):
+@pytest.mark.parametrize(
+    "type_",
+    [
+        "DATETIME(6) NULL",
+        "DATETIME(6) DEFAULT CURRENT_TIMESTAMP(6)",
+        "TIMESTAMP(6) NULL",
+    ],
+)
+def test_fractions_of_a_second_are_kept(changed, type_):
     made, database = changed(
-        "mysql", "ALTER TABLE weekly_actuals MODIFY id INT NOT NULL", "UPDATE weekly_actuals SET id = 0 WHERE id = 5"
+        "mysql", f"ALTER TABLE weekly_actuals MODIFY uploaded_at {type_}"
+    )
+    made.execute(
+        "SET time_zone = '+00:00'",
+        "UPDATE weekly_actuals SET uploaded_at = '2025-01-01 00:00:00.123456'",
+    )
+    phase_4_5.run(database)
+    assert {
+        str(value) for (value,) in made.query("SELECT uploaded_at FROM weekly_actuals")
+    } == {"2025-01-01 00:00:00.123456"}
+
+
+def test_id_of_0_is_kept(changed):
+    made, database = changed(
+        "mysql",
+        "ALTER TABLE weekly_actuals MODIFY id INT NOT NULL",
+        "UPDATE weekly_actuals SET id = 0 WHERE id = 5",
     )
     phase_4_5.run(database)
     assert sorted(made.rows()) == [0, 1, 2]
 
 
-def test_a_columns_own_type_default_comment_and_check_stay(changed):
+def test_type_default_comment_and_check_of_a_column_are_kept(changed):
     made, database = changed(
-        "mysql", "ALTER TABLE weekly_actuals MODIFY forecast_units_sold BIGINT NOT NULL DEFAULT 4 "
-        "COMMENT 'mine, not null' CHECK (forecast_units_sold >= 0)", rows=False,
-    )  # fmt: skip
+        "mysql",
+        "ALTER TABLE weekly_actuals MODIFY forecast_units_sold BIGINT NOT NULL DEFAULT "
+        "4 COMMENT 'added, not null' CHECK (forecast_units_sold >= 0)",
+        rows=False,
+    )
     phase_4_5.run(database)
     (line,) = [
-        line for line in made.query("SHOW CREATE TABLE weekly_actuals")[0][1].splitlines() if "`forecast_units" in line
+        line
+        for line in made.query("SHOW CREATE TABLE weekly_actuals")[0][1].splitlines()
+        if "`forecast_units" in line
     ]
-    assert line.strip().startswith("`forecast_units_sold` bigint(20) DEFAULT 4 COMMENT 'mine, not null' CHECK")
+    assert line.strip().startswith(
+        "`forecast_units_sold` bigint(20) DEFAULT 4 COMMENT 'added, not null' CHECK"
+    )
 
 
 @pytest.mark.parametrize("type_", ["INT UNSIGNED", "BIGINT"])
-def test_an_unsigned_or_wide_id_is_complete(changed, type_):
-    _, database = changed("mysql", f"ALTER TABLE weekly_actuals MODIFY id {type_} NOT NULL AUTO_INCREMENT")
+def test_unsigned_or_wide_id_is_up_to_date(changed, type_):
+    _, database = changed(
+        "mysql", f"ALTER TABLE weekly_actuals MODIFY id {type_} NOT NULL AUTO_INCREMENT"
+    )
     assert phase_4_5.run(database).status == "up_to_date"
 
 
-@pytest.mark.parametrize("type_", ["SMALLINT NOT NULL AUTO_INCREMENT", "VARCHAR(20) NOT NULL"])
-def test_an_id_of_another_type_is_repaired(changed, type_):
+@pytest.mark.parametrize(
+    "type_", ["SMALLINT NOT NULL AUTO_INCREMENT", "VARCHAR(20) NOT NULL"]
+)
+def test_id_of_another_type_is_repaired(changed, type_):
     made, database = changed("mysql", f"ALTER TABLE weekly_actuals MODIFY id {type_}")
     assert phase_4_5.run(database).status == "migrated"
     made.assert_specified()
 
 
-def test_another_collation_than_the_parents_is_repaired_where_the_key_is_missing(changed):
+def test_missing_foreign_key_gets_the_collation_of_its_parent(changed):
     made, database = changed(
-        "mysql", "ALTER TABLE weekly_actuals DROP FOREIGN KEY weekly_actuals_ibfk_2",
-        "ALTER TABLE weekly_actuals MODIFY store_id VARCHAR(50) NOT NULL COLLATE utf8mb4_unicode_ci",
-    )  # fmt: skip
+        "mysql",
+        "ALTER TABLE weekly_actuals DROP FOREIGN KEY weekly_actuals_ibfk_2",
+        "ALTER TABLE weekly_actuals MODIFY store_id VARCHAR(50) NOT NULL "
+        "COLLATE utf8mb4_unicode_ci",
+    )
     assert phase_4_5.run(database).status == "migrated"
     made.assert_specified()
 
 
-def test_a_long_key_that_allows_null_keeps_its_length(changed):
+def test_nullable_key_column_keeps_its_greater_length(changed):
     long = WORDS["mysql"]["string"].replace("50", "255")
     state = State("long", REPAIRED, items={"store_id": f"store_id {long} NULL"})
     made, database = changed("mysql", state=state)
     assert phase_4_5.run(database).status == "migrated"
     assert made.query(
-        "SELECT character_maximum_length FROM information_schema.columns WHERE table_schema = DATABASE() "
+        "SELECT character_maximum_length FROM information_schema.columns "
+        "WHERE table_schema = DATABASE() "
         "AND table_name = 'weekly_actuals' AND column_name = 'store_id'"
     ) == [(255,)]
 
 
-def test_a_table_whose_engine_keeps_no_foreign_keys_is_refused(changed):
-    _, database = changed("mysql", "DROP TABLE weekly_actuals", "CREATE TABLE weekly_actuals (id INT PRIMARY KEY, "
-                          "workflow_id VARCHAR(50)) ENGINE=MyISAM", rows=False)  # fmt: skip
+def test_table_of_an_engine_without_foreign_keys_is_refused(changed):
+    _, database = changed(
+        "mysql",
+        "DROP TABLE weekly_actuals",
+        "CREATE TABLE weekly_actuals (id INT PRIMARY KEY, "
+        "workflow_id VARCHAR(50)) ENGINE=MyISAM",
+        rows=False,
+    )
     with pytest.raises(phase_4_5.ChangeRefused, match="MyISAM"):
         phase_4_5.check(database)
 
@@ -104,11 +136,20 @@ def test_a_table_whose_engine_keeps_no_foreign_keys_is_refused(changed):
         ("mysql", "VARCHAR(40)", "2025-01-01 00:00:00+02"),
     ],
 )
-def test_a_text_with_an_offset_is_no_time_in_utc(changed, engine, type_, value):
-    alter = f"ALTER COLUMN uploaded_at TYPE {type_}" if engine == "postgresql" else f"MODIFY uploaded_at {type_}"
+def test_text_with_a_utc_offset_is_not_converted_to_a_time(
+    changed, engine, type_, value
+):
+    alter = (
+        f"ALTER COLUMN uploaded_at TYPE {type_}"
+        if engine == "postgresql"
+        else f"MODIFY uploaded_at {type_}"
+    )
     default = ("ALTER TABLE weekly_actuals ALTER COLUMN uploaded_at DROP DEFAULT",)
     _, database = changed(
-        engine, *default, f"ALTER TABLE weekly_actuals {alter}", f"UPDATE weekly_actuals SET uploaded_at = '{value}'"
+        engine,
+        *default,
+        f"ALTER TABLE weekly_actuals {alter}",
+        f"UPDATE weekly_actuals SET uploaded_at = '{value}'",
     )
     with pytest.raises(phase_4_5.ChangeRefused, match="uploaded_at"):
         phase_4_5.run(database)
@@ -116,35 +157,55 @@ def test_a_text_with_an_offset_is_no_time_in_utc(changed, engine, type_, value):
 
 @pytest.mark.parametrize("value", ["007", "12.0"])
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql", "mysql"])
-def test_a_text_that_would_read_otherwise_as_a_number_is_refused(changed, engine, value):
-    state = State("text", REPAIRED, items={"week_number": TABLE["week_number"].replace("INTEGER", "VARCHAR(20)")})
-    _, database = changed(engine, f"UPDATE weekly_actuals SET week_number = '{value}' WHERE id = 1", state=state)
+def test_text_that_changes_as_a_number_is_refused(changed, engine, value):
+    state = State(
+        "text",
+        REPAIRED,
+        items={"week_number": TABLE["week_number"].replace("INTEGER", "VARCHAR(20)")},
+    )
+    _, database = changed(
+        engine,
+        f"UPDATE weekly_actuals SET week_number = '{value}' WHERE id = 1",
+        state=state,
+    )
     with pytest.raises(phase_4_5.ChangeRefused, match="week_number"):
         phase_4_5.check(database)
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"])
-def test_digits_that_a_float_cannot_hold_are_refused(changed, engine):
-    alter = "ALTER COLUMN variance_pct TYPE" if engine == "postgresql" else "MODIFY variance_pct"
+def test_digits_beyond_the_precision_of_a_float_are_refused(changed, engine):
+    alter = (
+        "ALTER COLUMN variance_pct TYPE"
+        if engine == "postgresql"
+        else "MODIFY variance_pct"
+    )
     _, database = changed(
-        engine, f"ALTER TABLE weekly_actuals {alter} DECIMAL(40,25)",
-        "UPDATE weekly_actuals SET variance_pct = 123456789012.1234567890123456789 WHERE id = 1",
-    )  # fmt: skip
+        engine,
+        f"ALTER TABLE weekly_actuals {alter} DECIMAL(40,25)",
+        "UPDATE weekly_actuals SET variance_pct = 123456789012.1234567890123456789 "
+        "WHERE id = 1",
+    )
     with pytest.raises(phase_4_5.ChangeRefused, match="variance_pct"):
         phase_4_5.check(database)
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"])
-def test_a_decimal_that_a_float_can_hold_is_converted(changed, engine):
-    alter = "ALTER COLUMN variance_pct TYPE" if engine == "postgresql" else "MODIFY variance_pct"
-    made, database = changed(engine, f"ALTER TABLE weekly_actuals {alter} DECIMAL(40,25)")
+def test_decimal_that_a_float_can_hold_is_converted(changed, engine):
+    alter = (
+        "ALTER COLUMN variance_pct TYPE"
+        if engine == "postgresql"
+        else "MODIFY variance_pct"
+    )
+    made, database = changed(
+        engine, f"ALTER TABLE weekly_actuals {alter} DECIMAL(40,25)"
+    )
     before = made.rows()
     assert phase_4_5.run(database).status == "migrated"
     assert made.rows() == before
 
 
-def of_text(world, engine, field, values):
-    """Return a world with values in a text column, and a phase with a field."""
+def with_text_values(world, engine, field, values):
+    """Return a database with values in a text column, and a phase with a field."""
 
     class Thing(peewee.Model):
         id = peewee.IntegerField(primary_key=True)
@@ -168,8 +229,8 @@ INTEGERS = [
 
 @pytest.mark.parametrize(("field", "limit"), INTEGERS)
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"])
-def test_the_limits_of_an_integer_type_are_converted(world, engine, field, limit):
-    made, phase = of_text(world, engine, field, [-limit, limit - 1])
+def test_limits_of_an_integer_type_are_converted(world, engine, field, limit):
+    made, phase = with_text_values(world, engine, field, [-limit, limit - 1])
     assert phase.run(db.connect(made.url)).status == "migrated"
     values = made.query("SELECT value FROM thing ORDER BY id")
     assert values == [(-limit,), (limit - 1,)]
@@ -178,16 +239,16 @@ def test_the_limits_of_an_integer_type_are_converted(world, engine, field, limit
 @pytest.mark.parametrize("side", ["below", "above"])
 @pytest.mark.parametrize(("field", "limit"), INTEGERS)
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"])
-def test_a_number_beyond_an_integer_type_is_refused(world, engine, field, limit, side):
+def test_number_beyond_an_integer_type_is_refused(world, engine, field, limit, side):
     value = -limit - 1 if side == "below" else limit
-    made, phase = of_text(world, engine, field, [value])
+    made, phase = with_text_values(world, engine, field, [value])
     with pytest.raises(phase_4_5.ChangeRefused, match=r"thing\.value.*1 row"):
         phase.run(db.connect(made.url))
     assert made.query("SELECT value FROM thing") == [(str(value),)]
 
 
 class Measure(peewee.Model):
-    """Columns with more digits than those of the table that is there."""
+    """Columns with more digits than those of the existing table."""
 
     id = peewee.IntegerField(primary_key=True)
     taken_at = peewee.DateTimeField()
@@ -195,7 +256,7 @@ class Measure(peewee.Model):
     amount = peewee.DecimalField(12, 2)
 
 
-def test_values_without_a_plain_form_stay_where_a_type_grows(world):
+def test_infinity_and_nan_are_kept_when_a_type_is_widened(world):
     made = world("postgresql").make(NOTHING)
     made.execute(
         "CREATE TABLE measure (id INTEGER PRIMARY KEY, taken_at TIMESTAMP(0) NOT NULL, "
@@ -210,18 +271,21 @@ def test_values_without_a_plain_form_stay_where_a_type_grows(world):
     assert made.query(query) == before
 
 
-def test_a_collation_stays_where_a_string_grows(changed):
+def test_collation_is_kept_when_a_string_is_widened(changed):
     made, database = changed(
-        "postgresql", 'ALTER TABLE weekly_actuals ALTER COLUMN workflow_id TYPE VARCHAR(20) COLLATE "C"'
+        "postgresql",
+        "ALTER TABLE weekly_actuals ALTER COLUMN workflow_id TYPE VARCHAR(20) "
+        'COLLATE "C"',
     )
     assert phase_4_5.run(database).status == "migrated"
     assert made.query(
-        "SELECT collation_name FROM information_schema.columns WHERE table_name = 'weekly_actuals' "
+        "SELECT collation_name FROM information_schema.columns "
+        "WHERE table_name = 'weekly_actuals' "
         "AND column_name = 'workflow_id'"
     ) == [("C",)]
 
 
-def test_a_smallserial_counts_on_beyond_its_old_end(changed):
+def test_sequence_of_a_smallserial_continues_past_its_limit(changed):
     state = State("smallserial", REPAIRED, items={"id": "id SMALLSERIAL PRIMARY KEY"})
     made, database = changed("postgresql", state=state, rows=False)
     assert phase_4_5.run(database).status == "migrated"
@@ -229,27 +293,39 @@ def test_a_smallserial_counts_on_beyond_its_old_end(changed):
     assert made.insert_without_id() == 40001
 
 
-def test_a_renamed_backup_that_kept_the_names_is_named_at_once(changed):
-    _, database = changed("postgresql", "ALTER TABLE weekly_actuals RENAME TO weekly_actuals_backup")
+def test_names_taken_by_a_renamed_backup_are_reported(changed):
+    _, database = changed(
+        "postgresql", "ALTER TABLE weekly_actuals RENAME TO weekly_actuals_backup"
+    )
     with pytest.raises(phase_4_5.ChangeRefused, match="unique_workflow_week_store"):
         phase_4_5.check(database)
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql", "mysql"])
-def test_another_primary_key_gives_way_to_a_missing_id(changed, engine):
-    state = State("keyed by columns", REPAIRED, items={
-        "id": None, "unique": None, "key": "PRIMARY KEY (workflow_id, week_number, store_id)"})  # fmt: skip
+def test_other_primary_key_is_replaced_by_a_missing_id(changed, engine):
+    state = State(
+        "keyed by columns",
+        REPAIRED,
+        items={
+            "id": None,
+            "unique": None,
+            "key": "PRIMARY KEY (workflow_id, week_number, store_id)",
+        },
+    )
     made, database = changed(engine, state=state, rows=False)
     assert phase_4_5.run(database).status == "migrated"
     made.assert_specified()
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql", "mysql"])
-def test_a_temporary_table_that_hides_ours_is_refused(world, engine):
+def test_temporary_table_that_hides_the_managed_one_is_refused(world, engine):
     made = world(engine).make(COMPLETE, True)
     database = db.connect(made.url)
     with database.connection_context():
-        database.execute_sql("CREATE TEMPORARY TABLE weekly_actuals (id INTEGER, workflow_id VARCHAR(50))")
+        database.execute_sql(
+            "CREATE TEMPORARY TABLE weekly_actuals (id INTEGER, "
+            "workflow_id VARCHAR(50))"
+        )
         with pytest.raises(phase_4_5.ChangeRefused, match="temporary"):
             phase_4_5.rollback(database)
     assert sorted(made.rows()) == [1, 2, 5]
@@ -264,20 +340,32 @@ def test_init_db_leaves_an_open_connection_open(world, engine):
     database.close()
 
 
-def test_rows_that_a_users_own_conflict_clause_would_replace_stop_the_rebuild(changed):
-    state = State("replacing", REPAIRED, items={
-        **NO_KEYS, "week_start_date": "week_start_date DATE", "mine": "UNIQUE (actual_units_sold) ON CONFLICT REPLACE",
-    }, without=tuple(INDEXES))  # fmt: skip
+def test_rebuild_keeps_rows_under_on_conflict_replace(changed):
+    state = State(
+        "replacing",
+        REPAIRED,
+        items={
+            **NO_KEYS,
+            "week_start_date": "week_start_date DATE",
+            "undeclared": "UNIQUE (actual_units_sold) ON CONFLICT REPLACE",
+        },
+        without=tuple(INDEXES),
+    )
     made, database = changed("sqlite", state=state)
     assert phase_4_5.run(database, smoke_test=False).status == "migrated"
     assert sorted(made.rows()) == [1, 2, 5]
 
 
-def test_values_that_become_equal_for_a_users_own_key_stop_the_rebuild(changed):
-    state = State("replacing", REPAIRED, items={
-        **NO_KEYS, "week_number": "week_number BLOB",
-        "mine": "UNIQUE (week_number, week_start_date) ON CONFLICT REPLACE",
-    })  # fmt: skip
+def test_values_made_equal_for_an_undeclared_key_are_refused(changed):
+    state = State(
+        "replacing",
+        REPAIRED,
+        items={
+            **NO_KEYS,
+            "week_number": "week_number BLOB",
+            "undeclared": "UNIQUE (week_number, week_start_date) ON CONFLICT REPLACE",
+        },
+    )
     made, database = changed("sqlite", state=state, rows=False)
     made.insert(row(1, week=3), row(2, week="3", store="S002"))
     with pytest.raises(phase_4_5.ChangeRefused):
@@ -285,33 +373,55 @@ def test_values_that_become_equal_for_a_users_own_key_stop_the_rebuild(changed):
     assert made.query("SELECT count(*) FROM weekly_actuals") == [(2,)]
 
 
-def test_a_second_foreign_key_of_a_column_stays_in_a_rebuild(changed):
-    state = State("two keys", REPAIRED, items={
-        "store_id": "store_id VARCHAR(50) NOT NULL REFERENCES notes(store_id)",
-        "store": "FOREIGN KEY (store_id) REFERENCES stores(store_id)",
-    })  # fmt: skip
-    made, database = changed("sqlite", "CREATE TABLE notes (store_id VARCHAR(50) PRIMARY KEY)", state=state, rows=False)
+def test_rebuild_keeps_a_second_foreign_key_of_a_column(changed):
+    state = State(
+        "two keys",
+        REPAIRED,
+        items={
+            "store_id": "store_id VARCHAR(50) NOT NULL REFERENCES notes(store_id)",
+            "store": "FOREIGN KEY (store_id) REFERENCES stores(store_id)",
+        },
+    )
+    made, database = changed(
+        "sqlite",
+        "CREATE TABLE notes (store_id VARCHAR(50) PRIMARY KEY)",
+        state=state,
+        rows=False,
+    )
     phase_4_5.ensure(database)
-    assert {row[2] for row in made.query("PRAGMA foreign_key_list(weekly_actuals)")} == {
-        "workflows", "stores", "categories", "notes"
-    }  # fmt: skip
+    assert {
+        row[2] for row in made.query("PRAGMA foreign_key_list(weekly_actuals)")
+    } == {"workflows", "stores", "categories", "notes"}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_rows_without_an_id_are_all_kept_and_numbered(world, engine):
+def test_rows_without_an_id_are_kept_and_numbered(world, engine):
     made = world(engine).make(State("no id", REPAIRED, items={"id": None}))
     World.insert(made, *ROWS)
-    query = "SELECT store_id, week_number, actual_units_sold FROM weekly_actuals ORDER BY 1, 2"
+    query = (
+        "SELECT store_id, week_number, actual_units_sold FROM weekly_actuals "
+        "ORDER BY 1, 2"
+    )
     before = made.query(query)
     assert phase_4_5.run(db.connect(made.url)).status == "migrated"
     assert made.query(query) == before
-    World.insert(made, {name: value for name, value in row(9, week=9).items() if name != "id"})
-    assert made.query("SELECT id FROM weekly_actuals ORDER BY id") == [(1,), (2,), (3,), (4,)]
+    World.insert(
+        made, {name: value for name, value in row(9, week=9).items() if name != "id"}
+    )
+    assert made.query("SELECT id FROM weekly_actuals ORDER BY id") == [
+        (1,),
+        (2,),
+        (3,),
+        (4,),
+    ]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_primary_key_of_a_users_own_stays_unique(world, engine):
-    items = {"id": "id INTEGER NOT NULL", "key": "PRIMARY KEY (workflow_id, week_number)"}
+def test_replaced_primary_key_stays_unique(world, engine):
+    items = {
+        "id": "id INTEGER NOT NULL",
+        "key": "PRIMARY KEY (workflow_id, week_number)",
+    }
     made = world(engine).make(State("another key", REPAIRED, items=items))
     made.insert(row(1), row(2, week=2))
     before = made.rows()
@@ -321,9 +431,11 @@ def test_a_primary_key_of_a_users_own_stays_unique(world, engine):
     assert (primary_key, ("workflow_id", "week_number") in unique) == (["id"], True)
 
 
-def test_a_primary_key_that_is_referred_to_is_not_replaced_on_postgresql(world):
+def test_referenced_primary_key_is_not_replaced_on_postgresql(world):
     items = {"id": "id INTEGER NOT NULL", "key": "code VARCHAR(9) PRIMARY KEY"}
     made = world("postgresql").make(State("another key", REPAIRED, items=items))
     made.execute("CREATE TABLE kid (code VARCHAR REFERENCES weekly_actuals(code))")
-    with pytest.raises(phase_4_5.ChangeRefused, match="a foreign key of kid depends on"):
+    with pytest.raises(
+        phase_4_5.ChangeRefused, match="a foreign key of kid depends on"
+    ):
         phase_4_5.check(db.connect(made.url))

@@ -1,4 +1,4 @@
-"""PostgreSQL's catalogue: what its words mean, and that what is remembered of it is never out of date."""
+"""PostgreSQL's catalog: parsing of types and defaults, and the cached schema."""
 
 import pytest
 from engines.servers import COMPLETE, NOTHING
@@ -16,57 +16,97 @@ def engine():
     return "postgresql"
 
 
-def asking(world):
-    """A function that asks a world as an engine does."""
+def query_function(world):
+    """Return a function that queries a database as an engine does."""
     return lambda sql, params: world.connection.execute(sql, params).fetchall()
 
 
-@pytest.mark.parametrize(("text", "meaning"), [
-    ("SERIAL", ("integer", 4)), ("BIGSERIAL", ("integer", 8)), ("bigint", ("integer", 8)),
-    ("SMALLINT", ("integer", 2)), ("VARCHAR(50)", ("string", 50)), ("character varying(50)", ("string", 50)),
-    ("character varying", ("string",)), ("TEXT", ("string",)), ("CHAR(5)", ("fixed string", 5)),
-    ("character(5)", ("fixed string", 5)), ("character", ("fixed string", 1)), ('"char"', ('"char"',)),
-    ("bpchar", ("fixed string",)), ("NUMERIC(10, 5)", ("decimal", 10, 5)), ("numeric(10,5)", ("decimal", 10, 5)),
-    ("numeric(10)", ("decimal", 10, 0)), ("numeric", ("decimal",)), ("numeric(3,-2)", ("decimal", 3, -2)),
-    ("REAL", ("float", 4)), ("FLOAT", ("float", 8)), ("FLOAT(24)", ("float", 4)), ("DOUBLE PRECISION", ("float", 8)),
-    ("BOOLEAN", ("boolean",)), ("DATE", ("date",)), ("TIME", ("time",)),
-    ("time(3) without time zone", ("time", 3)), ("TIMESTAMP", ("datetime",)),
-    ("timestamp(0) without time zone", ("datetime", 0)), ("timestamp(6) without time zone", ("datetime",)),
-    ("timestamp(3) with time zone", ("timestamp with time zone",)), ("UUID", ("uuid",)), ("BYTEA", ("blob",)),
-    ("JSON", ("json",)), ("JSONB", ("jsonb",)), ("integer[]", ("integer[]",)),
-    ("character varying(9)[]", ("character varying[]",)),
-])  # fmt: skip
-def test_a_type_means_the_same_in_peewees_words_and_in_the_catalogues(text, meaning):
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("SERIAL", ("integer", 4)), ("BIGSERIAL", ("integer", 8)),
+        ("bigint", ("integer", 8)), ("SMALLINT", ("integer", 2)),
+        ("VARCHAR(50)", ("string", 50)), ("character varying(50)", ("string", 50)),
+        ("character varying", ("string",)), ("TEXT", ("string",)),
+        ("CHAR(5)", ("fixed string", 5)), ("character(5)", ("fixed string", 5)),
+        ("character", ("fixed string", 1)), ('"char"', ('"char"',)),
+        ("bpchar", ("fixed string",)), ("NUMERIC(10, 5)", ("decimal", 10, 5)),
+        ("numeric(10,5)", ("decimal", 10, 5)), ("numeric(10)", ("decimal", 10, 0)),
+        ("numeric", ("decimal",)), ("numeric(3,-2)", ("decimal", 3, -2)),
+        ("REAL", ("float", 4)), ("FLOAT", ("float", 8)), ("FLOAT(24)", ("float", 4)),
+        ("DOUBLE PRECISION", ("float", 8)), ("BOOLEAN", ("boolean",)),
+        ("DATE", ("date",)), ("TIME", ("time",)),
+        ("time(3) without time zone", ("time", 3)), ("TIMESTAMP", ("datetime",)),
+        ("timestamp(0) without time zone", ("datetime", 0)),
+        ("timestamp(6) without time zone", ("datetime",)),
+        ("timestamp(3) with time zone", ("timestamp with time zone",)),
+        ("UUID", ("uuid",)), ("BYTEA", ("blob",)), ("JSON", ("json",)),
+        ("JSONB", ("jsonb",)), ("integer[]", ("integer[]",)),
+        ("character varying(9)[]", ("character varying[]",)),
+    ],
+)  # fmt: skip
+def test_type_is_parsed_alike_from_peewee_and_the_catalog(text, meaning):
     assert column_types.parse_type(text) == Type(text, *meaning)
 
 
-@pytest.mark.parametrize(("type_", "default", "meaning"), [
-    ("TIMESTAMP", "(now() AT TIME ZONE 'utc')", UTC_NOW), ("TIMESTAMP", "timezone('UTC', now())", UTC_NOW),
-    ("TIMESTAMP", "(CURRENT_TIMESTAMP AT TIME ZONE 'utc')", UTC_NOW),
-    ("VARCHAR(9)", "'it''s, all'", "it's, all"), ("VARCHAR(9)", "'x::text'", "x::text"), ("CHAR(3)", "'a'", "a"),
-    ("VARCHAR(9)", "'0.50'", "0.50"), ("INTEGER", "3", "3"), ("INTEGER", "-3", "-3"), ("SMALLINT", "'4'", "4"),
-    ("BIGINT", "-9000000000", "-9000000000"), ("NUMERIC(9,2)", "9.50", "9.5"), ("NUMERIC(9,2)", "-0.50", "-0.5"),
-    ("DOUBLE PRECISION", "-0.5", "-0.5"), ("REAL", "0.10", "0.1"), ("BOOLEAN", "TRUE", "1"), ("BOOLEAN", "false", "0"),
-    ("DATE", "'2000-01-01'", "2000-01-01"), ("TIME", "'08:00:00'", "08:00:00"),
-    ("TEXT", "'back\\slash'", "back\\slash"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("type_", "default", "meaning"),
+    [
+        ("TIMESTAMP", "(now() AT TIME ZONE 'utc')", UTC_NOW),
+        ("TIMESTAMP", "timezone('UTC', now())", UTC_NOW),
+        ("TIMESTAMP", "(CURRENT_TIMESTAMP AT TIME ZONE 'utc')", UTC_NOW),
+        ("VARCHAR(9)", "'it''s, all'", "it's, all"),
+        ("VARCHAR(9)", "'x::text'", "x::text"),
+        ("CHAR(3)", "'a'", "a"),
+        ("VARCHAR(9)", "'0.50'", "0.50"),
+        ("INTEGER", "3", "3"),
+        ("INTEGER", "-3", "-3"),
+        ("SMALLINT", "'4'", "4"),
+        ("BIGINT", "-9000000000", "-9000000000"),
+        ("NUMERIC(9,2)", "9.50", "9.5"),
+        ("NUMERIC(9,2)", "-0.50", "-0.5"),
+        ("DOUBLE PRECISION", "-0.5", "-0.5"),
+        ("REAL", "0.10", "0.1"),
+        ("BOOLEAN", "TRUE", "1"),
+        ("BOOLEAN", "false", "0"),
+        ("DATE", "'2000-01-01'", "2000-01-01"),
+        ("TIME", "'08:00:00'", "08:00:00"),
+        ("TEXT", "'back\\slash'", "back\\slash"),
+    ],
+)
 @pytest.mark.parametrize("quoted", ["off", "on"])
-def test_a_default_means_what_it_was_given_as(world, type_, default, meaning, quoted):
+def test_default_keeps_its_meaning_in_the_catalog(
+    world, type_, default, meaning, quoted
+):
     made = world("postgresql").make(NOTHING)
-    made.execute(f"CREATE TABLE of_all (value {type_} DEFAULT {default})", f"SET quote_all_identifiers = {quoted}")
-    found = catalog.read_tables(asking(made), ["of_all"], {"quote_all_identifiers": "off"})["of_all"]
+    made.execute(
+        f"CREATE TABLE item (value {type_} DEFAULT {default})",
+        f"SET quote_all_identifiers = {quoted}",
+    )
+    found = catalog.read_tables(
+        query_function(made), ["item"], {"quote_all_identifiers": "off"}
+    )["item"]
     made.execute("RESET quote_all_identifiers")
     assert column_types.default_meaning(found.columns["value"].default) == meaning
     assert column_types.default_meaning(default) == meaning
 
 
-@pytest.mark.parametrize("default", ["now()", "CURRENT_TIMESTAMP", "LOCALTIMESTAMP", "clock_timestamp()",
-                                     "(now() AT TIME ZONE 'Asia/Tokyo')", "'now'"])  # fmt: skip
-def test_another_time_is_not_now_in_utc(default):
+@pytest.mark.parametrize(
+    "default",
+    [
+        "now()",
+        "CURRENT_TIMESTAMP",
+        "LOCALTIMESTAMP",
+        "clock_timestamp()",
+        "(now() AT TIME ZONE 'Asia/Tokyo')",
+        "'now'",
+    ],
+)
+def test_default_of_another_time_is_not_utc_now(default):
     assert column_types.default_meaning(default) != UTC_NOW
 
 
-# Each of these changes what the catalogue says, or how it is said.
+# Each of these changes the catalog.
 CHANGES = """
 ALTER TABLE weekly_actuals ADD COLUMN note VARCHAR(20)
 ALTER TABLE weekly_actuals ALTER note TYPE VARCHAR(30)
@@ -77,7 +117,8 @@ ALTER TABLE weekly_actuals ALTER note DROP DEFAULT
 ALTER TABLE weekly_actuals ALTER note SET NOT NULL
 ALTER TABLE weekly_actuals ALTER note DROP NOT NULL
 ALTER TABLE weekly_actuals RENAME note TO remark
-ALTER TABLE weekly_actuals ADD COLUMN twice INTEGER GENERATED ALWAYS AS (week_number * 2) STORED
+ALTER TABLE weekly_actuals ADD COLUMN twice INTEGER \
+    GENERATED ALWAYS AS (week_number * 2) STORED
 ALTER TABLE weekly_actuals ALTER twice DROP EXPRESSION
 ALTER TABLE weekly_actuals ALTER twice SET NOT NULL
 ALTER TABLE weekly_actuals ALTER twice ADD GENERATED ALWAYS AS IDENTITY
@@ -89,26 +130,31 @@ ALTER DOMAIN code RENAME TO cipher
 CREATE TYPE mood AS ENUM ('good', 'bad')
 ALTER TABLE weekly_actuals ADD COLUMN mood mood
 ALTER TYPE mood RENAME TO temper
-CREATE INDEX mine ON weekly_actuals (remark)
-ALTER INDEX mine RENAME TO ours
+CREATE INDEX notes ON weekly_actuals (remark)
+ALTER INDEX notes RENAME TO remarks
 ALTER TABLE weekly_actuals RENAME remark TO note
-UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ours'::regclass
-REINDEX INDEX ours
-DROP INDEX ours
-CREATE UNIQUE INDEX ours ON weekly_actuals (lower(note), week_number DESC) WHERE week_number > 1
+UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'remarks'::regclass
+REINDEX INDEX remarks
+DROP INDEX remarks
+CREATE UNIQUE INDEX remarks ON weekly_actuals (lower(note), week_number DESC) \
+    WHERE week_number > 1
 ALTER TABLE weekly_actuals ADD CONSTRAINT rule CHECK (week_number > 0) NOT VALID
 ALTER TABLE weekly_actuals VALIDATE CONSTRAINT rule
 ALTER TABLE weekly_actuals RENAME CONSTRAINT rule TO law
 ALTER TABLE weekly_actuals DROP CONSTRAINT law
 ALTER TABLE weekly_actuals DROP CONSTRAINT weekly_actuals_store_id_fkey
-ALTER TABLE weekly_actuals ADD CONSTRAINT key FOREIGN KEY (store_id) REFERENCES stores ON DELETE CASCADE NOT VALID
+ALTER TABLE weekly_actuals ADD CONSTRAINT key FOREIGN KEY (store_id) \
+    REFERENCES stores ON DELETE CASCADE NOT VALID
 ALTER TABLE weekly_actuals VALIDATE CONSTRAINT key
 ALTER TABLE weekly_actuals ALTER CONSTRAINT key DEFERRABLE
-ALTER TABLE weekly_actuals DROP CONSTRAINT key, ADD CONSTRAINT key FOREIGN KEY (store_id) REFERENCES stores
-ALTER TABLE weekly_actuals ADD CONSTRAINT other FOREIGN KEY (category_id) REFERENCES shelves
+ALTER TABLE weekly_actuals DROP CONSTRAINT key, \
+    ADD CONSTRAINT key FOREIGN KEY (store_id) REFERENCES stores
+ALTER TABLE weekly_actuals ADD CONSTRAINT other FOREIGN KEY (category_id) \
+    REFERENCES shelves
 ALTER TABLE shelves RENAME TO racks
 ALTER TABLE weekly_actuals DROP CONSTRAINT unique_workflow_week_store
-ALTER TABLE weekly_actuals ADD CONSTRAINT one UNIQUE (workflow_id, week_number, store_id) DEFERRABLE
+ALTER TABLE weekly_actuals ADD CONSTRAINT one \
+    UNIQUE (workflow_id, week_number, store_id) DEFERRABLE
 ALTER TABLE weekly_actuals RENAME CONSTRAINT one TO another
 ALTER TABLE weekly_actuals DROP CONSTRAINT weekly_actuals_pkey
 ALTER TABLE weekly_actuals ADD PRIMARY KEY (id) INCLUDE (note)
@@ -138,43 +184,52 @@ CREATE TABLE weekly_actuals (id SERIAL PRIMARY KEY) PARTITION BY HASH (id)
 """
 
 
-def test_the_fingerprint_moves_with_everything_that_changes_a_meaning(alone):
-    made = alone.make(COMPLETE)
-
-    ask = asking(made)
-    moved, fingerprint, schema = 0, catalog.read_fingerprint(ask, NAMES), catalog.read_tables(ask, NAMES, {})
+def test_fingerprint_differs_after_every_change_of_the_schema(second_database):
+    made = second_database.make(COMPLETE)
+    ask = query_function(made)
+    fingerprint = catalog.read_fingerprint(ask, NAMES)
+    schema = catalog.read_tables(ask, NAMES, {})
+    changed = 0
     assert catalog.read_fingerprint(ask, NAMES) == fingerprint
     seen = {fingerprint: schema}
     for statement in CHANGES.strip().splitlines():
         made.execute(statement)
-        fingerprint, after = catalog.read_fingerprint(ask, NAMES), catalog.read_tables(ask, NAMES, {})
-        assert after == schema or fingerprint not in seen or seen[fingerprint] == after, statement
-        moved += after != schema
+        fingerprint = catalog.read_fingerprint(ask, NAMES)
+        after = catalog.read_tables(ask, NAMES, {})
+        assert (
+            after == schema or fingerprint not in seen or seen[fingerprint] == after
+        ), statement
+        if after != schema:
+            changed += 1
         seen[fingerprint] = schema = after
-    assert moved >= 50
+    assert changed >= 50
 
 
-def test_the_fingerprint_does_not_move_with_rows_and_statistics(alone):
-    made = alone.make(COMPLETE, filled=True)
-
-    ask = asking(made)
+def test_fingerprint_ignores_rows_and_statistics(second_database):
+    made = second_database.make(COMPLETE, filled=True)
+    ask = query_function(made)
     before = catalog.read_fingerprint(ask, NAMES)
-    made.execute("DELETE FROM weekly_actuals", "VACUUM weekly_actuals", "ANALYZE", "CHECKPOINT")
+    made.execute(
+        "DELETE FROM weekly_actuals", "VACUUM weekly_actuals", "ANALYZE", "CHECKPOINT"
+    )
     assert catalog.read_fingerprint(ask, NAMES) == before
 
 
-def test_the_fingerprints_of_two_databases_differ(alone, complete):
-    made = alone.make(COMPLETE)
-    assert catalog.read_fingerprint(asking(made), NAMES) != catalog.read_fingerprint(asking(complete), NAMES)
+def test_fingerprints_of_two_databases_differ(second_database, complete):
+    made = second_database.make(COMPLETE)
+    assert catalog.read_fingerprint(
+        query_function(made), NAMES
+    ) != catalog.read_fingerprint(query_function(complete), NAMES)
 
 
-def test_a_copy_of_a_database_is_another(alone):
-    made = alone.make(COMPLETE)
+def test_copy_of_a_database_is_not_taken_for_the_original(second_database):
+    made = second_database.make(COMPLETE)
     name = f"{made.name}_copy"
     made.connection.close()
     made.server.execute(f"CREATE DATABASE {name} TEMPLATE {made.name}")
     try:
-        original, copy = db.connect(made.url), db.connect(made.url.replace(made.name, name))
+        original = db.connect(made.url)
+        copy = db.connect(made.url.replace(made.name, name))
         for _ in range(3):
             assert phase_4_5.ensure(original) is False
         with copy.connection_context():
@@ -185,7 +240,7 @@ def test_a_copy_of_a_database_is_another(alone):
         made.server.execute(f"DROP DATABASE {name}")
 
 
-def test_what_is_remembered_is_looked_at_anew_after_each_change(complete):
+def test_cached_schema_is_read_again_after_each_change(complete):
     database = db.connect(complete.url)
     for statement in (
         "DROP INDEX idx_weekly_actuals_date",
@@ -197,7 +252,7 @@ def test_what_is_remembered_is_looked_at_anew_after_each_change(complete):
         assert phase_4_5.ensure(database) is True
 
 
-def test_nothing_is_remembered_of_a_transaction(world):
+def test_schema_inside_a_transaction_is_not_cached(world):
     database = db.connect(world("postgresql").make(COMPLETE).url)
     with database.connection_context(), database.atomic() as transaction:
         for index in ("idx_weekly_actuals_date", "idx_weekly_actuals_store"):
@@ -208,18 +263,20 @@ def test_nothing_is_remembered_of_a_transaction(world):
     assert phase_4_5.ensure(database) is False
 
 
-def test_what_is_remembered_does_not_grow_with_the_changes(complete):
+def test_cache_does_not_grow_with_changes(complete):
     database = db.connect(complete.url)
     assert phase_4_5.ensure(database) is False
     before = len(catalog._REMEMBERED)
     for _ in range(8):
-        complete.execute("ALTER TABLE weekly_actuals ALTER week_number DROP NOT NULL",
-                         "ALTER TABLE weekly_actuals ALTER week_number SET NOT NULL")  # fmt: skip
+        complete.execute(
+            "ALTER TABLE weekly_actuals ALTER week_number DROP NOT NULL",
+            "ALTER TABLE weekly_actuals ALTER week_number SET NOT NULL",
+        )
         assert phase_4_5.ensure(database) is False
     assert len(catalog._REMEMBERED) == before
 
 
-def test_the_second_time_nothing_to_do_is_one_query(complete):
+def test_repeated_run_without_changes_takes_one_query(complete):
     database, seen = db.connect(complete.url), []
     for _ in range(2):
         phase_4_5.ensure(database)

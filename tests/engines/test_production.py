@@ -1,11 +1,11 @@
-"""What operators of real databases have done to a table: it is refused before anything happens, or goes on to hold."""
+"""Changes that administrators make: refused before any change, or kept."""
 
 import contextlib
 import locale
 
 import peewee
 import pytest
-from engines.servers import COMPLETE, HALF, another, command, one_line
+from engines.servers import COMPLETE, HALF, command, new_connection, one_line_error
 from peewee import (
     SQL,
     CharField,
@@ -25,8 +25,10 @@ from migrations import phase_4_5
 from migrations.phase import Phase
 
 ORPHAN = (
-    "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, week_end_date, store_id, category_id, "
-    "actual_units_sold) VALUES ('wf_1', 77, '2025-01-06', '2025-01-12', 'NOPE', 'dresses', 1)"
+    "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, "
+    "week_end_date, store_id, category_id, "
+    "actual_units_sold) VALUES ('wf_1', 77, '2025-01-06', '2025-01-12', 'NOPE', "
+    "'dresses', 1)"
 )
 OFF = {
     "sqlite": "PRAGMA foreign_keys = OFF",
@@ -38,12 +40,14 @@ ON = {
     "postgresql": "SET session_replication_role = origin",
     "mysql": "SET foreign_key_checks = 1",
 }
-PADDED = State("a padded key", REPAIRED, items={"store_id": "store_id CHAR(50) NOT NULL"})
+PADDED = State(
+    "a padded key", REPAIRED, items={"store_id": "store_id CHAR(50) NOT NULL"}
+)
 on_servers = pytest.mark.parametrize("engine", ["postgresql", "mysql"])
 
 
 def refused(made, *says):
-    """A look and a run refuse, and change nothing."""
+    """A check and a run refuse, and change nothing."""
     refused_by(phase_4_5.phase, made, *says)
 
 
@@ -65,24 +69,30 @@ def orphaned(made, engine):
 
 
 @on_servers
-def test_an_orphan_under_a_key_that_would_be_made_anew_stands_against_it(world, engine):
+def test_orphan_under_a_recreated_foreign_key_is_refused(world, engine):
     made = world(engine).make(PADDED, filled=True)
     orphaned(made, engine)
     refused(made, "store_id: the foreign key has to be recreated", "1 row", "NOPE")
 
 
-def test_values_that_another_collation_makes_equal_stand_against_it(world):
-    items = {"store": None, "store_id": "store_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL"}
-    made = world("mysql").make(State("another collation", REPAIRED, items=items), filled=True)
+def test_values_equal_in_the_new_collation_are_refused(world):
+    items = {
+        "store": None,
+        "store_id": "store_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL",
+    }
+    made = world("mysql").make(
+        State("another collation", REPAIRED, items=items), filled=True
+    )
     made.execute(
-        "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, week_end_date, store_id, category_id, "
-        "actual_units_sold) SELECT workflow_id, week_number, week_start_date, week_end_date, lower(store_id), "
-        "category_id, 1 FROM weekly_actuals LIMIT 1"
+        "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, "
+        "week_end_date, store_id, category_id, "
+        "actual_units_sold) SELECT workflow_id, week_number, week_start_date, "
+        "week_end_date, lower(store_id), category_id, 1 FROM weekly_actuals LIMIT 1"
     )
     refused(made, "rows that become equal once they are converted", "2 rows")
 
 
-def test_orphans_under_a_validated_key_are_found_by_a_thorough_look(world):
+def test_thorough_run_finds_orphans_under_a_validated_key(world):
     made = world("postgresql").make(COMPLETE, filled=True)
     orphaned(made, "postgresql")
     assert phase_4_5.check(db.connect(made.url)).differences == ()
@@ -93,7 +103,7 @@ def test_orphans_under_a_validated_key_are_found_by_a_thorough_look(world):
 
 @pytest.mark.parametrize("store", ["A", "S0015", "Z"], ids=["low", "middle", "high"])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_an_orphan_is_found_wherever_its_value_is_in_the_index(world, engine, store):
+def test_orphan_is_found_wherever_its_value_is_in_the_index(world, engine, store):
     made = world(engine).make(COMPLETE, filled=True)
     made.execute(OFF[engine])
     made.insert(row(7, week=77, store=store))
@@ -144,70 +154,112 @@ def without_owners(world, engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_value_without_a_table_of_parents_is_refused(without_owners):
+def test_value_is_refused_while_the_parent_table_is_missing(without_owners):
     made = without_owners("'x'")
     refused_by(OWNERS, made, "things.owner_id", "1 row (id 1)")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_null_without_a_table_of_parents_is_migrated(without_owners):
+def test_null_is_migrated_while_the_parent_table_is_missing(without_owners):
     made = without_owners("NULL")
     assert OWNERS.run(db.connect(made.url)).status == "migrated"
     assert made.query("SELECT id, owner_id FROM things") == [(1, None)]
     assert OWNERS.check(db.connect(made.url)).status == "up_to_date"
 
 
-# -- what rests on a table of ours
+# -- dependents of a managed table
 
 
-@pytest.mark.parametrize("state", [
-    State("a wrong index", REPAIRED, items={}, without=("idx_weekly_actuals_date",),
-          sql=("CREATE UNIQUE INDEX idx_weekly_actuals_date ON weekly_actuals (week_start_date, id)",)),
-])  # fmt: skip
-@pytest.mark.parametrize(("statement", "says"), [
-    ("ALTER TABLE weekly_actuals REPLICA IDENTITY USING INDEX idx_weekly_actuals_date", "the REPLICA IDENTITY depends"),
-    ("CREATE TABLE notes (at DATE, id INTEGER, FOREIGN KEY (at, id) REFERENCES weekly_actuals (week_start_date, id))",
-     "the foreign key of notes depends"),
-])  # fmt: skip
-def test_an_index_that_something_rests_on_is_not_replaced(world, state, statement, says):
+@pytest.mark.parametrize(
+    "state",
+    [
+        State(
+            "a wrong index",
+            REPAIRED,
+            items={},
+            without=("idx_weekly_actuals_date",),
+            sql=(
+                "CREATE UNIQUE INDEX idx_weekly_actuals_date ON weekly_actuals "
+                "(week_start_date, id)",
+            ),
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        (
+            "ALTER TABLE weekly_actuals REPLICA IDENTITY USING INDEX "
+            "idx_weekly_actuals_date",
+            "the REPLICA IDENTITY depends",
+        ),
+        (
+            "CREATE TABLE notes (at DATE, id INTEGER, FOREIGN KEY (at, "
+            "id) REFERENCES weekly_actuals (week_start_date, id))",
+            "the foreign key of notes depends",
+        ),
+    ],
+)
+def test_index_with_dependents_is_not_replaced(world, state, statement, says):
     made = world("postgresql").make(state, filled=True)
-    made.execute("ALTER TABLE weekly_actuals ALTER week_start_date SET NOT NULL", statement)
+    made.execute(
+        "ALTER TABLE weekly_actuals ALTER week_start_date SET NOT NULL", statement
+    )
     refused(made, "idx_weekly_actuals_date has to be recreated", says)
 
 
-def test_a_column_that_another_table_refers_to_keeps_its_type(world):
+def test_conversion_of_a_referenced_column_is_refused(world):
     made = world("mysql").make(COMPLETE, filled=True)
     made.execute(
         "ALTER TABLE weekly_actuals MODIFY id SMALLINT NOT NULL AUTO_INCREMENT",
-        "CREATE TABLE notes (n INT PRIMARY KEY, id SMALLINT, FOREIGN KEY (id) REFERENCES weekly_actuals (id))",
+        "CREATE TABLE notes (n INT PRIMARY KEY, id SMALLINT, "
+        "FOREIGN KEY (id) REFERENCES weekly_actuals (id))",
     )
-    refused(made, "weekly_actuals.id has to be converted", "the foreign key of the table notes")
+    refused(
+        made,
+        "weekly_actuals.id has to be converted",
+        "the foreign key of the table notes",
+    )
 
 
 @pytest.mark.parametrize("what", ["view", "table"])
-def test_a_rollback_sees_what_another_database_has_on_the_table(world, what):
+def test_rollback_is_refused_for_dependents_in_another_database(world, what):
     made = world("mysql").make(COMPLETE)
     made.execute(f"CREATE DATABASE {made.name}_other")
-    ours = f"{made.name}.weekly_actuals"
+    table = f"{made.name}.weekly_actuals"
     try:
-        made.execute({
-            "view": f"CREATE VIEW {made.name}_other.mine AS SELECT * FROM {ours}",
-            "table": f"CREATE TABLE {made.name}_other.mine (id INT, FOREIGN KEY (id) REFERENCES {ours} (id))",
-        }[what])  # fmt: skip
-        assert f"the {what} {made.name}_other.mine depends" in one_line(command(made.url, "--rollback"))
+        made.execute(
+            {
+                "view": (
+                    f"CREATE VIEW {made.name}_other.dependent AS SELECT * FROM {table}"
+                ),
+                "table": (
+                    f"CREATE TABLE {made.name}_other.dependent (id INT, "
+                    f"FOREIGN KEY (id) REFERENCES {table} (id))"
+                ),
+            }[what]
+        )
+        assert f"the {what} {made.name}_other.dependent depends" in one_line_error(
+            command(made.url, "--rollback")
+        )
     finally:
         made.execute(f"DROP DATABASE {made.name}_other")
 
 
-# -- what a server does to a table
+# -- features of a server
 
 
-@pytest.mark.parametrize("statement", [
-    "ALTER TABLE weekly_actuals ADD note TEXT, ADD FULLTEXT (note)",
-    "ALTER TABLE weekly_actuals ADD place POINT NOT NULL DEFAULT (POINT(0, 0)), ADD SPATIAL INDEX (place)",
-    "ALTER TABLE weekly_actuals ADD v INT AS (week_number + 1) VIRTUAL, ADD INDEX (v)",
-])  # fmt: skip
-def test_a_column_is_added_beside_whatever_index_there_is(world, statement):
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE weekly_actuals ADD note TEXT, ADD FULLTEXT (note)",
+        "ALTER TABLE weekly_actuals ADD place POINT NOT NULL DEFAULT (POINT(0, 0)), "
+        "ADD SPATIAL INDEX (place)",
+        "ALTER TABLE weekly_actuals ADD v INT AS (week_number + 1) VIRTUAL, "
+        "ADD INDEX (v)",
+    ],
+)
+def test_column_is_added_to_a_table_with_any_index(world, statement):
     state = State("a column is missing", REPAIRED, items={"forecast_units_sold": None})
     made = world("mysql").make(state, filled=True)
     made.execute(statement)
@@ -216,54 +268,79 @@ def test_a_column_is_added_beside_whatever_index_there_is(world, statement):
     assert phase_4_5.ensure(db.connect(made.url)) is False
 
 
-def test_a_domain_is_as_good_as_its_type_and_stays(world):
+def test_domain_is_accepted_in_place_of_its_type(world):
     made = world("postgresql").make(COMPLETE, filled=True)
-    made.execute("CREATE DOMAIN units AS integer CHECK (value >= 0)", "CREATE DOMAIN code AS varchar(50)",
-                 "ALTER TABLE weekly_actuals ALTER actual_units_sold TYPE units, ALTER store_id TYPE code")  # fmt: skip
+    made.execute(
+        "CREATE DOMAIN units AS integer CHECK (value >= 0)",
+        "CREATE DOMAIN code AS varchar(50)",
+        "ALTER TABLE weekly_actuals ALTER actual_units_sold TYPE units, "
+        "ALTER store_id TYPE code",
+    )
     report = phase_4_5.run(db.connect(made.url))
     assert (report.status, set(report.smoke_test.values())) == ("up_to_date", {True})
 
 
-def test_a_domain_that_is_shorter_is_no_type_of_ours(world):
+def test_domain_of_a_shorter_type_is_a_difference(world):
     made = world("postgresql").make(COMPLETE, filled=True)
-    made.execute("CREATE DOMAIN code AS varchar(9)", "ALTER TABLE weekly_actuals ALTER store_id TYPE code")
+    made.execute(
+        "CREATE DOMAIN code AS varchar(9)",
+        "ALTER TABLE weekly_actuals ALTER store_id TYPE code",
+    )
     assert phase_4_5.check(db.connect(made.url)).status == "pending"
 
 
-def test_a_table_that_is_published_without_an_identity_is_not_accused(world, request):
+def test_published_table_without_identity_skips_the_cascade(world, request):
     made = world("postgresql").make(COMPLETE, filled=True)
     request.addfinalizer(lambda: made.execute("DROP PUBLICATION every"))
-    made.execute("ALTER TABLE stores REPLICA IDENTITY NOTHING", "CREATE PUBLICATION every FOR ALL TABLES")
+    made.execute(
+        "ALTER TABLE stores REPLICA IDENTITY NOTHING",
+        "CREATE PUBLICATION every FOR ALL TABLES",
+    )
     report = phase_4_5.run(db.connect(made.url))
-    assert report.smoke_test == {**dict.fromkeys(report.smoke_test, True), "cascade": None}
+    assert report.smoke_test == {
+        **dict.fromkeys(report.smoke_test, True),
+        "cascade": None,
+    }
 
 
-def test_a_role_with_one_connection_is_told_that_it_takes_two(world, role):
+def test_connection_limit_of_1_is_reported_as_the_cause(world, role):
     made = world("postgresql").make(HALF, filled=True)
     url = role(made, "ALL ON ALL TABLES IN SCHEMA public", "CREATE ON SCHEMA public")
     name = url.partition("://")[2].partition(":")[0]
-    made.execute(f'ALTER TABLE weekly_actuals OWNER TO "{name}"', f'ALTER ROLE "{name}" CONNECTION LIMIT 1')
-    assert "a run uses up to two connections" in one_line(command(url))
+    made.execute(
+        f'ALTER TABLE weekly_actuals OWNER TO "{name}"',
+        f'ALTER ROLE "{name}" CONNECTION LIMIT 1',
+    )
+    assert "a run uses up to two connections" in one_line_error(command(url))
 
 
 @pytest.mark.exhaustive
-def test_a_prepared_transaction_that_holds_a_lock_is_named(world):
+def test_prepared_transaction_that_holds_a_lock_is_named(world):
     made = world("postgresql18").make(HALF, filled=True)
-    with contextlib.closing(another(made.url, autocommit=False)) as peer:
-        peer.execute("LOCK TABLE stores IN SHARE MODE")
-        peer.execute("PREPARE TRANSACTION 'left'")
+    with contextlib.closing(new_connection(made.url, autocommit=False)) as client:
+        client.execute("LOCK TABLE stores IN SHARE MODE")
+        client.execute("PREPARE TRANSACTION 'left'")
     try:
-        assert "stores is held by a prepared transaction" in one_line(command(made.url, "--lock-timeout", "1"))
+        assert "stores is held by a prepared transaction" in one_line_error(
+            command(made.url, "--lock-timeout", "1")
+        )
     finally:
         made.execute("ROLLBACK PREPARED 'left'")
 
 
-def test_a_function_of_the_applications_own_is_no_fault_of_the_table(world):
+def test_unknown_function_is_reported_as_the_applications(world):
     made = world("sqlite").make(COMPLETE, filled=True)
     with contextlib.closing(peewee.sqlite3.connect(made.path)) as connection:
-        connection.create_function("double", 1, lambda value: value and 2 * value, deterministic=True)
-        connection.execute("CREATE INDEX mine ON weekly_actuals (double(week_number))")
-    with pytest.raises(phase_4_5.DatabaseUnavailable, match="unknown function: double.*the application's own"):
+        connection.create_function(
+            "double", 1, lambda value: value and 2 * value, deterministic=True
+        )
+        connection.execute(
+            "CREATE INDEX undeclared ON weekly_actuals (double(week_number))"
+        )
+    with pytest.raises(
+        phase_4_5.DatabaseUnavailable,
+        match="unknown function: double.*the application's own",
+    ):
         phase_4_5.run(db.connect(made.url))
 
 
@@ -271,18 +348,18 @@ def test_a_function_of_the_applications_own_is_no_fault_of_the_table(world):
     ("statement", "says"),
     [
         (
-            "CREATE TRIGGER mine AFTER INSERT ON weekly_actuals "
+            "CREATE TRIGGER undeclared AFTER INSERT ON weekly_actuals "
             "BEGIN SELECT double(NEW.week_number); END",
             "no such function: double",
         ),
         (
-            "CREATE INDEX mine ON weekly_actuals (week_end_date COLLATE german)",
+            "CREATE INDEX undeclared ON weekly_actuals (week_end_date COLLATE german)",
             "no such collation sequence: german",
         ),
     ],
     ids=["function", "collation"],
 )
-def test_what_the_application_registers_is_advised_about(world, statement, says):
+def test_unknown_function_or_collation_is_reported_with_its_fix(world, statement, says):
     made = world("sqlite").make(COMPLETE, filled=True)
     with contextlib.closing(peewee.sqlite3.connect(made.path)) as connection:
         connection.create_collation("german", locale.strcoll)
@@ -292,22 +369,30 @@ def test_what_the_application_registers_is_advised_about(world, statement, says)
     assert f"{says}; it is the application's own: run there" in str(failure.value)
 
 
-# -- defaults as a server writes them
+# -- notations of defaults
 
 
-@pytest.mark.parametrize(("engine", "field"), [
-    (engine, field)
-    for engine in ("postgresql", "mysql")
-    for field in (
-        TimeField(constraints=[SQL("DEFAULT '8:00'")]), DateField(constraints=[SQL("DEFAULT '2024-1-5'")]),
-        DateTimeField(constraints=[SQL("DEFAULT '2024-01-05'")]), IntegerField(constraints=[SQL("DEFAULT 007")]),
-        DateTimeField(constraints=[SQL("DEFAULT '2024-01-05T10:00:00'")]),
-        IntegerField(constraints=[SQL("DEFAULT -0")]), DecimalField(8, 2, constraints=[SQL("DEFAULT 1.005")]),
-        DecimalField(8, 2, constraints=[SQL("DEFAULT '1.50'")]), DecimalField(8, 2, constraints=[SQL("DEFAULT 1.5")]),
-        CharField(9, constraints=[SQL("DEFAULT '1.0'")]), CharField(9, constraints=[SQL("DEFAULT 'true'")]),
-    )
-])  # fmt: skip
-def test_a_default_is_reached_however_it_is_written(world, engine, field):
+@pytest.mark.parametrize(
+    ("engine", "field"),
+    [
+        (engine, field)
+        for engine in ("postgresql", "mysql")
+        for field in (
+            TimeField(constraints=[SQL("DEFAULT '8:00'")]),
+            DateField(constraints=[SQL("DEFAULT '2024-1-5'")]),
+            DateTimeField(constraints=[SQL("DEFAULT '2024-01-05'")]),
+            IntegerField(constraints=[SQL("DEFAULT 007")]),
+            DateTimeField(constraints=[SQL("DEFAULT '2024-01-05T10:00:00'")]),
+            IntegerField(constraints=[SQL("DEFAULT -0")]),
+            DecimalField(8, 2, constraints=[SQL("DEFAULT 1.005")]),
+            DecimalField(8, 2, constraints=[SQL("DEFAULT '1.50'")]),
+            DecimalField(8, 2, constraints=[SQL("DEFAULT 1.5")]),
+            CharField(9, constraints=[SQL("DEFAULT '1.0'")]),
+            CharField(9, constraints=[SQL("DEFAULT 'true'")]),
+        )
+    ],
+)
+def test_default_in_any_notation_is_up_to_date_after_a_run(world, engine, field):
     class Thing(Model):
         id = AutoIncrementField()
         value = field.clone()
@@ -320,10 +405,11 @@ def test_a_default_is_reached_however_it_is_written(world, engine, field):
 
 
 @pytest.mark.parametrize(
-    ("declared", "found"), [("1", "true"), ("1", "1.0"), ("0", "false"), ("1", "(1)"), ("a", "a ")]
+    ("declared", "found"),
+    [("1", "true"), ("1", "1.0"), ("0", "false"), ("1", "(1)"), ("a", "a ")],
 )
 @pytest.mark.parametrize("engine", ["postgresql", "mysql", "sqlite"])
-def test_a_default_that_is_another_text_is_repaired(world, engine, declared, found):
+def test_default_with_another_text_is_repaired(world, engine, declared, found):
     class Thing(Model):
         id = AutoIncrementField()
         value = CharField(9, constraints=[SQL(f"DEFAULT '{declared}'")])
@@ -334,9 +420,13 @@ def test_a_default_that_is_another_text_is_repaired(world, engine, declared, fou
     phase.ensure(db.connect(made.url))
     if engine == "sqlite":
         with contextlib.closing(peewee.sqlite3.connect(made.path)) as connection:
-            ((text,),) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'thing'").fetchall()
+            ((text,),) = connection.execute(
+                "SELECT sql FROM sqlite_master WHERE name = 'thing'"
+            ).fetchall()
             connection.execute("DROP TABLE thing")
-            connection.execute(text.replace(f"DEFAULT '{declared}'", f"DEFAULT '{found}'"))
+            connection.execute(
+                text.replace(f"DEFAULT '{declared}'", f"DEFAULT '{found}'")
+            )
     else:
         made.execute(f"ALTER TABLE thing ALTER COLUMN value SET DEFAULT '{found}'")
     assert phase.run(db.connect(made.url)).status == "migrated"

@@ -1,4 +1,4 @@
-"""What the log says about a change that takes long, on every engine."""
+"""The progress of a long change in the log, on every engine."""
 
 import contextlib
 import fcntl
@@ -22,14 +22,15 @@ import db
 from migrations import phase_4_5
 
 SECONDS = 10  # a test that waits for longer fails
-INTERVAL = "migrations.engines.session._PROGRESS_INTERVAL"  # seconds between two reports of a change
+# The seconds between two reports of a change.
+INTERVAL = "migrations.engines.session._PROGRESS_INTERVAL"
 AS_TEXT = "week_number VARCHAR(20) NOT NULL"
 WRITE = "UPDATE weekly_actuals SET week_number = week_number"
 
 
 @pytest.fixture
-def often(monkeypatch):
-    """Have a change reported many times a second."""
+def frequent_reports(monkeypatch):
+    """Have the progress of a change reported many times a second."""
     monkeypatch.setattr(INTERVAL, 0.02)
 
 
@@ -78,7 +79,7 @@ def slow_file(tmp_path):
     return made.make(state, filled=True)
 
 
-def test_the_time_so_far_is_reported_on_sqlite(tmp_path, often):
+def test_elapsed_time_is_reported_on_sqlite(tmp_path, frequent_reports):
     made, reported = slow_file(tmp_path), threading.Event()
     database = db.connect(made.url)
     database.register_function(lambda _: reported.wait(SECONDS), "wait", 1)
@@ -95,7 +96,7 @@ def writers(world, hold):
     return made, hold(made, WRITE), hold(made)
 
 
-def test_phase_and_share_are_reported_on_postgresql(writers, often):
+def test_phase_and_share_are_reported_on_postgresql(writers, frequent_reports):
     made, first, second = writers
 
     def let_the_second_write():
@@ -116,7 +117,7 @@ def test_phase_and_share_are_reported_on_postgresql(writers, often):
     made.assert_specified()
 
 
-def test_stage_and_share_are_reported_on_mariadb(world, often):
+def test_stage_and_share_are_reported_on_mariadb(world, frequent_reports):
     slow = "CONSTRAINT slow CHECK (SHA2(REPEAT(week_number, 8000000), 512) <> '')"
     state = State("slow", REPAIRED, items={"week_number": AS_TEXT, "slow": slow})
     made = world("mysql").make(state)
@@ -150,12 +151,12 @@ def read_until(terminal, pattern):
     while not re.search(pattern, shown):
         try:
             shown += os.read(terminal, 10_000).decode()
-        except OSError:  # nobody has the other end any more
+        except OSError:  # the other end is closed
             break
     return shown
 
 
-def test_a_terminal_shows_each_report_over_the_one_before(writers):
+def test_terminal_shows_each_report_over_the_previous_one(writers):
     made, first, second = writers
     terminal, other_end = pty.openpty()
     fcntl.ioctl(other_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 150, 0, 0))

@@ -6,7 +6,7 @@ import sqlite3
 import peewee
 import processes
 import pytest
-from engines.servers import COMPLETE, another
+from engines.servers import COMPLETE, new_connection
 
 import db
 from db.models import Uploadable, WeeklyActuals
@@ -319,7 +319,7 @@ def test_locked_database_is_reported_as_nothing_uploaded(
 def test_lock_timeout_is_not_blamed_on_a_line(complete_table, engine):
     upload_text(complete_table)
     database = db.connect(complete_table.url)
-    other = another(complete_table.url, autocommit=False)
+    other = new_connection(complete_table.url, autocommit=False)
     other.cursor().execute("UPDATE weekly_actuals SET actual_units_sold = 1")
     with database.connection_context():
         database.execute_sql("SET innodb_lock_wait_timeout = 1")

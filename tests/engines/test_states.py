@@ -1,29 +1,31 @@
-"""Whatever state the table is in: untouched, repaired with every row, or refused and as it was."""
+"""Each state of the table is kept, repaired with every row, or refused unchanged."""
 
 import pytest
-from states import ENGINES, REPAIRED, REFUSED, UNTOUCHED, cases
+from engines.cases import case
+from states import ENGINES, REFUSED, REPAIRED, UNTOUCHED, cases
 
 import db
 from migrations import phase_4_5
 
 
 def every(*verdicts):
-    """Parametrise over each engine, each of its states with one of the verdicts, with rows and without.
+    """Parametrize by engine, state with one of the verdicts, with and without rows.
 
-    On the servers, which take their time, every other one is for the exhaustive run, and all without rows, as is
-    PostgreSQL 18.
+    On the servers, which are slow, every second case and all cases without rows are for
+    the exhaustive run, as is PostgreSQL 18.
     """
 
-    def exhaustive(engine, state, filled, number):
-        others = number % 2 == ENGINES.index(engine.removesuffix("18")) % 2
-        return engine == "postgresql18" or (engine != "sqlite" and (others or not filled and True in state.filled))
-
-    return pytest.mark.parametrize(("engine", "state", "filled"), [
-        pytest.param(engine, state, filled, id=f"{engine}-{state.name}{'-with rows' * filled}".replace(" ", "_"),
-                     marks=[pytest.mark.exhaustive] * exhaustive(engine, state, filled, number))
-        for engine in (*ENGINES, "postgresql18")
-        for number, (state, filled) in enumerate(cases(engine.removesuffix("18"), *verdicts))
-    ])  # fmt: skip
+    parameters = []
+    for engine in (*ENGINES, "postgresql18"):
+        dialect = engine.removesuffix("18")
+        for number, (state, filled) in enumerate(cases(dialect, *verdicts)):
+            every_second = number % 2 != ENGINES.index(dialect) % 2
+            has_rows = filled or True not in state.filled
+            quick = engine == "sqlite" or (
+                engine != "postgresql18" and every_second and has_rows
+            )
+            parameters.append(case(engine, state, filled, exhaustive=not quick))
+    return pytest.mark.parametrize(("engine", "state", "filled"), parameters)
 
 
 @pytest.fixture
@@ -32,8 +34,8 @@ def made(world, engine, state, filled):
 
 
 @pytest.fixture
-def foreseen(made):
-    """What a look says that a run will do; it changes nothing."""
+def planned(made):
+    """The changes or the error of a check, which changes nothing."""
     before = made.dump()
     outcome = _outcome(phase_4_5.check, made)
     assert made.dump() == before
@@ -41,40 +43,42 @@ def foreseen(made):
 
 
 @every(UNTOUCHED)
-def test_a_complete_table_is_left_as_it_is(made, state, foreseen):
+def test_complete_table_is_not_changed(made, state, planned):
     before = made.dump()
     report = phase_4_5.run(db.connect(made.url))
     assert (report.status, report.changes) == ("up_to_date", ())
     assert made.dump() == before
-    assert _hold([each.message for each in report.differences], state.says)
-    assert foreseen == []
+    assert _match([each.message for each in report.differences], state.says)
+    assert planned == []
 
 
 @every(REPAIRED)
-def test_a_table_that_differs_is_repaired_with_every_row_and_takes_uploads(made, foreseen):
+def test_differing_table_is_repaired_with_every_row(made, planned):
     before = made.rows()
     report = phase_4_5.run(db.connect(made.url))
     assert report.status == "migrated"
-    assert [change.sql for change in report.changes] == foreseen
+    assert [change.sql for change in report.changes] == planned
     made.assert_specified()
     after = made.rows()
-    assert {id: {name: after[id][name] for name in kept} for id, kept in before.items()} == before
+    assert {
+        id: {name: after[id][name] for name in kept} for id, kept in before.items()
+    } == before
     assert len(after) == len(before)
     repaired = made.dump()
     assert phase_4_5.run(db.connect(made.url)).status == "up_to_date"
     assert made.dump() == repaired
     assert made.insert_without_id() > max([*after, 0])
-    assert made.refuses_what_is_there()
+    assert made.refuses_a_duplicate()
 
 
 @every(REFUSED)
-def test_what_cannot_be_repaired_is_refused_by_name_and_nothing_changes(made, state, foreseen):
+def test_irreparable_state_is_refused_and_changes_nothing(made, state, planned):
     before = made.dump()
     with pytest.raises(phase_4_5.MigrationError) as refusal:
         phase_4_5.run(db.connect(made.url))
-    assert _hold([str(refusal.value)], state.says)
+    assert _match([str(refusal.value)], state.says)
     assert made.dump() == before
-    assert foreseen == str(refusal.value)
+    assert planned == str(refusal.value)
 
 
 def _outcome(function, world):
@@ -85,5 +89,7 @@ def _outcome(function, world):
     return [change.sql for change in report.changes]
 
 
-def _hold(messages, fragments):
-    return not fragments or any(all(part in message for part in fragments) for message in messages)
+def _match(messages, fragments):
+    return not fragments or any(
+        all(part in message for part in fragments) for message in messages
+    )

@@ -1,4 +1,4 @@
-"""Row counts: exact, or on a server with very large tables the catalogue's estimate, marked as one."""
+"""Row counts: exact, or for very large tables the estimate of the catalog."""
 
 import logging
 import uuid
@@ -10,25 +10,30 @@ import db
 from migrations import phase_4_5, statistics
 
 COMPLETE = State("complete", REPAIRED, items={})
-ANALYZE = {"postgresql": "ANALYZE", "mysql": "ANALYZE TABLE stores", "sqlite": "ANALYZE stores"}
+ANALYZE = {
+    "postgresql": "ANALYZE",
+    "mysql": "ANALYZE TABLE stores",
+    "sqlite": "ANALYZE stores",
+}
 
 
 @pytest.fixture
 def analyzed(world, monkeypatch):
-    """Return a function that gives the URL of a database in which four stores are very many."""
+    """Return a function that gives a database whose four stores count as very many."""
     monkeypatch.setattr(statistics, "COUNTED_UP_TO", 2)
 
     def make(engine):
         made = world(engine).make(COMPLETE, True)
         made.cursor().execute(ANALYZE[engine])
-        made.execute("DELETE FROM stores WHERE store_id = '7'")  # the catalogue does not know yet
+        # The statistics are older.
+        made.execute("DELETE FROM stores WHERE store_id = '7'")
         return db.connect(made.url)
 
     return make
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"])
-def test_a_very_large_table_is_estimated_and_marked(analyzed, caplog, engine):
+def test_very_large_table_is_estimated_and_marked(analyzed, caplog, engine):
     with caplog.at_level(logging.INFO):
         report = phase_4_5.run(analyzed(engine), smoke_test=False)
     assert "stores" in report.to_dict()["estimated_counts"]
@@ -37,13 +42,13 @@ def test_a_very_large_table_is_estimated_and_marked(analyzed, caplog, engine):
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"])
-def test_a_thorough_count_is_counted_whatever_the_catalogue_says(analyzed, engine):
+def test_thorough_run_counts_every_row(analyzed, engine):
     report = phase_4_5.run(analyzed(engine), smoke_test=False, thorough=True)
     assert report.row_counts["stores"] == 3
     assert report.to_dict()["estimated_counts"] == []
 
 
-def test_a_file_is_always_counted(analyzed):
+def test_table_on_sqlite_is_always_counted(analyzed):
     assert phase_4_5.run(analyzed("sqlite"), smoke_test=False).row_counts["stores"] == 3
 
 
@@ -73,20 +78,20 @@ def namesake(world, monkeypatch):
     made = []
 
     def make(engine):
-        own = world(engine).make(COMPLETE, True)
-        own.execute(ANALYZE[engine])
+        four = world(engine).make(COMPLETE, True)
+        four.execute(ANALYZE[engine])
         name = f"elsewhere_{uuid.uuid4().hex}"
-        made.append((own, DROP[engine].format(name=name)))
-        own.execute(*(statement.format(name=name) for statement in ELSEWHERE[engine]))
-        return db.connect(own.url)
+        made.append((four, DROP[engine].format(name=name)))
+        four.execute(*(statement.format(name=name) for statement in ELSEWHERE[engine]))
+        return db.connect(four.url)
 
     yield make
-    for own, drop in made:
-        own.execute(drop)
+    for four, drop in made:
+        four.execute(drop)
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"])
-def test_an_estimate_is_of_the_table_in_its_own_schema(namesake, engine):
+def test_estimate_is_of_the_table_in_its_own_schema(namesake, engine):
     report = phase_4_5.run(namesake(engine), smoke_test=False)
     assert "stores" in report.estimated_counts
     assert report.row_counts["stores"] == 4

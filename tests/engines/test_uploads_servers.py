@@ -43,7 +43,7 @@ THERE = row("S001", week=1)
 
 @pytest.fixture(scope="module", params=["postgresql", "mysql"])
 def season(request, servers):
-    """A database on a server, with the sample data; created only once, for speed."""
+    """A database on a server, with the sample data; created once per module."""
     world = servers(request.param)
     world.clear()
     init_db(db.connect(world.url), sample_data=True)

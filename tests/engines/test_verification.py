@@ -37,9 +37,7 @@ def failure_of(world, capsys, *options):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_an_index_that_is_not_created_fails_the_run(
-    no_date_index, without_effect, capsys
-):
+def test_index_that_is_not_created_fails_the_run(no_date_index, without_effect, capsys):
     without_effect(("CREATE", "ALTER"), INDEX)
     error = failure_of(no_date_index, capsys)
     assert error["type"] == "VerificationFailed"
@@ -47,7 +45,7 @@ def test_an_index_that_is_not_created_fails_the_run(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_table_that_is_not_dropped_fails_the_rollback(
+def test_table_that_is_not_dropped_fails_the_rollback(
     world, engine, without_effect, capsys
 ):
     made = world(engine).make(COMPLETE)
@@ -58,7 +56,7 @@ def test_a_table_that_is_not_dropped_fails_the_rollback(
     assert made.columns()
 
 
-def test_an_index_that_the_server_drops_again_fails_the_run(world, request, capsys):
+def test_index_that_the_server_drops_again_fails_the_run(world, request, capsys):
     made = world("postgresql").make(NO_DATE_INDEX)
     made.execute(
         "CREATE FUNCTION drop_index() RETURNS event_trigger LANGUAGE plpgsql AS "

@@ -1,4 +1,4 @@
-"""The tools: what each has in its folder, and the commands that its users type."""
+"""The tools: the files and the commands of each."""
 
 import importlib.util
 import subprocess
@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from . import projects
 
 ROOT = Path(__file__).parents[3]
-# A worker that has imported what it needs, and waits for the others before it runs its command.
+# A worker imports its modules, and waits for the others before it runs its command.
 WORKER = """
 import importlib, runpy, sys
 sys.path.insert(1, sys.argv.pop(1))
@@ -27,36 +27,64 @@ else:
 
 
 class Tool(NamedTuple):
-    """`needs` are modules; `mark` tells the history that the first migration is done; `adopt` is what the
-    documentation says to run on a database that has the tables, but no history."""
+    """A migration tool and its commands.
+
+    `requires` are modules; `mark` adds the first migration to the history; `adopt` is
+    the documented command for a database that has the tables, but no history.
+    """
 
     title: str
-    needs: str
+    requires: str
     up: str
     mark: str = ""
     adopt: str = ""
 
     def missing(self):
-        return [name for name in self.needs.split() if importlib.util.find_spec(name) is None]
+        return [
+            name
+            for name in self.requires.split()
+            if importlib.util.find_spec(name) is None
+        ]
 
 
 TOOLS = {
-    "ours": Tool("this project", "peewee", "migrations.phase_4_5 -q --database {url}"),
-    "alembic": Tool("Alembic", "alembic sqlalchemy", "alembic upgrade head", "alembic stamp 0001"),
-    "django": Tool("Django", "django", "manage.py migrate", "manage.py migrate sales 0001 --fake",
-                   "manage.py migrate --fake-initial"),
-    "peewee-migrate": Tool("peewee-migrate", "peewee_migrate", "peewee_migrate migrate --directory steps",
-                           "peewee_migrate migrate --directory steps --name 001_first --fake"),
-    "runner": Tool("playhouse.migrations", "playhouse.migrations", "playhouse.migrations app.database up -d steps",
-                   "playhouse.migrations app.database fake -d steps 0001_first"),
+    "project": Tool(
+        "this project", "peewee", "migrations.phase_4_5 -q --database {url}"
+    ),
+    "alembic": Tool(
+        "Alembic", "alembic sqlalchemy", "alembic upgrade head", "alembic stamp 0001"
+    ),
+    "django": Tool(
+        "Django",
+        "django",
+        "manage.py migrate",
+        "manage.py migrate sales 0001 --fake",
+        "manage.py migrate --fake-initial",
+    ),
+    "peewee-migrate": Tool(
+        "peewee-migrate",
+        "peewee_migrate",
+        "peewee_migrate migrate --directory steps",
+        "peewee_migrate migrate --directory steps --name 001_first --fake",
+    ),
+    "runner": Tool(
+        "playhouse.migrations",
+        "playhouse.migrations",
+        "playhouse.migrations app.database up -d steps",
+        "playhouse.migrations app.database fake -d steps 0001_first",
+    ),
     "script": Tool("script", "peewee", "script.py"),
-    "yoyo": Tool("yoyo", "yoyo", "yoyo apply --batch --database {url} steps",
-                 "yoyo mark --batch --database {url} -r 0001.first steps"),
-}  # fmt: skip
+    "yoyo": Tool(
+        "yoyo",
+        "yoyo",
+        "yoyo apply --batch --database {url} steps",
+        "yoyo mark --batch --database {url} -r 0001.first steps",
+    ),
+}
 
 
 class Project:
-    """A tool's folder for one database: its first migration and, where there is a change, the next."""
+    """The folder of a tool for one database: its first migration, maybe the next."""
 
     def __init__(self, name, folder, url, change=None):
         self.tool, self.folder, self.words = TOOLS[name], Path(folder), names_of(url)
@@ -68,9 +96,22 @@ class Project:
 
     def start(self, command=None):
         words = (command or self.tool.up).format(**self.words).split()
-        arguments = [sys.executable, "-c", WORKER, str(ROOT), self.tool.needs, *words]
-        return subprocess.Popen(arguments, cwd=self.folder, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT)  # fmt: skip
+        arguments = [
+            sys.executable,
+            "-c",
+            WORKER,
+            str(ROOT),
+            self.tool.requires,
+            *words,
+        ]
+        return subprocess.Popen(
+            arguments,
+            cwd=self.folder,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def run(self, command=None):
         return at_once([self.start(command)])[0]
@@ -82,7 +123,7 @@ class Project:
 
 
 def at_once(workers):
-    """Let all go at the same moment; return the exit code and the output of each."""
+    """Start all workers at the same moment; return exit code and output of each."""
     for worker in workers:
         worker.stdout.readline()
     for worker in workers:
@@ -100,12 +141,26 @@ def at_once(workers):
 
 
 def names_of(url):
-    """Return how each tool calls that database."""
+    """Return the names of that database for each tool."""
     parts = urlsplit(url)
     engine = parts.scheme
-    driver = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}.get(engine, engine)
-    named = {"USER": parts.username, "PASSWORD": parts.password, "HOST": parts.hostname, "PORT": parts.port}
+    driver = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}.get(
+        engine, engine
+    )
+    named = {
+        "USER": parts.username,
+        "PASSWORD": parts.password,
+        "HOST": parts.hostname,
+        "PORT": parts.port,
+    }
     server = {key: unquote(str(value)) for key, value in named.items() if value}
-    django = {"ENGINE": f"django.db.backends.{engine.replace('sqlite', 'sqlite3')}", "NAME": unquote(parts.path[1:])}
-    return {"url": url, "engine": engine, "sqlalchemy_url": url.replace(engine, driver, 1),
-            "django_database": django | server}  # fmt: skip
+    django = {
+        "ENGINE": f"django.db.backends.{engine.replace('sqlite', 'sqlite3')}",
+        "NAME": unquote(parts.path[1:]),
+    }
+    return {
+        "url": url,
+        "engine": engine,
+        "sqlalchemy_url": url.replace(engine, driver, 1),
+        "django_database": django | server,
+    }

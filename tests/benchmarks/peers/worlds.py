@@ -1,4 +1,4 @@
-"""Where the tools are let loose: a database each, a cluster of three, a pooler with traffic on it."""
+"""Databases for the tools: on each engine, on a cluster, behind a pooler."""
 
 import atexit
 import contextlib
@@ -22,28 +22,35 @@ from tests.engines import galera
 from ..servers import SERVERS
 
 
-class LeftOut(Exception):
-    """What a situation needs is not here."""
+class Skipped(Exception):
+    """A requirement of a situation is not installed."""
 
 
 @contextlib.contextmanager
 def world(where):
-    """Yield a folder, the URL of a database with the application's base tables, and the URLs that workers use."""
-    with tempfile.TemporaryDirectory(prefix="peers_") as folder, contextlib.ExitStack() as stack:
+    """Yield a folder, the URL of a database with the base tables, and worker URLs."""
+    with (
+        tempfile.TemporaryDirectory(prefix="peers_") as folder,
+        contextlib.ExitStack() as stack,
+    ):
         if where == "sqlite":
             url = f"sqlite:///{folder}/peers.db"
         elif where == "galera":
             url = stack.enter_context(database_on(cluster().url(0, "mysql")))
         else:
-            url = stack.enter_context(database_on(SERVERS["postgresql" if where == "pooler" else where]))
+            url = stack.enter_context(
+                database_on(SERVERS["postgresql" if where == "pooler" else where])
+            )
         init_db(db.connect(url), base_only=True, sample_data=True)
-        doors = [url]
+        urls = [url]
         if where == "galera":
-            doors = [cluster().url(node, urlsplit(url).path[1:]) for node in galera.NODES]
+            urls = [
+                cluster().url(node, urlsplit(url).path[1:]) for node in galera.NODES
+            ]
         elif where == "pooler":
-            doors = [stack.enter_context(pgbouncer(url))]
-            stack.enter_context(traffic(doors[0]))
-        yield folder, url, doors
+            urls = [stack.enter_context(pgbouncer(url))]
+            stack.enter_context(traffic(urls[0]))
+        yield folder, url, urls
 
 
 @contextlib.contextmanager
@@ -52,15 +59,16 @@ def database_on(server):
     try:
         execute(server, f"CREATE DATABASE {name}")
     except peewee.OperationalError as error:
-        raise LeftOut(" ".join(str(error).split())[:100]) from None
+        raise Skipped(" ".join(str(error).split())[:100]) from None
     try:
         yield urlsplit(server)._replace(path=f"/{name}").geturl()
     finally:
-        execute(server, f"DROP DATABASE {name}" + " WITH (FORCE)" * server.startswith("postgres"))
+        force = " WITH (FORCE)" if server.startswith("postgres") else ""
+        execute(server, f"DROP DATABASE {name}{force}")
 
 
 def execute(url, *statements):
-    """Run what somebody else did: no foreign key stands in its way on SQLite. Return the last one's first value."""
+    """Execute statements without foreign keys on SQLite; return the last value."""
     database = db.connect(url)
     with database.connection_context():
         if url.startswith("sqlite"):
@@ -73,7 +81,7 @@ def execute(url, *statements):
 @functools.cache
 def cluster():
     if missing := galera.missing():
-        raise LeftOut(f"not installed: {', '.join(missing)}")
+        raise Skipped(f"not installed: {', '.join(missing)}")
     made = galera.Cluster()
     atexit.register(made.stop)
     return made.start()
@@ -81,25 +89,35 @@ def cluster():
 
 @contextlib.contextmanager
 def pgbouncer(url):
-    """A pooler of three connections, in transaction mode, before that server; yield the URL through it."""
+    """Yield the URL through a pooler of three connections, in transaction mode."""
     if not shutil.which("pgbouncer"):
-        raise LeftOut("pgbouncer is not installed")
+        raise Skipped("pgbouncer is not installed")
     parts, folder = urlsplit(url), tempfile.mkdtemp(prefix="pgbouncer_")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     password = f" password={parts.password}" if parts.password else ""
     Path(folder, "ini").write_text(
-        f"[databases]\n* = host={parts.hostname} port={parts.port or 5432} user={parts.username}{password}\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
+        f"[databases]\n* = host={parts.hostname} port={parts.port or 5432} "
+        f"user={parts.username}{password}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir "
+        "=\nauth_type = any\n"
         f"pool_mode = transaction\ndefault_pool_size = 3\nlogfile = {folder}/log\n"
     )
-    subprocess.run(["chmod", "-R", "a+rwX", folder], check=True)  # pgbouncer does not run as root
-    process = subprocess.Popen(["setpriv", "--reuid=nobody", "--clear-groups", "pgbouncer", "-q", f"{folder}/ini"],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    # Pgbouncer does not run as root.
+    subprocess.run(["chmod", "-R", "a+rwX", folder], check=True)
+    process = subprocess.Popen(
+        [
+            "setpriv", "--reuid=nobody", "--clear-groups", "pgbouncer", "-q",
+            f"{folder}/ini",
+        ], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     try:
         for _ in range(100):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", port)),
+            ):
                 break
             time.sleep(0.05)
         yield parts._replace(netloc=f"{parts.username}@127.0.0.1:{port}").geturl()
@@ -111,7 +129,7 @@ def pgbouncer(url):
 
 @contextlib.contextmanager
 def traffic(url):
-    """Two clients that keep the pool busy, so that a statement lands on whatever connection is free."""
+    """Run two clients, so that a statement gets any free connection of the pool."""
     stop = threading.Event()
 
     def query():
