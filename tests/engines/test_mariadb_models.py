@@ -604,8 +604,8 @@ ALTERS = (
 IGNORED = {
     # no part of the comparison
     "COMMENT = 'y'", "MODIFY v INT COMMENT 'x'", "MODIFY v INT INVISIBLE",
-    "MODIFY v INT CHECK (v > 0)", "MODIFY t DATETIME ON UPDATE CURRENT_TIMESTAMP",
-    "ALTER INDEX own IGNORED", "AUTO_INCREMENT = 1000", "ROW_FORMAT = COMPACT",
+    "MODIFY t DATETIME ON UPDATE CURRENT_TIMESTAMP",
+    "AUTO_INCREMENT = 1000", "ROW_FORMAT = COMPACT",
     "STATS_PERSISTENT = 1", "ADD SYSTEM VERSIONING", "MODIFY v INT AFTER s",
     "DEFAULT CHARACTER SET latin1", "COLLATE utf8mb4_bin",
 }  # fmt: skip
@@ -633,9 +633,9 @@ def described_by_server(world):
         "ORDER BY ordinal_position"
     )
     indexes, keys = {}, {}
-    for name, unique, column, part, order, kind in world.query(
+    for name, unique, column, part, order, kind, ignored in world.query(
         "SELECT index_name, 1 - non_unique, column_name, sub_part, collation, "
-        "index_type FROM information_schema.statistics WHERE table_schema = database() "
+        "index_type, ignored FROM information_schema.statistics WHERE table_schema = database() "
         "AND table_name = 'target' "
         "ORDER BY index_name, seq_in_index"
     ):
@@ -646,6 +646,8 @@ def described_by_server(world):
             words += " DESC"
         if kind == "FULLTEXT":
             words += " FULLTEXT"
+        if ignored == "YES":
+            words += " IGNORED"
         indexes.setdefault((name, bool(unique)), []).append(words)
     for name, column, table, target, *actions in world.query(
         "SELECT k.constraint_name, column_name, k.referenced_table_name, "
@@ -665,7 +667,7 @@ def described_by_server(world):
         "SELECT constraint_name, check_clause FROM "
         "information_schema.check_constraints "
         "WHERE constraint_schema = database() AND table_name = 'target' "
-        "AND level = 'Table'"
+        "AND (level = 'Table' OR check_clause NOT LIKE 'json_valid(%')"
     )
     return columns, indexes, keys, sorted(checks)
 

@@ -209,7 +209,8 @@ def test_table_created_by_sqlalchemy_is_up_to_date(world, connected, engine):
         assert found_by(connection) == []
     before = made.dump()
     report = phase_4_5.run(db.connect(made.url))
-    assert (report.status, report.changes, report.differences) == ("up_to_date", (), ())
+    assert (report.status, report.changes) == ("up_to_date", ())
+    assert {each.severity for each in report.differences} <= {"note"}
     assert made.dump() == before
 
 

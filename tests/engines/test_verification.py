@@ -37,11 +37,17 @@ def failure_of(world, capsys, *options):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_index_that_is_not_created_fails_the_run(no_date_index, without_effect, capsys):
+def test_index_that_is_not_created_fails_the_run(
+    no_date_index, without_effect, capsys, engine
+):
     without_effect(("CREATE", "ALTER"), INDEX)
     error = failure_of(no_date_index, capsys)
-    assert error["type"] == "VerificationFailed"
-    assert f"weekly_actuals.{INDEX}: expected (week_start_date)" in error["message"]
+    if engine == "mysql":  # the rehearsal misses the index already
+        assert error["type"] == "ChangeRefused"
+        assert INDEX in error["message"]
+    else:
+        assert error["type"] == "VerificationFailed"
+        assert f"weekly_actuals.{INDEX}: expected (week_start_date)" in error["message"]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
