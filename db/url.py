@@ -140,11 +140,15 @@ def _sqlite_options(query: str) -> dict[str, Any]:
     texts = dict(parse_qsl(query, keep_blank_values=True))
     if convert("sqlite", {"uri": texts.get("uri", "false")})["uri"]:
         for name in texts.keys() & SQLITE_URI_TYPES.keys():
-            try:
-                SQLITE_URI_TYPES[name](texts.pop(name))
-            except ValueError as error:
-                raise ValueError(f"{name} must be {error}") from None
+            _check_uri_option(name, texts.pop(name))
     return convert("sqlite", texts)
+
+
+def _check_uri_option(name: str, text: str) -> None:
+    try:
+        SQLITE_URI_TYPES[name](text)
+    except ValueError as error:
+        raise ValueError(f"{name} must be {error}") from None
 
 
 # -- Servers

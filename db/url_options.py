@@ -150,11 +150,11 @@ def _port(text: str) -> int:
 
 
 def _addresses(text: str) -> str:
-    for address in text.split(","):
-        try:
+    try:
+        for address in text.split(","):
             ipaddress.ip_address(address)
-        except ValueError:
-            raise ValueError("an IP address") from None
+    except ValueError:
+        raise ValueError("an IP address") from None
     return text
 
 

@@ -35,7 +35,16 @@ LAYERS = {
     "engines": ("engines", "values", "db"),
     "values": ("values", "db"),
 }
-VALUES = {"accepts", "declaration", "errors", "operations", "plan", "report", "schema", "sql_text"}
+VALUES = {
+    "accepts",
+    "declaration",
+    "errors",
+    "operations",
+    "plan",
+    "report",
+    "schema",
+    "sql_text",
+}
 # The commands of db that call a phase; nothing of migrations imports them.
 COMMANDS_THAT_MIGRATE = {"db.init_db"}
 

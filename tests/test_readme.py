@@ -21,7 +21,9 @@ from migrations import phase_4_5
 from migrations.errors import MigrationError
 from migrations.report import Change, Difference, Report
 
-_MAKES_AN_ENVIRONMENT = re.compile(r"(git|cd|python3? -m venv|(\S+/)?pip|(\S+/)?python3? -m pip|source|\.) ")
+_MAKES_AN_ENVIRONMENT = re.compile(
+    r"(git|cd|python3? -m venv|(\S+/)?pip|(\S+/)?python3? -m pip|source|\.) "
+)
 _VARIES = [
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "<time>"),
     (r"\d+(\.\d+)? (ms|s)\b", "<duration>"),
@@ -47,8 +49,14 @@ def normalised(text):
 
 def is_shown(lines, shown):
     """Whether the lines are those that are shown; "..." stands for one or more of them."""
-    expected = [r"(?:.*\n)+?" if line == "..." else re.escape(line) + r"\n" for line in normalised("\n".join(shown))]
-    return re.fullmatch("".join(expected), "".join(f"{line}\n" for line in lines)) is not None
+    expected = [
+        r"(?:.*\n)+?" if line == "..." else re.escape(line) + r"\n"
+        for line in normalised("\n".join(shown))
+    ]
+    return (
+        re.fullmatch("".join(expected), "".join(f"{line}\n" for line in lines))
+        is not None
+    )
 
 
 def own_parts(command):
@@ -56,8 +64,13 @@ def own_parts(command):
     parts = [part.strip() for part in command.split("&&")]
     own = [part for part in parts if not _MAKES_AN_ENVIRONMENT.match(part + " ")]
     own = [re.sub(r"^(\S*/)?python3?(?= )", sys.executable, part) for part in own]
-    if any("-m pytest" in part for part in own):  # the whole suite is not executed by one of its tests
-        own = [f"{part} --collect-only {ROOT / 'tests' / 'test_readme.py'} > collected" for part in own]
+    if any(
+        "-m pytest" in part for part in own
+    ):  # the whole suite is not executed by one of its tests
+        own = [
+            f"{part} --collect-only {ROOT / 'tests' / 'test_readme.py'} > collected"
+            for part in own
+        ]
     return " && ".join(own)
 
 
@@ -71,11 +84,17 @@ class Folder:
     def execute(self, block):
         """Execute a block; return the problem that it has, or ""."""
         action = getattr(self, f"_{block.language}", None)
-        assert action, f"```{block.language} in line {block.line} of README.md is not executed"
+        assert action, (
+            f"```{block.language} in line {block.line} of README.md is not executed"
+        )
         return action(block)
 
     def _run(self, command):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONIOENCODING": "utf-8",
+        }
         environment.pop("DATABASE_URL", None)
         return subprocess.run(
             command, shell=isinstance(command, str), cwd=self.path, env=environment, stdout=subprocess.PIPE,
@@ -98,8 +117,17 @@ class Folder:
             return ""
         arguments = ["-c", block.text]
         if "@pytest.fixture" in block.text:
-            (self.path / "test_fixture.py").write_text(block.text + _FIXTURE_TEST, encoding="utf-8")
-            arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_fixture.py"]
+            (self.path / "test_fixture.py").write_text(
+                block.text + _FIXTURE_TEST, encoding="utf-8"
+            )
+            arguments = [
+                "-m",
+                "pytest",
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                "test_fixture.py",
+            ]
         done = self._run([sys.executable, *arguments])
         return done.stdout if done.returncode else ""
 
@@ -141,7 +169,9 @@ def test_dots_stand_for_one_or_more_lines(lines):
     assert is_shown(lines, ["a", "...", "c"])
 
 
-@pytest.mark.parametrize("lines", [["a", "c"], ["a", "b"], ["a", "b", "c", "d"], ["b", "c"], ["a b c"]])
+@pytest.mark.parametrize(
+    "lines", [["a", "c"], ["a", "b"], ["a", "b", "c", "d"], ["b", "c"], ["a b c"]]
+)
 def test_output_that_differs_from_what_is_shown_is_found(lines):
     assert not is_shown(lines, ["a", "...", "c"])
 
@@ -168,8 +198,18 @@ def test_the_second_command_runs_the_tests():
 
 def test_extras_that_are_installed_exist():
     setup = (ROOT / "setup.cfg").read_text(encoding="utf-8")
-    extras = set(re.findall(r"^(\w+) =", setup.partition("[options.extras_require]")[2].partition("[tool")[0], re.M))
-    named = [name for names in re.findall(r"'\.\[([\w,]+)\]'", TEXT) for name in names.split(",")]
+    extras = set(
+        re.findall(
+            r"^(\w+) =",
+            setup.partition("[options.extras_require]")[2].partition("[tool")[0],
+            re.M,
+        )
+    )
+    named = [
+        name
+        for names in re.findall(r"'\.\[([\w,]+)\]'", TEXT)
+        for name in names.split(",")
+    ]
     assert {"test", "postgresql", "mysql"} <= set(named) <= extras
 
 
@@ -189,7 +229,9 @@ def help_of(capsys, main):
 def test_the_command_reference_has_every_option(capsys):
     documented = option_names(" ".join(row[0] for row in table("## Command reference")))
     short_forms = {"-h", "--verbose", "--quiet"}
-    assert documented | short_forms == option_names(help_of(capsys, phase_4_5.phase.main))
+    assert documented | short_forms == option_names(
+        help_of(capsys, phase_4_5.phase.main)
+    )
 
 
 def usage_lines(module):
@@ -199,12 +241,18 @@ def usage_lines(module):
 def test_the_usage_of_init_db_has_every_option(capsys):
     main = importlib.import_module("db.init_db").main
     (usage,) = usage_lines("db.init_db")
-    assert option_names(usage) | {"-h", "--help"} == option_names(help_of(capsys, main)) | {"-m"}
+    assert option_names(usage) | {"-h", "--help"} == option_names(
+        help_of(capsys, main)
+    ) | {"-m"}
 
 
 def test_the_option_of_an_upload_exists(capsys):
     main = importlib.import_module("db.uploads").main
-    (option,) = [text for text in code_in(section("## Phase 4.5")) if text.startswith("--on-conflict")]
+    (option,) = [
+        text
+        for text in code_in(section("## Phase 4.5"))
+        if text.startswith("--on-conflict")
+    ]
     name, value = option.split()
     assert f"{name} {{{value}}}" in help_of(capsys, main)
 
@@ -223,11 +271,15 @@ def test_the_json_report_names_the_parts_of_an_entry(key, value):
 
 
 def test_every_error_is_named():
-    named = set(code_in(section("### In a worker"))) | set(code_in(section("## Define your tables")))
+    named = set(code_in(section("### In a worker"))) | set(
+        code_in(section("## Define your tables"))
+    )
     assert {each.__name__ for each in MigrationError.__subclasses__()} <= named
 
 
-@pytest.mark.parametrize("url", [text for row in table("## Databases and URLs") for text in code_in(row[0])])
+@pytest.mark.parametrize(
+    "url", [text for row in table("## Databases and URLs") for text in code_in(row[0])]
+)
 @pytest.mark.drivers
 def test_urls_of_the_table_are_accepted(url):
     if url.endswith("://"):
@@ -237,7 +289,9 @@ def test_urls_of_the_table_are_accepted(url):
 
 @pytest.mark.drivers("postgresql")
 def test_the_example_url_is_accepted():
-    (url,) = [text for text in code_in(section("## Databases and URLs")) if "sslmode" in text]
+    (url,) = [
+        text for text in code_in(section("## Databases and URLs")) if "sslmode" in text
+    ]
     assert "p%40ss" in url
     assert db.connect(url).connect_params["password"] == "p@ss"
 
@@ -249,7 +303,10 @@ def anchor(heading):
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "tests/benchmarks/README.md"])
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "tests/benchmarks/README.md"],
+)
 def test_links_within_the_repository_exist(name):
     document = ROOT / name
     for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
@@ -259,5 +316,7 @@ def test_links_within_the_repository_exist(name):
         linked = document.parent / path if path else document
         assert linked.exists(), target
         if fragment:
-            headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.M)
+            headings = re.findall(
+                r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.M
+            )
             assert fragment in map(anchor, headings), target

@@ -6,7 +6,13 @@ from peewee import SQL, CharField, ForeignKeyField, IntegerField, TextField
 from playhouse.postgres_ext import ArrayField, BinaryJSONField
 from readme import table
 
-from db.fields import AutoIncrementField, DefaultUtcNow, FloatField, JSONField, UniqueConstraint
+from db.fields import (
+    AutoIncrementField,
+    DefaultUtcNow,
+    FloatField,
+    JSONField,
+    UniqueConstraint,
+)
 from migrations.errors import UnsupportedModel
 from migrations.phase import Phase
 
@@ -18,10 +24,17 @@ class Region(peewee.Model):
 
 def model(indexes=(), meta=None, **fields):
     made = type(
-        "Supplier", (peewee.Model,), {**fields, "Meta": type("Meta", (), {"table_name": "suppliers", **(meta or {})})}
+        "Supplier",
+        (peewee.Model,),
+        {
+            **fields,
+            "Meta": type("Meta", (), {"table_name": "suppliers", **(meta or {})}),
+        },
     )
     for arguments, options in indexes:
-        made.add_index(*(getattr(made, name) for name in arguments), name="ix", **options)
+        made.add_index(
+            *(getattr(made, name) for name in arguments), name="ix", **options
+        )
     return made
 
 
@@ -38,12 +51,20 @@ def constraint(made):
 
 
 def index(*names, **options):
-    return model([(names, options)], code=CharField(9), number=IntegerField(), text=TextField())
+    return model(
+        [(names, options)], code=CharField(9), number=IntegerField(), text=TextField()
+    )
 
 
 def circle():
-    first = type("First", (peewee.Model,), {"second": peewee.DeferredForeignKey("Second", null=True)})
-    second = type("Second", (peewee.Model,), {"first": ForeignKeyField(first, null=True)})
+    first = type(
+        "First",
+        (peewee.Model,),
+        {"second": peewee.DeferredForeignKey("Second", null=True)},
+    )
+    second = type(
+        "Second", (peewee.Model,), {"first": ForeignKeyField(first, null=True)}
+    )
     return first, second
 
 
@@ -112,7 +133,11 @@ def numbered(cases):
 
 
 def phase_of(made):
-    return Phase("Suppliers", requires={Region: ()}, manages=made if isinstance(made, tuple) else [made])
+    return Phase(
+        "Suppliers",
+        requires={Region: ()},
+        manages=made if isinstance(made, tuple) else [made],
+    )
 
 
 @pytest.mark.parametrize("made", numbered(SUPPORTED))

@@ -96,7 +96,9 @@ def create_entries(connection, **types):
         ("day", "'2024-02-30'", "DATE"),
     ],
 )
-def test_default_that_is_no_value_of_the_new_type_is_refused(file, column, default, type_):
+def test_default_that_is_no_value_of_the_new_type_is_refused(
+    file, column, default, type_
+):
     connection, path = file
     create_entries(connection, **{column: f"TEXT DEFAULT ({default})"})
     for call in (ENTRIES.check, ENTRIES.run):
@@ -166,7 +168,9 @@ def test_null_in_a_column_with_a_default_is_reported(file, default):
 @both_ways
 def test_not_null_and_default_are_set_together(file, found, way):
     connection, path = file
-    connection.execute(f"CREATE TABLE tickets (id INTEGER PRIMARY KEY, state VARCHAR(20){found})")
+    connection.execute(
+        f"CREATE TABLE tickets (id INTEGER PRIMARY KEY, state VARCHAR(20){found})"
+    )
     assert TICKETS.run(connect(path, way)).status == "migrated"
     connection.execute("INSERT INTO tickets (id) VALUES (1)")
     assert connection.execute("SELECT state FROM tickets").fetchall() == [("open",)]
@@ -177,7 +181,9 @@ def test_not_null_and_default_are_set_together(file, found, way):
 @both_ways
 def test_null_is_allowed_and_default_set_together(file, way):
     connection, path = file
-    connection.execute("CREATE TABLE tickets (id INTEGER PRIMARY KEY, state VARCHAR(20) NOT NULL)")
+    connection.execute(
+        "CREATE TABLE tickets (id INTEGER PRIMARY KEY, state VARCHAR(20) NOT NULL)"
+    )
     assert LOOSE_TICKETS.run(connect(path, way)).status == "migrated"
     connection.execute("INSERT INTO tickets VALUES (1, NULL)")
     connection.execute("INSERT INTO tickets (id) VALUES (2)")
@@ -244,7 +250,9 @@ def test_name_of_an_index_that_is_taken_is_refused_at_once(file, create, owner):
 def test_name_of_the_new_table_that_is_taken_is_refused(file):
     connection, path = file
     create_entries(connection, amount="TEXT")
-    connection.executescript("CREATE TABLE entries__new (a); INSERT INTO entries__new VALUES (1)")
+    connection.executescript(
+        "CREATE TABLE entries__new (a); INSERT INTO entries__new VALUES (1)"
+    )
     with pytest.raises(ChangeRefused) as refused:
         ENTRIES.run(database_of(path))
     assert str(refused.value) == (

@@ -18,7 +18,11 @@ PAIRS = [
     ("hours > 0", "HOURS>0", True),
     ("state = 'A'", "state = 'a'", False),
     ("hours < 2 + 3", "hours < 5", True),
-    ("(hours > 8 OR hours < 0) AND state = 'a'", "hours > 8 OR (hours < 0 AND state = 'a')", False),
+    (
+        "(hours > 8 OR hours < 0) AND state = 'a'",
+        "hours > 8 OR (hours < 0 AND state = 'a')",
+        False,
+    ),
 ]
 
 

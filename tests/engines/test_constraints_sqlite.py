@@ -219,7 +219,9 @@ def test_missing_autoincrement_is_added(file):
         "tickets.id: expected an auto-increment PRIMARY KEY (id) that never reuses an "
         "id, found PRIMARY KEY (id) without AUTOINCREMENT"
     )
-    connection.executescript("DELETE FROM tickets WHERE id = 7; INSERT INTO tickets (name) VALUES ('c')")
+    connection.executescript(
+        "DELETE FROM tickets WHERE id = 7; INSERT INTO tickets (name) VALUES ('c')"
+    )
     rows = connection.execute("SELECT * FROM tickets").fetchall()
     assert rows == [(4, "a"), (8, "c")]
     assert TICKETS.check(database_of(path)).status == "up_to_date"
@@ -227,7 +229,9 @@ def test_missing_autoincrement_is_added(file):
 
 def test_autoincrement_that_is_not_declared_stays(file):
     connection, path = file
-    connection.execute("CREATE TABLE tickets (id INTEGER PRIMARY KEY AUTOINCREMENT, name VARCHAR(20))")
+    connection.execute(
+        "CREATE TABLE tickets (id INTEGER PRIMARY KEY AUTOINCREMENT, name VARCHAR(20))"
+    )
     assert PLAIN_TICKETS.check(database_of(path)).status == "up_to_date"
 
 

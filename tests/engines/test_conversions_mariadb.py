@@ -107,7 +107,11 @@ def texts(world):
 def same(before, after):
     if before == after:
         return True
-    for read in (decimal.Decimal, datetime.datetime.fromisoformat, datetime.time.fromisoformat):
+    for read in (
+        decimal.Decimal,
+        datetime.datetime.fromisoformat,
+        datetime.time.fromisoformat,
+    ):
         try:
             return read(before) == read(after)
         except (ValueError, decimal.InvalidOperation):
@@ -124,7 +128,10 @@ def test_converted_values_are_the_same_or_refused(world, source):
         made.execute(
             "SET sql_mode = 'STRICT_ALL_TABLES'",
             f"CREATE TABLE item (id INT AUTO_INCREMENT PRIMARY KEY, value {source} NULL)",
-            *(f"INSERT INTO item (value) VALUES ({value})" for value in SOURCES[source]),
+            *(
+                f"INSERT INTO item (value) VALUES ({value})"
+                for value in SOURCES[source]
+            ),
             "INSERT INTO item (value) VALUES (NULL)",
         )
         before = texts(made)

@@ -114,14 +114,24 @@ class Case:
 
     def create(self, world):
         """Create the table, as far as the server takes its parts."""
-        world.execute("CREATE TABLE par (id INT AUTO_INCREMENT PRIMARY KEY, number VARCHAR(20) UNIQUE)")
+        world.execute(
+            "CREATE TABLE par (id INT AUTO_INCREMENT PRIMARY KEY, number VARCHAR(20) UNIQUE)"
+        )
         world.execute("INSERT INTO par (id, number) VALUES (1, '1'), (2, '2')")
-        columns = [f"{name} {type_} {self.draw.choice(('NULL', 'NOT NULL'))}" for name, type_ in self.types.items()]
+        columns = [
+            f"{name} {type_} {self.draw.choice(('NULL', 'NOT NULL'))}"
+            for name, type_ in self.types.items()
+        ]
         key = self.draw.choice((KEYS[0], KEYS[0], *KEYS))
-        if not attempt(world, f"CREATE TABLE item ({self.named(key)}, {', '.join(columns)})"):
+        if not attempt(
+            world, f"CREATE TABLE item ({self.named(key)}, {', '.join(columns)})"
+        ):
             world.execute(f"CREATE TABLE item ({KEYS[0]}, {', '.join(columns)})")
         for part in self.parts:
-            attempt(world, f"ALTER TABLE item ADD {self.named(part).replace(', KEY', ', ADD KEY')}")
+            attempt(
+                world,
+                f"ALTER TABLE item ADD {self.named(part).replace(', KEY', ', ADD KEY')}",
+            )
         for statement in self.statements:
             attempt(world, self.named(statement))
         for _ in range(self.draw.randrange(4)):
@@ -140,17 +150,35 @@ class Case:
         fields = {}
         for name in "ab":
             options = {"null": self.draw.random() < 0.6}
-            options.update(self.draw.choice(({}, {}, {"index": True}, {"unique": True})))
+            options.update(
+                self.draw.choice(({}, {}, {"index": True}, {"unique": True}))
+            )
             fields[name] = self.draw.choice(FIELDS)(**options)
         if self.draw.random() < 0.3:
-            parent = type("Par", (peewee.Model,), {"number": peewee.CharField(20, null=True)})
-            fields["b"] = peewee.ForeignKeyField(parent, column_name="b", null=True, constraint_name="once")
+            parent = type(
+                "Par", (peewee.Model,), {"number": peewee.CharField(20, null=True)}
+            )
+            fields["b"] = peewee.ForeignKeyField(
+                parent, column_name="b", null=True, constraint_name="once"
+            )
         constraints = self.draw.choice(
-            ([], [UniqueConstraint("once", "a", "b")], [SQL("CONSTRAINT own_check CHECK (b IS NOT NULL OR a = 1)")])
+            (
+                [],
+                [UniqueConstraint("once", "a", "b")],
+                [SQL("CONSTRAINT own_check CHECK (b IS NOT NULL OR a = 1)")],
+            )
         )
-        requires = {field.rel_model: () for field in fields.values() if isinstance(field, peewee.ForeignKeyField)}
+        requires = {
+            field.rel_model: ()
+            for field in fields.values()
+            if isinstance(field, peewee.ForeignKeyField)
+        }
         meta = type("Meta", (), {"table_name": "item", "constraints": constraints})
-        return Phase("Items", requires=requires, manages=[type("Item", (peewee.Model,), {**fields, "Meta": meta})])
+        return Phase(
+            "Items",
+            requires=requires,
+            manages=[type("Item", (peewee.Model,), {**fields, "Meta": meta})],
+        )
 
 
 def attempt(world, statement):

@@ -8,7 +8,12 @@ import db
 from db.fields import AutoIncrementField
 from migrations.phase import Phase
 
-GENERATORS = ("next_id()", "(nextval('s'))::integer", "nextval('s') + 1000", "(extract(epoch FROM now()))::integer")
+GENERATORS = (
+    "next_id()",
+    "(nextval('s'))::integer",
+    "nextval('s') + 1000",
+    "(extract(epoch FROM now()))::integer",
+)
 SEQUENCES = {
     "serial": "id serial PRIMARY KEY",
     "bigserial": "id bigserial PRIMARY KEY",
@@ -18,7 +23,9 @@ SEQUENCES = {
     "another sequence": "id integer DEFAULT nextval('\"S 1\"') PRIMARY KEY",
     "another sequence, cast": "id integer DEFAULT (nextval('\"S 1\"'))::integer PRIMARY KEY",
 }
-BEHIND = "item.id: expected a next id after the highest one, found a next id that exists"
+BEHIND = (
+    "item.id: expected a next id after the highest one, found a next id that exists"
+)
 
 
 @pytest.fixture
@@ -45,7 +52,9 @@ def item(world, column):
 
 
 def default(made):
-    return made.query("SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = 'item'::regclass")
+    return made.query(
+        "SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = 'item'::regclass"
+    )
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
@@ -73,9 +82,14 @@ def test_a_sequence_that_is_behind_is_advanced(world, column, used):
     database = db.connect(made.url)
     report = PHASE.check(database)
     assert (report.status, len(report.changes)) == ("pending", 1)
-    assert [each.message for each in report.differences if each.severity == "error"] == [BEHIND]
+    assert [
+        each.message for each in report.differences if each.severity == "error"
+    ] == [BEHIND]
     report = PHASE.run(database)
-    assert (report.status, [each.message for each in report.repaired]) == ("migrated", [BEHIND])
+    assert (report.status, [each.message for each in report.repaired]) == (
+        "migrated",
+        [BEHIND],
+    )
     made.execute("INSERT INTO item (n) VALUES (2)")
     assert made.query("SELECT min(id) > 101 FROM item WHERE n = 2") == [(True,)]
     assert PHASE.run(database).status == "up_to_date"
@@ -89,7 +103,9 @@ def test_a_sequence_falls_behind_between_two_calls(world):
     assert [PHASE.ensure(database) for _ in range(2)] == [True, False]
 
 
-@pytest.mark.parametrize("start", ["setval('item_id_seq', 50, false)", "setval('item_id_seq', 49)"])
+@pytest.mark.parametrize(
+    "start", ["setval('item_id_seq', 50, false)", "setval('item_id_seq', 49)"]
+)
 def test_a_sequence_that_is_ahead_is_left_alone(world, start):
     made = item(world, SEQUENCES["serial"])
     made.execute("INSERT INTO item (id) VALUES (49)", f"SELECT {start}")
@@ -99,7 +115,10 @@ def test_a_sequence_that_is_ahead_is_left_alone(world, start):
 def test_a_user_without_rights_on_the_sequence_is_told_nothing(world, role):
     made = item(world, SEQUENCES["serial"])
     made.execute("INSERT INTO item (id) VALUES (1)")
-    assert PHASE.check(db.connect(role(made, "SELECT, INSERT ON item"))).status == "up_to_date"
+    assert (
+        PHASE.check(db.connect(role(made, "SELECT, INSERT ON item"))).status
+        == "up_to_date"
+    )
 
 
 def test_a_sequence_is_advanced_together_with_other_changes(world):

@@ -62,14 +62,22 @@ def test_json_that_jsonb_would_change_is_refused(world, value):
 
 
 def test_json_becomes_jsonb(world):
-    made = item(world, "json", "NULL", """'{"a": {"a": [1, null]}, "b": 1e3}'""", r"""'"\ud83d\ude00\u00e9"'""")
+    made = item(
+        world,
+        "json",
+        "NULL",
+        """'{"a": {"a": [1, null]}, "b": 1e3}'""",
+        r"""'"\ud83d\ude00\u00e9"'""",
+    )
     assert run(made, peewee.JSONField(null=True)).status == "migrated"
     assert made.query("SELECT value::text FROM item ORDER BY id") == [
         (None,), ('{"a": {"a": [1, null]}, "b": 1000}',), ('"😀é"',)
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", ["10.0.0.1", "10.1.0.0/16", "::1", "2001:db8::/32", "::ffff:1.2.3.4"])
+@pytest.mark.parametrize(
+    "value", ["10.0.0.1", "10.1.0.0/16", "::1", "2001:db8::/32", "::ffff:1.2.3.4"]
+)
 def test_an_address_becomes_its_usual_text(world, value):
     made = item(world, "inet", f"'{value}'")
     assert run(made, peewee.CharField(50, null=True)).status == "migrated"
@@ -89,7 +97,9 @@ def test_unlimited_numeric_is_accepted_with_a_note(world):
     made = item(world, "numeric", "1.123456789")
     report = run(made, peewee.DecimalField(10, 5, null=True))
     assert report.status == "up_to_date"
-    assert [(each.severity, each.object) for each in report.differences] == [("note", "item.value")]
+    assert [(each.severity, each.object) for each in report.differences] == [
+        ("note", "item.value")
+    ]
     assert made.query("SELECT value::text FROM item") == [("1.123456789",)]
 
 
@@ -98,10 +108,15 @@ def test_unlimited_numeric_is_accepted_with_a_note(world):
 
 def test_default_of_a_moment_stays_the_same_moment(world):
     made = item(world, "timestamptz NOT NULL DEFAULT now()", "DEFAULT")
-    made.execute(f"ALTER DATABASE {made.name} SET timezone = 'America/New_York'", "SET timezone = 'America/New_York'")
+    made.execute(
+        f"ALTER DATABASE {made.name} SET timezone = 'America/New_York'",
+        "SET timezone = 'America/New_York'",
+    )
     assert run(made, peewee.DateTimeField(), smoke_test=False).status == "migrated"
     made.execute("INSERT INTO item DEFAULT VALUES")
-    hours = made.query("SELECT round(extract(epoch FROM value - (now() AT TIME ZONE 'utc')) / 3600) FROM item")
+    hours = made.query(
+        "SELECT round(extract(epoch FROM value - (now() AT TIME ZONE 'utc')) / 3600) FROM item"
+    )
     assert hours == [(0,), (0,)]
 
 
@@ -140,7 +155,9 @@ def test_default_is_converted_with_its_column(world, definition, field, stored):
 @pytest.mark.parametrize("rule", ["CHECK (VALUE > 0)", "NOT NULL", "DEFAULT 5"])
 def test_a_domain_that_restricts_values_is_not_left(world, rule):
     made = world("postgresql").make(NOTHING)
-    made.execute(f"CREATE DOMAIN whole AS integer {rule}", "CREATE DOMAIN amount AS whole")
+    made.execute(
+        f"CREATE DOMAIN whole AS integer {rule}", "CREATE DOMAIN amount AS whole"
+    )
     made.execute("CREATE TABLE item (id serial PRIMARY KEY, value amount)")
     message = refusal(made, peewee.BigIntegerField(null=True))
     assert "the domain amount, which restricts" in message
@@ -150,7 +167,10 @@ def test_a_domain_that_restricts_values_is_not_left(world, rule):
 
 def test_a_domain_without_rules_becomes_a_plain_type(world):
     made = world("postgresql").make(NOTHING)
-    made.execute("CREATE DOMAIN whole AS integer", "CREATE TABLE item (id serial PRIMARY KEY, value whole)")
+    made.execute(
+        "CREATE DOMAIN whole AS integer",
+        "CREATE TABLE item (id serial PRIMARY KEY, value whole)",
+    )
     assert run(made, peewee.BigIntegerField(null=True)).status == "migrated"
 
 
@@ -161,15 +181,24 @@ def test_a_check_under_a_reserved_name_is_not_dropped(world):
     made = item(world, "integer, CONSTRAINT not_null_value CHECK (value <> 7)", "1")
     message = refusal(made, peewee.IntegerField())
     assert "another one has it: CHECK ((value <> 7))" in message
-    assert made.query("SELECT count(*) FROM pg_constraint WHERE conname = 'not_null_value'") == [(1,)]
+    assert made.query(
+        "SELECT count(*) FROM pg_constraint WHERE conname = 'not_null_value'"
+    ) == [(1,)]
 
 
 @pytest.mark.parametrize("index", ["(value)", "(id) WHERE id > 1", "(id DESC)"])
 def test_an_index_under_a_reserved_name_is_not_dropped(world, index):
     made = item(world, "integer", "1")
-    made.execute("ALTER TABLE item DROP CONSTRAINT item_pkey", f"CREATE INDEX item_pkey_new ON item {index}")
-    assert 'ALTER INDEX "item_pkey_new" RENAME TO' in refusal(made, peewee.IntegerField(null=True))
-    assert made.query("SELECT count(*) FROM pg_class WHERE relname = 'item_pkey_new'") == [(1,)]
+    made.execute(
+        "ALTER TABLE item DROP CONSTRAINT item_pkey",
+        f"CREATE INDEX item_pkey_new ON item {index}",
+    )
+    assert 'ALTER INDEX "item_pkey_new" RENAME TO' in refusal(
+        made, peewee.IntegerField(null=True)
+    )
+    assert made.query(
+        "SELECT count(*) FROM pg_class WHERE relname = 'item_pkey_new'"
+    ) == [(1,)]
 
 
 # -- another application's table in a later schema
@@ -182,15 +211,21 @@ def test_another_schemas_table_is_left_alone(world):
     made.execute("CREATE SCHEMA app", *(
         f"CREATE TABLE app.{table} (LIKE public.{table} INCLUDING ALL)"
         for table in ("stores", "categories", "workflows", "historical_sales")))  # fmt: skip
-    before = made.query("SELECT oid, confrelid FROM pg_constraint WHERE conrelid = 'public.weekly_actuals'::regclass")
+    before = made.query(
+        "SELECT oid, confrelid FROM pg_constraint WHERE conrelid = 'public.weekly_actuals'::regclass"
+    )
     both = db.connect(url_of(made, query="options=-csearch_path%3Dapp,public"))
     assert phase_4_5.check(both).changes[0].description == "create table weekly_actuals"
     assert phase_4_5.rollback(both).status == "up_to_date"
     assert phase_4_5.run(both).status == "migrated"
     assert phase_4_5.run(both).status == "up_to_date"
-    after = made.query("SELECT oid, confrelid FROM pg_constraint WHERE conrelid = 'public.weekly_actuals'::regclass")
+    after = made.query(
+        "SELECT oid, confrelid FROM pg_constraint WHERE conrelid = 'public.weekly_actuals'::regclass"
+    )
     assert sorted(after) == sorted(before)
-    assert made.query("SELECT to_regclass('app.weekly_actuals') IS NOT NULL") == [(True,)]
+    assert made.query("SELECT to_regclass('app.weekly_actuals') IS NOT NULL") == [
+        (True,)
+    ]
 
 
 def test_tables_of_one_later_schema_belong_together(world):

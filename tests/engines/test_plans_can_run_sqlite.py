@@ -173,7 +173,9 @@ def values_of(connection, columns):
         kind = "INTEGER" if name in ("id", "amount") else "TEXT"
         if name not in ("share", "day", "rowid"):
             values.append(f"CAST({name} AS {kind})")
-    return connection.execute(f"SELECT {', '.join(values)} FROM things ORDER BY owner_id").fetchall()
+    return connection.execute(
+        f"SELECT {', '.join(values)} FROM things ORDER BY owner_id"
+    ).fetchall()
 
 
 def full_text_is_intact(path):

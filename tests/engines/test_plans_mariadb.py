@@ -4,7 +4,15 @@ import logging
 
 import peewee
 import pytest
-from peewee import SQL, BooleanField, CharField, DateField, DateTimeField, ForeignKeyField, IntegerField
+from peewee import (
+    SQL,
+    BooleanField,
+    CharField,
+    DateField,
+    DateTimeField,
+    ForeignKeyField,
+    IntegerField,
+)
 
 import db
 from db.fields import UniqueConstraint
@@ -70,7 +78,11 @@ def assert_migrated(world, phase):
 def column(world, name, table="item"):
     """Return a column's definition as the server shows it."""
     ((_, text),) = world.query(f"SHOW CREATE TABLE {table}")
-    (line,) = [line.strip().rstrip(",") for line in text.split("\n") if line.startswith(f"  `{name}`")]
+    (line,) = [
+        line.strip().rstrip(",")
+        for line in text.split("\n")
+        if line.startswith(f"  `{name}`")
+    ]
     return line.partition("` ")[2]
 
 
@@ -95,7 +107,9 @@ def test_a_key_is_replaced_if_another_index_serves_the_reference(made):
         "CREATE TABLE scan (n INT, d INT, CONSTRAINT own FOREIGN KEY (n, d) REFERENCES item (number, depot))",
         "INSERT INTO item VALUES (1, 7)",
     )
-    assert_migrated(there, items(number=IntegerField(primary_key=True), depot=IntegerField()))
+    assert_migrated(
+        there, items(number=IntegerField(primary_key=True), depot=IntegerField())
+    )
     there.execute("INSERT INTO scan VALUES (1, 7)")
     with pytest.raises(Exception, match="foreign key constraint fails"):
         there.execute("DELETE FROM item")
@@ -108,14 +122,20 @@ def test_an_index_that_another_table_refers_to_is_not_replaced(made):
     )
     phase = items(a=IntegerField(null=True, index=True), b=IntegerField(null=True))
     message = refusal(there, phase)
-    assert "(a, b) has to be replaced, and the foreign key own of the table kid refers to it" in message
+    assert (
+        "(a, b) has to be replaced, and the foreign key own of the table kid refers to it"
+        in message
+    )
 
 
 PARENT = model_of("par", x=IntegerField(null=True))
 
 
 def children():
-    return phase_of(model_of("item", par=ForeignKeyField(PARENT, constraint_name="fk_par")), requires=[PARENT])
+    return phase_of(
+        model_of("item", par=ForeignKeyField(PARENT, constraint_name="fk_par")),
+        requires=[PARENT],
+    )
 
 
 def test_the_name_of_another_tables_foreign_key_is_refused(made):
@@ -135,22 +155,31 @@ def test_the_name_of_another_tables_foreign_key_is_refused_for_a_new_table(made)
         f"CREATE TABLE par ({ID}, x INT)",
         "CREATE TABLE other (id INT, CONSTRAINT fk_par FOREIGN KEY (id) REFERENCES par (id))",
     )
-    assert "a foreign key of the table other has that name" in refusal(there, children())
+    assert "a foreign key of the table other has that name" in refusal(
+        there, children()
+    )
 
 
 @pytest.mark.parametrize(
     ("items_of_table", "says"),
     [
-        ("CONSTRAINT fk_par FOREIGN KEY (old_id) REFERENCES par (id)", "another foreign key of this table"),
+        (
+            "CONSTRAINT fk_par FOREIGN KEY (old_id) REFERENCES par (id)",
+            "another foreign key of this table",
+        ),
         ("CONSTRAINT fk_par CHECK (old_id > 0)", "a CHECK of the table"),
     ],
 )
-def test_the_name_of_another_constraint_is_refused_for_a_foreign_key(made, items_of_table, says):
+def test_the_name_of_another_constraint_is_refused_for_a_foreign_key(
+    made, items_of_table, says
+):
     there = made(
         f"CREATE TABLE par ({ID}, x INT)",
         f"CREATE TABLE item ({ID}, old_id INT, par_id INT NOT NULL, {items_of_table})",
     )
-    assert f"has to be named fk_par, and {says} has that name" in refusal(there, children())
+    assert f"has to be named fk_par, and {says} has that name" in refusal(
+        there, children()
+    )
 
 
 def test_an_undeclared_foreign_key_that_will_not_fit_is_named(made):
@@ -171,7 +200,11 @@ def test_a_recreated_foreign_key_keeps_its_name_to_itself(made):
         "CREATE TABLE ids (id INT UNSIGNED PRIMARY KEY)",
         "ALTER TABLE item ADD CONSTRAINT fk_par FOREIGN KEY (n) REFERENCES ids (id)",
     )
-    child = model_of("item", n=IntegerField(null=True), par=ForeignKeyField(PARENT, constraint_name="fk_par"))
+    child = model_of(
+        "item",
+        n=IntegerField(null=True),
+        par=ForeignKeyField(PARENT, constraint_name="fk_par"),
+    )
     message = refusal(there, phase_of(child, requires=[PARENT]))
     assert "item: two foreign keys have to be named fk_par, of n and par_id" in message
 
@@ -199,22 +232,30 @@ def test_the_name_of_a_check_is_refused_for_a_unique_constraint(made):
 
 def test_a_column_of_the_old_primary_key_becomes_nullable(made):
     there = made(
-        "CREATE TABLE item (number INT PRIMARY KEY, email VARCHAR(40) NOT NULL)", "INSERT INTO item VALUES (1, 'a@b')"
+        "CREATE TABLE item (number INT PRIMARY KEY, email VARCHAR(40) NOT NULL)",
+        "INSERT INTO item VALUES (1, 'a@b')",
     )
-    assert_migrated(there, items(number=IntegerField(null=True), email=CharField(40, primary_key=True)))
+    assert_migrated(
+        there,
+        items(number=IntegerField(null=True), email=CharField(40, primary_key=True)),
+    )
     assert column(there, "number") == "int(11) DEFAULT NULL"
     assert there.query("SELECT number, email FROM item") == [(1, "a@b")]
 
 
 def test_a_primary_key_of_a_prefix_is_replaced_and_stays_unique(made):
     there = made("CREATE TABLE item (a VARCHAR(100), n INT, PRIMARY KEY (a(10)))")
-    assert_migrated(there, items(a=CharField(100, primary_key=True), n=IntegerField(null=True)))
+    assert_migrated(
+        there, items(a=CharField(100, primary_key=True), n=IntegerField(null=True))
+    )
     keys = {(row[2], row[7]) for row in there.query("SHOW INDEX FROM item")}
     assert keys == {("PRIMARY", None), ("a", 10)}
 
 
 def test_an_ignored_index_is_used_again(made):
-    there = made(f"CREATE TABLE item ({ID}, n INT, KEY item_n (n) COMMENT 'kept' IGNORED)")
+    there = made(
+        f"CREATE TABLE item ({ID}, n INT, KEY item_n (n) COMMENT 'kept' IGNORED)"
+    )
     phase = items(n=IntegerField(null=True, index=True))
     (difference,) = check(there, phase).differences
     assert difference.message == "item.item_n: expected (n), found (n IGNORED)"
@@ -238,7 +279,9 @@ def test_a_check_that_does_not_suit_the_new_type_is_named(made):
 
 
 def test_a_uuid_without_values_becomes_a_date(made):
-    there = made(f"CREATE TABLE item ({ID}, at UUID)", "INSERT INTO item (at) VALUES (NULL)")
+    there = made(
+        f"CREATE TABLE item ({ID}, at UUID)", "INSERT INTO item (at) VALUES (NULL)"
+    )
     assert_migrated(there, items(at=DateField(null=True)))
 
 
@@ -248,12 +291,15 @@ def test_a_uuid_is_not_compared_with_ids_of_parents(made):
         f"CREATE TABLE item ({ID}, par_id UUID NOT NULL)",
         "INSERT INTO item (par_id) VALUES ('6ccd780c-baba-1026-9564-5b8c656024db')",
     )
-    assert "values that do not convert without loss: 1 row (id 1)" in refusal(there, children())
+    assert "values that do not convert without loss: 1 row (id 1)" in refusal(
+        there, children()
+    )
 
 
 def test_a_unique_index_that_is_kept_as_hashes_is_replaced(made):
     there = made(
-        f"CREATE TABLE item ({ID}, a TEXT, b INT, UNIQUE item_b (a))", "INSERT INTO item (a, b) VALUES ('x', 1)"
+        f"CREATE TABLE item ({ID}, a TEXT, b INT, UNIQUE item_b (a))",
+        "INSERT INTO item (a, b) VALUES ('x', 1)",
     )
     phase = items(a=peewee.TextField(null=True), b=IntegerField(null=True, unique=True))
     assert_migrated(there, phase)
@@ -261,7 +307,9 @@ def test_a_unique_index_that_is_kept_as_hashes_is_replaced(made):
 
 def test_an_invisible_column_without_a_default_stays_nullable(made):
     there = made(f"CREATE TABLE item ({ID}, n INT INVISIBLE NULL)")
-    assert "Invisible column `n` must have a default value" in refusal(there, items(n=IntegerField()))
+    assert "Invisible column `n` must have a default value" in refusal(
+        there, items(n=IntegerField())
+    )
 
 
 def test_a_fulltext_index_is_named(made):
@@ -278,14 +326,19 @@ def test_a_table_with_a_fulltext_index_is_rehearsed(made):
         "INSERT INTO item (words) VALUES ('some words')",
         "UPDATE item SET n = 1",
     )
-    assert "Invisible column `n` must have a default value" in refusal(there, items(n=IntegerField()))
+    assert "Invisible column `n` must have a default value" in refusal(
+        there, items(n=IntegerField())
+    )
 
 
 # -- the rehearsal leaves nothing
 
 
 def test_a_rehearsal_leaves_no_temporary_table(made):
-    there = made(f"CREATE TABLE item ({ID}, n VARCHAR(20) NULL)", "INSERT INTO item (n) VALUES ('7')")
+    there = made(
+        f"CREATE TABLE item ({ID}, n VARCHAR(20) NULL)",
+        "INSERT INTO item (n) VALUES ('7')",
+    )
     database = db.connect(there.url)
     with database.connection_context():
         assert items(n=IntegerField(null=True)).check(database).status == "pending"
@@ -297,7 +350,11 @@ def test_a_rehearsal_leaves_no_temporary_table(made):
 def test_a_check_does_not_commit_the_callers_transaction(made, caplog):
     there = made(f"CREATE TABLE item ({ID}, n VARCHAR(20) NULL)")
     database = db.connect(there.url)
-    with caplog.at_level(logging.INFO, "migrations"), database.connection_context(), database.atomic() as transaction:
+    with (
+        caplog.at_level(logging.INFO, "migrations"),
+        database.connection_context(),
+        database.atomic() as transaction,
+    ):
         database.execute_sql("INSERT INTO item (n) VALUES ('7')")
         assert items(n=IntegerField(null=True)).check(database).status == "pending"
         transaction.rollback()
@@ -306,7 +363,10 @@ def test_a_check_does_not_commit_the_callers_transaction(made, caplog):
 
 
 def test_rows_of_an_open_transaction_do_not_stop_a_check(made, hold):
-    there = made(f"CREATE TABLE item ({ID}, n VARCHAR(20) NULL)", "INSERT INTO item (n) VALUES ('7')")
+    there = made(
+        f"CREATE TABLE item ({ID}, n VARCHAR(20) NULL)",
+        "INSERT INTO item (n) VALUES ('7')",
+    )
     hold(there, "UPDATE item SET n = '8'")
     assert check(there, items(n=IntegerField(null=True))).status == "pending"
 
@@ -319,15 +379,23 @@ def test_an_unsigned_number_becomes_a_signed_one(made):
         f"CREATE TABLE item ({ID}, n INT UNSIGNED, d DECIMAL(8,2) UNSIGNED, x FLOAT UNSIGNED)",
         "INSERT INTO item (n, d, x) VALUES (7, 1.5, 0.1)",
     )
-    phase = items(n=IntegerField(null=True), d=peewee.DecimalField(8, 2, null=True), x=peewee.FloatField(null=True))
+    phase = items(
+        n=IntegerField(null=True),
+        d=peewee.DecimalField(8, 2, null=True),
+        x=peewee.FloatField(null=True),
+    )
     assert_migrated(there, phase)
     there.execute("INSERT INTO item (n, d, x) VALUES (-7, -1.5, -0.1)")
-    texts = there.query("SELECT n, CAST(d AS CHAR), CAST(x AS CHAR) FROM item ORDER BY id")
+    texts = there.query(
+        "SELECT n, CAST(d AS CHAR), CAST(x AS CHAR) FROM item ORDER BY id"
+    )
     assert texts == [(7, "1.50", "0.1"), (-7, "-1.50", "-0.1")]
 
 
 def test_an_unsigned_id_is_accepted(made):
-    there = made("CREATE TABLE item (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY, n INT)")
+    there = made(
+        "CREATE TABLE item (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY, n INT)"
+    )
     assert check(there, items(n=IntegerField(null=True))).status == "up_to_date"
 
 
@@ -339,12 +407,15 @@ def test_a_foreign_key_has_the_sign_of_its_parent(made, parent, child):
         f"CREATE TABLE item ({ID}, par_id {child} NOT NULL)",
     )
     assert_migrated(there, children())
-    assert column(there, "par_id").startswith(column(there, "id", "par").partition(" NOT")[0])
+    assert column(there, "par_id").startswith(
+        column(there, "id", "par").partition(" NOT")[0]
+    )
 
 
 def test_a_bit_becomes_a_boolean_with_its_default(made):
     there = made(
-        f"CREATE TABLE item ({ID}, active BIT(1) NOT NULL DEFAULT b'1')", "INSERT INTO item (active) VALUES (0), (1)"
+        f"CREATE TABLE item ({ID}, active BIT(1) NOT NULL DEFAULT b'1')",
+        "INSERT INTO item (active) VALUES (0), (1)",
     )
     assert_migrated(there, items(active=BooleanField()))
     there.execute("INSERT INTO item () VALUES ()")
@@ -386,11 +457,18 @@ def test_a_timestamp_keeps_the_moment_of_its_default(made):
         "INSERT INTO item () VALUES ()",
     )
     phase = items(at=DateTimeField(), since=DateTimeField())
-    database = peewee.MySQLDatabase(there.name, host="127.0.0.1", user="root", init_command="SET time_zone = '-05:00'")
+    database = peewee.MySQLDatabase(
+        there.name,
+        host="127.0.0.1",
+        user="root",
+        init_command="SET time_zone = '-05:00'",
+    )
     script = phase.check(database).changes
     assert phase.run(database, smoke_test=False, statistics=False).changes == script
     there.execute("INSERT INTO item () VALUES ()")
-    off = there.query("SELECT ABS(TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), at)) < 600, CAST(since AS CHAR) FROM item")
+    off = there.query(
+        "SELECT ABS(TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), at)) < 600, CAST(since AS CHAR) FROM item"
+    )
     there.execute("SET time_zone = DEFAULT")
     assert off == [(1, "2020-01-01 05:00:00")] * 2
 
@@ -431,7 +509,12 @@ def test_the_same_condition_in_another_form_is_accepted(made, condition):
 
 
 @pytest.mark.parametrize(
-    "condition", ["state IN ('todo', 'done') AND price <> 3", "state IN ('TODO', 'BUSY') AND price <> 3", "price <> 3"]
+    "condition",
+    [
+        "state IN ('todo', 'done') AND price <> 3",
+        "state IN ('TODO', 'BUSY') AND price <> 3",
+        "price <> 3",
+    ],
 )
 def test_another_condition_of_that_name_is_replaced(made, condition):
     there = made(
@@ -444,7 +527,9 @@ def test_another_condition_of_that_name_is_replaced(made, condition):
 
 
 def test_a_condition_about_a_missing_column_is_replaced_with_it(made):
-    there = made(f"CREATE TABLE item ({ID}, state VARCHAR(10) NOT NULL, CONSTRAINT task_state CHECK (state <> ''))")
+    there = made(
+        f"CREATE TABLE item ({ID}, state VARCHAR(10) NOT NULL, CONSTRAINT task_state CHECK (state <> ''))"
+    )
     assert_migrated(there, tasks())
 
 
@@ -480,7 +565,9 @@ def test_a_default_is_recognised_in_the_servers_form(made, field, default):
 
 def test_a_default_that_the_server_changes_is_refused(made):
     there = made(f"CREATE TABLE item ({ID}, value FLOAT)")
-    phase = items(value=peewee.FloatField(null=True, constraints=[SQL("DEFAULT 123456789.5")]))
+    phase = items(
+        value=peewee.FloatField(null=True, constraints=[SQL("DEFAULT 123456789.5")])
+    )
     message = refusal(there, phase)
     assert "the server makes DEFAULT 123457000 of 123456789.5" in message
 
@@ -490,6 +577,11 @@ def test_a_default_that_the_server_changes_is_refused(made):
 
 def test_the_next_id_follows_an_update(made):
     """So it can never exist already, and the catalog need not look for that."""
-    there = made(f"CREATE TABLE item ({ID}, n INT)", "INSERT INTO item (n) VALUES (1), (2)")
-    there.execute("UPDATE item SET id = id + 90 ORDER BY id DESC", "INSERT INTO item (n) VALUES (3)")
+    there = made(
+        f"CREATE TABLE item ({ID}, n INT)", "INSERT INTO item (n) VALUES (1), (2)"
+    )
+    there.execute(
+        "UPDATE item SET id = id + 90 ORDER BY id DESC",
+        "INSERT INTO item (n) VALUES (3)",
+    )
     assert there.query("SELECT id FROM item ORDER BY id") == [(91,), (92,), (93,)]

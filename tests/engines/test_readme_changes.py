@@ -37,7 +37,9 @@ def supplier(*constraints, table_name="suppliers", indexes=(), **fields):
         **fields,
     }
     given = {name: field for name, field in known.items() if field is not None}
-    meta = type("Meta", (), {"table_name": table_name, "constraints": list(constraints)})
+    meta = type(
+        "Meta", (), {"table_name": table_name, "constraints": list(constraints)}
+    )
     model = type("Supplier", (peewee.Model,), {**given, "Meta": meta})
     for name, field in indexes:
         model.add_index(getattr(model, field), name=name)
@@ -209,8 +211,13 @@ def test_messages_that_the_readme_quotes_have_a_case(change):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_nothing_is_to_do_after_renaming_by_hand(world, engine):
     """A column with its index and UNIQUE, and the table."""
-    unique, index = UniqueConstraint("unique_country", "country"), ("ix_country", "country")
-    database = make(world(engine), Case(None, "", before=supplier(unique, indexes=[index]), rows=()))
+    unique, index = (
+        UniqueConstraint("unique_country", "country"),
+        ("ix_country", "country"),
+    )
+    database = make(
+        world(engine), Case(None, "", before=supplier(unique, indexes=[index]), rows=())
+    )
     with database.connection_context():
         database.execute_sql("ALTER TABLE suppliers RENAME COLUMN country TO land")
         database.execute_sql("ALTER TABLE suppliers RENAME TO vendors")

@@ -69,7 +69,9 @@ def test_full_text_index_finds_the_same_rows(file):
 
 def test_rowid_is_kept_under_another_name(file):
     connection, database = file
-    connection.executescript(f"{CREATE_DOCS}; ALTER TABLE docs ADD COLUMN rowid TEXT DEFAULT 'x'")
+    connection.executescript(
+        f"{CREATE_DOCS}; ALTER TABLE docs ADD COLUMN rowid TEXT DEFAULT 'x'"
+    )
     DOCS.run(database)
     rows = connection.execute("SELECT _rowid_, rowid FROM docs").fetchall()
     assert rows == [(2, "x"), (3, "x")]
@@ -130,7 +132,9 @@ def statistics_of(connection):
 
 def test_statistics_stay(file):
     connection, database = file
-    connection.executescript(f"{CREATE_DOCS}; CREATE INDEX by_body ON docs (body); ANALYZE")
+    connection.executescript(
+        f"{CREATE_DOCS}; CREATE INDEX by_body ON docs (body); ANALYZE"
+    )
     before = statistics_of(connection)
     assert [index for _, index, _ in before] == ["by_body", "sqlite_autoindex_docs_1"]
     DOCS.run(database)
@@ -190,7 +194,9 @@ def test_comments_stay_where_they_belong(file, column_type):
 
 def test_comments_of_indexes_stay(file):
     connection, database = file
-    connection.executescript(f"{CREATE_DOCS}; CREATE INDEX by_body ON docs (body /* long */) -- rare\n;")
+    connection.executescript(
+        f"{CREATE_DOCS}; CREATE INDEX by_body ON docs (body /* long */) -- rare\n;"
+    )
     connection.execute("CREATE INDEX by_amount ON docs (amount) /* unclosed")
     script = DOCS.check(database).script
     assert [line for line in script if "INDEX" in line] == [

@@ -23,12 +23,17 @@ class Country(peewee.Model):
 
 class City(peewee.Model):
     id = AutoIncrementField()
-    country = peewee.ForeignKeyField(Country, on_delete="CASCADE", column_name="country", index=False)
+    country = peewee.ForeignKeyField(
+        Country, on_delete="CASCADE", column_name="country", index=False
+    )
     name = peewee.CharField(20, null=True, index=True)
 
     class Meta:
         table_name = "city"
-        constraints = (peewee.SQL("CONSTRAINT long CHECK (name <> '')"), UniqueConstraint("once", "country", "name"))
+        constraints = (
+            peewee.SQL("CONSTRAINT long CHECK (name <> '')"),
+            UniqueConstraint("once", "country", "name"),
+        )
 
 
 PHASE = Phase("Cities", requires={Country: ("code",)}, manages=[City])
@@ -38,13 +43,19 @@ WHERE conrelid = 'city'::regclass AND conname = '{}'"""
 DEFINITION = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'city'::regclass AND conname = '{}'"
 
 
-@pytest.fixture(params=[(), ("INSERT INTO city (country, name) VALUES ('fr', 'Paris')",)], ids=["empty", "filled"])
+@pytest.fixture(
+    params=[(), ("INSERT INTO city (country, name) VALUES ('fr', 'Paris')",)],
+    ids=["empty", "filled"],
+)
 def city(world, request):
     """Return a function that makes both tables, and changes them by statements."""
 
     def make(*statements, country="varchar(20)"):
         made = world("postgresql").make(NOTHING)
-        made.execute("CREATE TABLE country (code varchar(20) PRIMARY KEY)", "INSERT INTO country VALUES ('fr')")
+        made.execute(
+            "CREATE TABLE country (code varchar(20) PRIMARY KEY)",
+            "INSERT INTO country VALUES ('fr')",
+        )
         made.execute(
             f"CREATE TABLE city (id serial PRIMARY KEY, country {country} NOT NULL, name varchar(20), "
             "CONSTRAINT of_country FOREIGN KEY (country) REFERENCES country (code) ON DELETE CASCADE, "
@@ -62,7 +73,9 @@ def run(made):
     assert PHASE.run(db.connect(made.url), smoke_test=False).status == "up_to_date"
 
 
-@pytest.mark.parametrize("deferral", ["", " DEFERRABLE", " DEFERRABLE INITIALLY DEFERRED"])
+@pytest.mark.parametrize(
+    "deferral", ["", " DEFERRABLE", " DEFERRABLE INITIALLY DEFERRED"]
+)
 def test_a_replaced_foreign_key_keeps_name_comment_and_deferral(city, deferral):
     made = city(
         "ALTER TABLE city DROP CONSTRAINT of_country",
@@ -78,7 +91,9 @@ def test_a_replaced_foreign_key_keeps_name_comment_and_deferral(city, deferral):
 
 @pytest.mark.parametrize("suffix", ["", " DEFERRABLE INITIALLY DEFERRED", " NOT VALID"])
 def test_an_undeclared_foreign_key_outlives_a_change_of_type(city, suffix):
-    own = f"FOREIGN KEY (name) REFERENCES own(name) MATCH FULL ON UPDATE SET NULL{suffix}"
+    own = (
+        f"FOREIGN KEY (name) REFERENCES own(name) MATCH FULL ON UPDATE SET NULL{suffix}"
+    )
     made = city(
         "CREATE TABLE own (name varchar(20) PRIMARY KEY)", "INSERT INTO own VALUES ('Paris')",
         "ALTER TABLE city ALTER name TYPE char(20)",

@@ -130,12 +130,16 @@ PREVENTED = {
 
 
 @pytest.mark.parametrize("condition", ["m > 1", "no_such_function(n)", "n >> > 1"])
-@pytest.mark.parametrize("rows", [(), ("INSERT INTO item (n) VALUES (1)",)], ids=["empty", "filled"])
+@pytest.mark.parametrize(
+    "rows", [(), ("INSERT INTO item (n) VALUES (1)",)], ids=["empty", "filled"]
+)
 def test_a_condition_that_is_not_valid_is_refused(world, condition, rows):
     made = world("postgresql").make(NOTHING)
     made.execute("CREATE TABLE item (id serial PRIMARY KEY, n integer)", *rows)
     check = peewee.SQL(f"CONSTRAINT rule CHECK ({condition})")
-    assert "not valid here" in refusal(made, phase_of(n=number(null=True), constraints=[check]))
+    assert "not valid here" in refusal(
+        made, phase_of(n=number(null=True), constraints=[check])
+    )
 
 
 @pytest.mark.parametrize("case", PREVENTED)
@@ -165,7 +169,10 @@ def test_a_name_that_another_constraint_has_is_refused(world, case):
     made = world("postgresql").make(NOTHING)
     made.execute(*statements)
     message = refusal(made, phase_of(**fields))
-    assert f"the name rule is needed for a constraint, and another one has it: {definition}" in message
+    assert (
+        f"the name rule is needed for a constraint, and another one has it: {definition}"
+        in message
+    )
     assert message.endswith('ALTER TABLE "item" RENAME CONSTRAINT "rule" TO …')
 
 
@@ -182,23 +189,32 @@ def test_a_foreign_keys_name_that_is_taken_is_refused(world, other):
     assert "the name rule is needed for a constraint" in message
 
 
-@pytest.mark.parametrize("statement", ["CREATE TYPE item AS ENUM ('a')", "CREATE DOMAIN item AS integer"])
+@pytest.mark.parametrize(
+    "statement", ["CREATE TYPE item AS ENUM ('a')", "CREATE DOMAIN item AS integer"]
+)
 def test_a_tables_name_that_a_type_has_is_refused(world, statement):
     made = world("postgresql").make(NOTHING)
     made.execute(statement)
-    assert "the schema has a type of that name, item" in refusal(made, phase_of(n=number()))
+    assert "the schema has a type of that name, item" in refusal(
+        made, phase_of(n=number())
+    )
 
 
 def test_an_unlogged_parent_is_refused(world):
     made = world("postgresql").make(NOTHING)
     made.execute("CREATE UNLOGGED TABLE par (id serial PRIMARY KEY)")
-    message = refusal(made, phase_of(par=peewee.ForeignKeyField(Parent), requires={Parent: ("id",)}))
+    message = refusal(
+        made, phase_of(par=peewee.ForeignKeyField(Parent), requires={Parent: ("id",)})
+    )
     assert message.endswith('ALTER TABLE "par" SET LOGGED')
 
 
 def test_the_rehearsal_uses_no_numbers_of_a_sequence(world):
     made = world("postgresql").make(NOTHING)
-    made.execute("CREATE TABLE item (id serial PRIMARY KEY, n smallint)", "INSERT INTO item DEFAULT VALUES")
+    made.execute(
+        "CREATE TABLE item (id serial PRIMARY KEY, n smallint)",
+        "INSERT INTO item DEFAULT VALUES",
+    )
     before = made.query("SELECT last_value, is_called FROM item_id_seq")
     assert phase_of(n=number(null=True)).check(db.connect(made.url)).status == "pending"
     assert made.query("SELECT last_value, is_called FROM item_id_seq") == before
@@ -222,7 +238,9 @@ def test_a_plan_inside_the_callers_transaction_is_rehearsed(world):
     database = db.connect(made.url)
     with database.connection_context(), database.atomic():
         assert phase_of(n=number(null=True)).run(database).status == "migrated"
-        assert database.execute_sql("SELECT current_setting('search_path')").fetchone() == ('"$user", public',)
+        assert database.execute_sql(
+            "SELECT current_setting('search_path')"
+        ).fetchone() == ('"$user", public',)
     assert phase_of(n=number(null=True)).run(database).status == "up_to_date"
 
 
@@ -239,7 +257,9 @@ def test_a_rollback_names_what_depends_on_the_table(world, statement, dependent)
     made = world("postgresql").make(NOTHING)
     phase = phase_of(n=number(null=True))
     phase.run(db.connect(made.url))
-    made.execute("DROP TABLE item", "CREATE TABLE item (id serial PRIMARY KEY, n int)", statement)
+    made.execute(
+        "DROP TABLE item", "CREATE TABLE item (id serial PRIMARY KEY, n int)", statement
+    )
     with pytest.raises(ChangeRefused, match="drop that first") as refused:
         phase.rollback(db.connect(made.url))
     assert dependent in str(refused.value)

@@ -213,4 +213,6 @@ def test_statements_that_do_not_do_what_is_planned_are_refused(file, sql, messag
         plan = Plan((AddColumn("items", note),), current, planned)
         with pytest.raises(VerificationFailed) as refused:
             rehearse(engine.catalog, plan, [Change("add column note", sql)])
-    assert str(refused.value) == (f"the plan would leave differences, nothing was changed: {message}")
+    assert str(refused.value) == (
+        f"the plan would leave differences, nothing was changed: {message}"
+    )

@@ -28,7 +28,10 @@ PHASE = Phase("Members", requires={}, manages=[Member])
 @pytest.mark.parametrize("type_", ["int", "smallint"])
 def test_the_old_key_may_be_null_afterwards(world, rows, type_):
     made = world("postgresql").make(NOTHING)
-    made.execute(f"CREATE TABLE member (number {type_} NOT NULL PRIMARY KEY, email varchar(40) NOT NULL)", *rows)
+    made.execute(
+        f"CREATE TABLE member (number {type_} NOT NULL PRIMARY KEY, email varchar(40) NOT NULL)",
+        *rows,
+    )
     assert PHASE.check(db.connect(made.url)).status == "pending"
     assert PHASE.run(db.connect(made.url)).status == "migrated"
     made.execute("INSERT INTO member (email) VALUES ('c@d')")

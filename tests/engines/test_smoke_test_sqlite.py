@@ -58,7 +58,9 @@ def test_unique_key_over_an_undeclared_foreign_key_is_tested(tmp_path, rows):
     connection.close()
 
 
-@pytest.mark.parametrize(("columns", "outcome"), [("rowid", True), ("rowid, _rowid_, oid", None)])
+@pytest.mark.parametrize(
+    ("columns", "outcome"), [("rowid", True), ("rowid, _rowid_, oid", None)]
+)
 def test_deferred_key_is_tested_whatever_columns_are_called(tmp_path, columns, outcome):
     path = tmp_path / "app.db"
     connection = sqlite3.connect(path, isolation_level=None)

@@ -50,9 +50,9 @@ def test_a_declared_key_lets_nulls_be_distinct(world):
 def test_an_undeclared_key_that_rejects_nulls_is_a_warning(world):
     report = phase_of([]).run(db.connect(item(world, "a, b").url))
     assert report.status == "up_to_date"
-    assert [(each.severity, each.object, each.actual) for each in report.differences] == [
-        ("warning", "item.once", "UNIQUE (a, b NULLS NOT DISTINCT)")
-    ]
+    assert [
+        (each.severity, each.object, each.actual) for each in report.differences
+    ] == [("warning", "item.once", "UNIQUE (a, b NULLS NOT DISTINCT)")]
 
 
 def test_without_nulls_the_key_is_as_declared(world):

@@ -157,16 +157,12 @@ def lacking(url):
         for each in indexes
     )
     led = {each.columns[0] for each in indexes}
-    missing = []
-    for name in ("workflow_id", "store_id", "week_start_date"):
-        if name not in led:
-            missing.append(f"index on {name}")
+    indexed = ("workflow_id", "store_id", "week_start_date")
+    referring = ("workflow_id", "store_id", "category_id")
+    missing = [f"index on {name}" for name in indexed if name not in led]
     if not unique:
         missing.append("UNIQUE")
-    for name in ("workflow_id", "store_id", "category_id"):
-        if name not in keys:
-            missing.append(f"foreign key {name}")
-    return missing
+    return missing + [f"foreign key {name}" for name in referring if name not in keys]
 
 
 def summary(ended, missing=()):
