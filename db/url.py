@@ -19,6 +19,7 @@ import peewee
 # import: without a driver, Peewee needs no `typing`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 DEFAULT_URL = "sqlite:///fashion_forecast.db"
@@ -140,13 +141,13 @@ def _sqlite_options(query: str) -> dict[str, Any]:
     texts = dict(parse_qsl(query, keep_blank_values=True))
     if convert("sqlite", {"uri": texts.get("uri", "false")})["uri"]:
         for name in texts.keys() & SQLITE_URI_TYPES.keys():
-            _check_uri_option(name, texts.pop(name))
+            _check_uri_option(SQLITE_URI_TYPES[name], name, texts.pop(name))
     return convert("sqlite", texts)
 
 
-def _check_uri_option(name: str, text: str) -> None:
+def _check_uri_option(type_: Callable[[str], object], name: str, text: str) -> None:
     try:
-        SQLITE_URI_TYPES[name](text)
+        type_(text)
     except ValueError as error:
         raise ValueError(f"{name} must be {error}") from None
 
