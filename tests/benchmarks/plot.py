@@ -64,16 +64,16 @@ def plot(path, full=False):
 
     :param full: also by rows on the servers, which takes minutes to fill.
     """
-    tools, rows = {}, {}
+    tools, commands = {}, {}
     for engine in ENGINES:
         try:
             tools[engine] = by_tool(engine, rounds=30)
             if full or engine == "sqlite":
-                rows[engine] = by_rows(engine)
+                commands[engine] = by_rows(engine)
         except Skipped as reason:
             show(f"{engine}: skipped, {reason}"[:74], "", "", "")
     with open(path, "w", encoding="utf-8") as file:
-        file.write(drawing(tools, rows))
+        file.write(drawing(tools, commands))
 
 
 # -- measuring
@@ -171,20 +171,29 @@ DARK = {
 WIDTH, HEIGHT, TOP, BOTTOM = 980, 370, 92, 310
 
 
-def drawing(tools, rows):
+def drawing(tools, commands):
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         'role="img">',
         "<title>Costs of a run without changes by tool, "
-        "and of the command by rows</title>", "<style>",
+        "and of the command by rows</title>",
+        "<style>",
         'text { font: 13px system-ui, "Segoe UI", Helvetica, Arial, sans-serif }',
-        ".title { font-size: 15px }", ".title, .project { font-weight: 600 }",
-        ".end { text-anchor: end }", ".mid { text-anchor: middle }",
-        "polyline { fill: none; stroke-width: 2 }", ".dashed { stroke-dasharray: 5 4 }",
-        *_colours(LIGHT), "@media (prefers-color-scheme: dark) {", *_colours(DARK), "}",
-        "</style>", f'<rect class="back" width="{WIDTH}" height="{HEIGHT}" rx="8"/>',
-        *_dots(tools), *_lines(rows),
-    ]  # fmt: skip
+        ".title { font-size: 15px }",
+        ".title, .project { font-weight: 600 }",
+        ".end { text-anchor: end }",
+        ".mid { text-anchor: middle }",
+        "polyline { fill: none; stroke-width: 2 }",
+        ".dashed { stroke-dasharray: 5 4 }",
+        *_colours(LIGHT),
+        "@media (prefers-color-scheme: dark) {",
+        *_colours(DARK),
+        "}",
+        "</style>",
+        f'<rect class="back" width="{WIDTH}" height="{HEIGHT}" rx="8"/>',
+        *_dots(tools),
+        *_lines(commands),
+    ]
     for number, engine in enumerate(tools):
         x = 176 + 115 * number
         parts += [
@@ -243,12 +252,12 @@ def _dots(tools):
         )
 
 
-def _lines(rows):
+def _lines(engines):
     """Yield a line for each engine and command; the rows are on a logarithmic scale."""
     left, right = 610, WIDTH - 52
     highest = max(
         seconds
-        for taken in rows.values()
+        for taken in engines.values()
         for times in taken.values()
         for seconds in times
     )
@@ -277,7 +286,7 @@ def _lines(rows):
     for rows in ROWS:
         yield text(place(rows, 0)[0], BOTTOM + 20, f"{rows:,}", "soft mid")
     yield text((left + right) / 2, BOTTOM + 42, "rows of weekly_actuals", "soft mid")
-    for engine, taken in rows.items():
+    for engine, taken in engines.items():
         for name, times in taken.items():
             points = [place(rows, seconds) for rows, seconds in zip(ROWS, times)]
             kind = f"{engine} dashed" if name == "--check" else engine

@@ -133,8 +133,10 @@ def traffic(url):
     stop = threading.Event()
 
     def query():
-        database = db.connect(url)
+        database = db.connect(url.replace("postgresql:", "postgresql+psycopg:", 1))
         with database.connection_context():
+            # The pooler changes the session between transactions.
+            database.connection().prepare_threshold = None
             while not stop.wait(0.002):
                 database.execute_sql("SELECT pg_sleep(0.003)")
 
