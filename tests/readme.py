@@ -48,18 +48,17 @@ def commands(block):
 
 
 def section(heading, document=TEXT):
-    """Return the prose below a heading, up to the next one of its level or a higher one."""
+    """Return the prose below a heading, up to the next of its level or a higher one."""
     level = heading.partition(" ")[0]
-    prose = _BLOCK.sub(
-        "", document
-    )  # a comment in a block of code looks like a heading
+    # A comment in a block of code looks like a heading.
+    prose = _BLOCK.sub("", document)
     after = prose.partition(f"\n{heading}\n")[2]
     assert after, f"there is no heading {heading!r}"
     return re.split(rf"^#{{1,{len(level)}}} ", after, maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def tables(heading, document=TEXT):
-    """Return the tables below a heading: rows of cells, the titles of the columns first."""
+    """Return the tables below a heading as rows of cells, the header row first."""
     found = []
     for text in re.findall(r"(?:^\|.*\n)+", section(heading, document), re.MULTILINE):
         rows = [

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md is true: its layout names every module, and its recipe for other package names works."""
+"""CONTRIBUTING.md names every module, and its recipe for other package names works."""
 
 import os
 import re

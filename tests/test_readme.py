@@ -1,9 +1,10 @@
-"""The README is true: what it shows is executed in one folder, from its top to its bottom.
+"""The README is true: its blocks are executed in one folder, from top to bottom.
 
-A ```console block has commands after "$ " and, below each, what it prints; a line "..." stands for one
-or more lines. A ```python block that begins with a path is written to that file, another one is executed.
-A ```diff changes the file that was written last, ```sql is executed in the database, and ```csv is written
-to the file that is named before it. Commands that make an environment are not executed again.
+A ```console block has commands after "$ " and, below each, what it prints; a line
+"..." stands for one or more lines. A ```python block that begins with a path is
+written to that file, another one is executed. A ```diff changes the file that was
+written last, ```sql is executed in the database, and ```csv is written to the file
+that is named before it. Commands that make an environment are not executed again.
 """
 
 import importlib
@@ -48,7 +49,7 @@ def normalised(text):
 
 
 def is_shown(lines, shown):
-    """Whether the lines are those that are shown; "..." stands for one or more of them."""
+    """Return whether the lines equal those shown; "..." is one or more lines."""
     expected = [
         r"(?:.*\n)+?" if line == "..." else re.escape(line) + r"\n"
         for line in normalised("\n".join(shown))
@@ -60,7 +61,7 @@ def is_shown(lines, shown):
 
 
 def own_parts(command):
-    """Return the parts of a command that are this project's own, with this interpreter."""
+    """Return the parts of a command to execute, with this interpreter."""
     parts = [part.strip() for part in command.split("&&")]
     own = [part for part in parts if not _MAKES_AN_ENVIRONMENT.match(part + " ")]
     own = [re.sub(r"^(\S*/)?python3?(?= )", sys.executable, part) for part in own]
@@ -97,7 +98,8 @@ class Folder:
         }
         environment.pop("DATABASE_URL", None)
         return subprocess.run(
-            command, shell=isinstance(command, str), cwd=self.path, env=environment, stdout=subprocess.PIPE,
+            command, shell=isinstance(command, str), cwd=self.path, env=environment,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, encoding="utf-8", timeout=120,
         )  # fmt: skip
 

@@ -1,4 +1,7 @@
-"""The README's table "Define your tables" is true: what it calls supported makes a phase, the rest is refused."""
+"""The README's table "Define your tables" is true.
+
+A model that it calls supported makes a phase; one that it calls unsupported is refused.
+"""
 
 import peewee
 import pytest
@@ -74,49 +77,68 @@ DESCENDING = peewee.Index("ix", peewee.Table("suppliers"), [SQL("code DESC")])
 # By the first cell of a row of the README's table.
 SUPPORTED = {
     "fields": [field(each) for each in (
-        CharField(9), peewee.FixedCharField(9), TextField(), IntegerField(), peewee.BigIntegerField(),
-        peewee.SmallIntegerField(), peewee.DecimalField(9, 2), peewee.FloatField(), peewee.DoubleField(),
-        peewee.DateField(), peewee.TimeField(), peewee.DateTimeField(), peewee.BooleanField(), peewee.BlobField(),
-        peewee.UUIDField(), peewee.BinaryUUIDField(), JSONField(), FloatField(),
+        CharField(9), peewee.FixedCharField(9), TextField(), IntegerField(),
+        peewee.BigIntegerField(), peewee.SmallIntegerField(),
+        peewee.DecimalField(9, 2), peewee.FloatField(), peewee.DoubleField(),
+        peewee.DateField(), peewee.TimeField(), peewee.DateTimeField(),
+        peewee.BooleanField(), peewee.BlobField(), peewee.UUIDField(),
+        peewee.BinaryUUIDField(), JSONField(), FloatField(),
     )],
     "primary key": [
         model(), field(AutoIncrementField()), field(CharField(9, primary_key=True)),
         model(code=CharField(9), number=IntegerField(), meta=TWO_COLUMNS),
     ],
     "foreign keys": [
-        *(to_region(on_delete=action, null=True) for action in ("CASCADE", "SET NULL", "RESTRICT", "NO ACTION")),
+        *(
+            to_region(on_delete=action, null=True)
+            for action in ("CASCADE", "SET NULL", "RESTRICT", "NO ACTION")
+        ),
         field(ForeignKeyField("self", null=True)),
     ],
     "indexes": [
-        field(CharField(9, index=True)), field(CharField(9, unique=True)), index("code", "number"),
+        field(CharField(9, index=True)), field(CharField(9, unique=True)),
+        index("code", "number"),
         model(code=CharField(9), meta={"indexes": ((("code",), True),)}),
     ],
     "`Meta.constraints`": [
-        constraint(UniqueConstraint("unique_code", "code")), constraint(SQL("CONSTRAINT name CHECK (number > 0)")),
+        constraint(UniqueConstraint("unique_code", "code")),
+        constraint(SQL("CONSTRAINT name CHECK (number > 0)")),
     ],
     "defaults in the database": [
-        field(IntegerField(constraints=[SQL("DEFAULT 0")])), field(peewee.DateTimeField(constraints=[DefaultUtcNow()])),
+        field(IntegerField(constraints=[SQL("DEFAULT 0")])),
+        field(peewee.DateTimeField(constraints=[DefaultUtcNow()])),
     ],
-    "names, options": [model(), model(meta={"table_name": "a" * 63}), field(CharField(9, column_name="a_1$"))],
+    "names, options": [
+        model(), model(meta={"table_name": "a" * 63}),
+        field(CharField(9, column_name="a_1$")),
+    ],
 }  # fmt: skip
 UNSUPPORTED = {
     "fields": [
         field(each) for each in (
-            ArrayField(index=False), BinaryJSONField(index=False), CharField(None), CharField(9, collation="C"),
+            ArrayField(index=False), BinaryJSONField(index=False), CharField(None),
+            CharField(9, collation="C"),
         )
     ],
     "primary key": [model(code=CharField(9), meta=NO_KEY)],
-    "foreign keys": [to_region(on_delete="SET DEFAULT"), to_region(deferrable="INITIALLY DEFERRED"), circle()],
+    "foreign keys": [
+        to_region(on_delete="SET DEFAULT"), to_region(deferrable="INITIALLY DEFERRED"),
+        circle(),
+    ],
     "indexes": [
-        index("code", where=SQL("number > 0")), model(code=CharField(9), meta={"indexes": [DESCENDING]}),
-        index("text"), field(TextField(unique=True)), field(peewee.BlobField(index=True)),
+        index("code", where=SQL("number > 0")),
+        model(code=CharField(9), meta={"indexes": [DESCENDING]}),
+        index("text"),
+        field(TextField(unique=True)), field(peewee.BlobField(index=True)),
         model([(("item",), {})], item=JSONField()),
     ],
     "`Meta.constraints`": [
         constraint(SQL("CHECK (number > 0)")), constraint(peewee.Check("number > 0")),
         field(IntegerField(constraints=[peewee.Check("item > 0")])),
     ],
-    "defaults in the database": [field(IntegerField(constraints=[SQL("DEFAULT (1 + 1)")]))],
+    "defaults in the database": [
+        field(IntegerField(constraints=[SQL("DEFAULT (1 + 1)")]))
+    ],
     "names, options": [
         model(meta={"table_name": "Suppliers"}), model(meta={"schema": "other"}),
         model(code=CharField(9, primary_key=True), meta={"without_rowid": True}),
@@ -125,7 +147,7 @@ UNSUPPORTED = {
 
 
 def numbered(cases):
-    """Return the models for `parametrize`, each with the row of the table that it is for."""
+    """Return the models for `parametrize`; the id names the row of the table."""
     return [
         pytest.param(made, id=f"{row.strip('`').replace(' ', '_')}-{number}")
         for row, several in cases.items() for number, made in enumerate(several, 1)

@@ -8,7 +8,8 @@ from application import dump, execute
 ROW = (
     "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, "
     "week_end_date, store_id, category_id, actual_units_sold) SELECT workflow_id, 1, "
-    "'2025-01-06', '2025-01-12', store_id, category_id, 5 FROM workflows, stores LIMIT 1"
+    "'2025-01-06', '2025-01-12', store_id, category_id, 5 FROM workflows, "
+    "stores LIMIT 1"
 )
 
 

@@ -243,7 +243,8 @@ def test_name_of_an_index_that_is_taken_is_refused_at_once(file, create, owner):
         with pytest.raises(ChangeRefused) as refused:
             call(database_of(path))
         assert str(refused.value) == (
-            f"the name indexedseat_hall belongs to the {owner}; rename or drop it first, then run again"
+            f"the name indexedseat_hall belongs to the {owner}; "
+            "rename or drop it first, then run again"
         )
 
 
@@ -256,6 +257,7 @@ def test_name_of_the_new_table_that_is_taken_is_refused(file):
     with pytest.raises(ChangeRefused) as refused:
         ENTRIES.run(database_of(path))
     assert str(refused.value) == (
-        "the name entries__new belongs to the table of entries__new; rename or drop it first, then run again"
+        "the name entries__new belongs to the table of entries__new; "
+        "rename or drop it first, then run again"
     )
     assert connection.execute("SELECT * FROM entries__new").fetchall() == [(1,)]

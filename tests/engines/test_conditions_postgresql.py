@@ -47,7 +47,8 @@ def phase_of(condition):
 def task(world, condition, *rows):
     made = world("postgresql").make(NOTHING)
     made.execute(
-        "CREATE TABLE task (id serial PRIMARY KEY, state varchar(10) NOT NULL, hours integer NOT NULL, "
+        "CREATE TABLE task (id serial PRIMARY KEY, state varchar(10) NOT NULL, "
+        "hours integer NOT NULL, "
         f"CONSTRAINT task_rule CHECK ({condition}))"
     )
     made.execute(*(f"INSERT INTO task (state, hours) VALUES {row}" for row in rows))

@@ -55,7 +55,8 @@ def text_of(connection, table):
 def create_tasks(connection, condition):
     check = f"CONSTRAINT known_state CHECK ({condition})"
     connection.execute(
-        f"CREATE TABLE tasks (id INTEGER NOT NULL PRIMARY KEY, state VARCHAR(10) NOT NULL, size INTEGER, {check})"
+        "CREATE TABLE tasks (id INTEGER NOT NULL PRIMARY KEY, "
+        f"state VARCHAR(10) NOT NULL, size INTEGER, {check})"
     )
 
 
@@ -104,8 +105,16 @@ def test_check_of_another_condition_is_replaced(file, condition, way):
         ("size <> 1", "size != 1", True),
         ("size = 1", "size == 1", True),
         ("size > 1 AND state <> 'a'", "(size > 1) AND (state <> 'a')", True),
-        ("size > 1 OR size < 0 AND state = 'a'", "size > 1 OR (size < 0 AND state = 'a')", True),
-        ("size > 1 OR size < 0 AND state = 'a'", "(size > 1 OR size < 0) AND state = 'a'", False),
+        (
+            "size > 1 OR size < 0 AND state = 'a'",
+            "size > 1 OR (size < 0 AND state = 'a')",
+            True,
+        ),
+        (
+            "size > 1 OR size < 0 AND state = 'a'",
+            "(size > 1 OR size < 0) AND state = 'a'",
+            False,
+        ),
         ("size > 1", "size >= 1", False),
         ("size > 1", "size > 1.5", False),
         ("state = 'a b'", "state = 'a  b'", False),
@@ -152,7 +161,8 @@ def test_check_without_a_name_is_reported(file):
     (difference,) = TASKS.check(database_of(path)).differences
     assert (difference.severity, difference.message) == (
         "warning",
-        "tasks: CHECK (size > 0) may reject rows that the model allows; it is not in the model",
+        "tasks: CHECK (size > 0) may reject rows that the model allows; "
+        "it is not in the model",
     )
 
 
@@ -211,7 +221,8 @@ PLAIN_TICKETS = Phase("Tickets", requires={}, manages=[PlainTicket])
 def test_missing_autoincrement_is_added(file):
     connection, path = file
     connection.executescript(
-        "CREATE TABLE tickets (id INTEGER PRIMARY KEY, name VARCHAR(20)); INSERT INTO tickets VALUES (4, 'a'), (7, 'b')"
+        "CREATE TABLE tickets (id INTEGER PRIMARY KEY, name VARCHAR(20)); "
+        "INSERT INTO tickets VALUES (4, 'a'), (7, 'b')"
     )
     report = TICKETS.run(database_of(path))
     (repaired,) = report.repaired
@@ -261,7 +272,8 @@ def test_unique_key_over_another_collation_is_a_warning(file):
     assert [(each.severity, each.message) for each in report.differences] == [
         (
             "warning",
-            "items.code: COLLATE NOCASE is not in the model, and UNIQUE (code) may reject rows by it",
+            "items.code: COLLATE NOCASE is not in the model, "
+            "and UNIQUE (code) may reject rows by it",
         ),
         ("note", "items.label: COLLATE RTRIM is not in the model"),
     ]

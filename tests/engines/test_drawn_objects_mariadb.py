@@ -1,4 +1,4 @@
-"""MariaDB: whatever a table has that its model does not, a run can do what a check announces.
+"""MariaDB: a run does what a check announces, whatever else the table has.
 
 Each case is drawn from a number, so a failure can be repeated: it is in the test's id.
 """
@@ -82,8 +82,10 @@ PARTS = (
 STATEMENTS = (
     "CREATE VIEW own_view AS SELECT a, b FROM item",
     "CREATE TRIGGER own_trigger BEFORE INSERT ON item FOR EACH ROW SET @seen = NEW.{a}",
-    "CREATE TABLE kid (k INT, KEY (k), CONSTRAINT own FOREIGN KEY (k) REFERENCES item ({a}))",
-    "CREATE TABLE kid (k INT, m INT, CONSTRAINT once FOREIGN KEY (k, m) REFERENCES item ({a}, {b}))",
+    "CREATE TABLE kid (k INT, KEY (k), CONSTRAINT own FOREIGN KEY (k) "
+    "REFERENCES item ({a}))",
+    "CREATE TABLE kid (k INT, m INT, CONSTRAINT once FOREIGN KEY (k, m) "
+    "REFERENCES item ({a}, {b}))",
     "ALTER TABLE item ALTER COLUMN {a} SET DEFAULT '1'",
     "ALTER TABLE item COMMENT 'kept', ROW_FORMAT=DYNAMIC",
 )
@@ -115,7 +117,8 @@ class Case:
     def create(self, world):
         """Create the table, as far as the server takes its parts."""
         world.execute(
-            "CREATE TABLE par (id INT AUTO_INCREMENT PRIMARY KEY, number VARCHAR(20) UNIQUE)"
+            "CREATE TABLE par (id INT AUTO_INCREMENT PRIMARY KEY, "
+            "number VARCHAR(20) UNIQUE)"
         )
         world.execute("INSERT INTO par (id, number) VALUES (1, '1'), (2, '2')")
         columns = [
@@ -130,7 +133,8 @@ class Case:
         for part in self.parts:
             attempt(
                 world,
-                f"ALTER TABLE item ADD {self.named(part).replace(', KEY', ', ADD KEY')}",
+                "ALTER TABLE item ADD "
+                f"{self.named(part).replace(', KEY', ', ADD KEY')}",
             )
         for statement in self.statements:
             attempt(world, self.named(statement))

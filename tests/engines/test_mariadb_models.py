@@ -635,7 +635,8 @@ def described_by_server(world):
     indexes, keys = {}, {}
     for name, unique, column, part, order, kind, ignored in world.query(
         "SELECT index_name, 1 - non_unique, column_name, sub_part, collation, "
-        "index_type, ignored FROM information_schema.statistics WHERE table_schema = database() "
+        "index_type, ignored FROM information_schema.statistics "
+        "WHERE table_schema = database() "
         "AND table_name = 'target' "
         "ORDER BY index_name, seq_in_index"
     ):

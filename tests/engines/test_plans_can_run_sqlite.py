@@ -72,8 +72,12 @@ COLUMNS = {
         "INTEGER AS (1)",
         None,
     ),
-    "share": ("REAL", "TEXT DEFAULT 'none'", "INTEGER DEFAULT 2", "REAL NOT NULL", None),
-    "day": ("DATE", "TEXT /* of delivery */", "DATETIME DEFAULT CURRENT_TIMESTAMP", None),
+    "share": (
+        "REAL", "TEXT DEFAULT 'none'", "INTEGER DEFAULT 2", "REAL NOT NULL", None,
+    ),
+    "day": (
+        "DATE", "TEXT /* of delivery */", "DATETIME DEFAULT CURRENT_TIMESTAMP", None,
+    ),
     "label": (
         "VARCHAR(20)",
         "TEXT COLLATE NOCASE",
@@ -106,7 +110,8 @@ OBJECTS = (
     "CREATE INDEX by_text ON things (lower(label) DESC) -- as the user types it",
     "CREATE INDEX part ON things (share) WHERE amount > 5",
     "CREATE VIEW rich AS SELECT owner_id, amount FROM things WHERE amount > 2",
-    "CREATE VIEW joined AS SELECT code, label FROM owners JOIN things ON code = owner_id",
+    "CREATE VIEW joined AS SELECT code, label FROM owners "
+    "JOIN things ON code = owner_id",
     "CREATE VIEW all_things AS SELECT * FROM things JOIN notes",
     "CREATE VIEW ambiguous AS SELECT share FROM things JOIN notes ON thing = owner_id",
     "CREATE TRIGGER log AFTER UPDATE OF amount ON things BEGIN "

@@ -58,7 +58,7 @@ def run(world, phase):
 
 
 def refusal(world, phase):
-    """Return the message with which check and run refuse, after which nothing differs."""
+    """Return the message of check and run; both refuse and nothing is changed."""
     before = world.dump()
     with pytest.raises(ChangeRefused) as checked:
         check(world, phase)
@@ -92,19 +92,23 @@ def column(world, name, table="item"):
 def test_a_key_that_another_table_refers_to_is_not_replaced(made):
     there = made(
         "CREATE TABLE item (number INT, depot INT, PRIMARY KEY (number, depot))",
-        "CREATE TABLE scan (n INT, d INT, CONSTRAINT own FOREIGN KEY (n, d) REFERENCES item (number, depot))",
+        "CREATE TABLE scan (n INT, d INT, CONSTRAINT own FOREIGN KEY (n, d) "
+        "REFERENCES item (number, depot))",
     )
     phase = items(number=IntegerField(primary_key=True), depot=IntegerField())
     assert refusal(there, phase) == (
-        "item: an index on (number, depot) has to be replaced, and the foreign key own of the table scan refers to "
+        "item: an index on (number, depot) has to be replaced, "
+        "and the foreign key own of the table scan refers to "
         "it; drop that foreign key, run again, then create it again"
     )
 
 
 def test_a_key_is_replaced_if_another_index_serves_the_reference(made):
     there = made(
-        "CREATE TABLE item (number INT, depot INT, PRIMARY KEY (number, depot), KEY own (number, depot))",
-        "CREATE TABLE scan (n INT, d INT, CONSTRAINT own FOREIGN KEY (n, d) REFERENCES item (number, depot))",
+        "CREATE TABLE item (number INT, depot INT, PRIMARY KEY (number, depot), "
+        "KEY own (number, depot))",
+        "CREATE TABLE scan (n INT, d INT, CONSTRAINT own FOREIGN KEY (n, d) "
+        "REFERENCES item (number, depot))",
         "INSERT INTO item VALUES (1, 7)",
     )
     assert_migrated(
@@ -118,13 +122,14 @@ def test_a_key_is_replaced_if_another_index_serves_the_reference(made):
 def test_an_index_that_another_table_refers_to_is_not_replaced(made):
     there = made(
         f"CREATE TABLE item ({ID}, a INT, b INT, KEY item_a (a, b))",
-        "CREATE TABLE kid (a INT, b INT, CONSTRAINT own FOREIGN KEY (a, b) REFERENCES item (a, b))",
+        "CREATE TABLE kid (a INT, b INT, CONSTRAINT own FOREIGN KEY (a, b) "
+        "REFERENCES item (a, b))",
     )
     phase = items(a=IntegerField(null=True, index=True), b=IntegerField(null=True))
     message = refusal(there, phase)
     assert (
-        "(a, b) has to be replaced, and the foreign key own of the table kid refers to it"
-        in message
+        "(a, b) has to be replaced, "
+        "and the foreign key own of the table kid refers to it" in message
     )
 
 
@@ -141,11 +146,13 @@ def children():
 def test_the_name_of_another_tables_foreign_key_is_refused(made):
     there = made(
         f"CREATE TABLE par ({ID}, x INT)",
-        "CREATE TABLE other (id INT, CONSTRAINT fk_par FOREIGN KEY (id) REFERENCES par (id))",
+        "CREATE TABLE other (id INT, CONSTRAINT fk_par FOREIGN KEY (id) "
+        "REFERENCES par (id))",
         f"CREATE TABLE item ({ID}, par_id INT NOT NULL)",
     )
     assert refusal(there, children()) == (
-        "item: a foreign key has to be named fk_par, and a foreign key of the table other has that name; drop it, "
+        "item: a foreign key has to be named fk_par, "
+        "and a foreign key of the table other has that name; drop it, "
         "and add it under another name: ALTER TABLE `other` DROP FOREIGN KEY `fk_par`"
     )
 
@@ -153,7 +160,8 @@ def test_the_name_of_another_tables_foreign_key_is_refused(made):
 def test_the_name_of_another_tables_foreign_key_is_refused_for_a_new_table(made):
     there = made(
         f"CREATE TABLE par ({ID}, x INT)",
-        "CREATE TABLE other (id INT, CONSTRAINT fk_par FOREIGN KEY (id) REFERENCES par (id))",
+        "CREATE TABLE other (id INT, CONSTRAINT fk_par FOREIGN KEY (id) "
+        "REFERENCES par (id))",
     )
     assert "a foreign key of the table other has that name" in refusal(
         there, children()
@@ -185,10 +193,12 @@ def test_the_name_of_another_constraint_is_refused_for_a_foreign_key(
 def test_an_undeclared_foreign_key_that_will_not_fit_is_named(made):
     there = made(
         f"CREATE TABLE par ({ID}, x INT)",
-        f"CREATE TABLE item ({ID}, n INT NULL, CONSTRAINT own FOREIGN KEY (n) REFERENCES par (id))",
+        f"CREATE TABLE item ({ID}, n INT NULL, CONSTRAINT own FOREIGN KEY (n) "
+        "REFERENCES par (id))",
     )
     assert refusal(there, items(n=peewee.DoubleField(null=True))) == (
-        "item.n has to become DOUBLE PRECISION, and its foreign key own refers to par.id, which is int(11); drop it, "
+        "item.n has to become DOUBLE PRECISION, "
+        "and its foreign key own refers to par.id, which is int(11); drop it, "
         "then run again: ALTER TABLE `item` DROP FOREIGN KEY `own`"
     )
 
@@ -222,7 +232,8 @@ def test_the_name_of_a_check_is_refused_for_a_unique_constraint(made):
     there = made(f"CREATE TABLE item ({ID}, n INT NULL, CONSTRAINT once CHECK (n > 0))")
     phase = items([UniqueConstraint("once", "n")], n=IntegerField(null=True))
     assert refusal(there, phase) == (
-        "item: a unique index has to be named once, and a CHECK of the table has that name; drop it, and add it "
+        "item: a unique index has to be named once, "
+        "and a CHECK of the table has that name; drop it, and add it "
         "under another name: ALTER TABLE `item` DROP CONSTRAINT `once`"
     )
 
@@ -269,12 +280,15 @@ def test_an_ignored_index_is_used_again(made):
 
 def test_a_check_that_does_not_suit_the_new_type_is_named(made):
     there = made(
-        f"CREATE TABLE item ({ID}, n VARCHAR(20) NULL, CONSTRAINT known CHECK (n <> 'x'))",
+        f"CREATE TABLE item ({ID}, n VARCHAR(20) NULL, "
+        "CONSTRAINT known CHECK (n <> 'x'))",
         "INSERT INTO item (n) VALUES ('7')",
     )
     assert refusal(there, items(n=IntegerField(null=True))) == (
-        "change column n: the server refuses this: Truncated incorrect DECIMAL value: 'x'; if the reason is the CHECK "
-        "known, drop it; nothing was changed: ALTER TABLE `item` MODIFY `n` INTEGER NULL"
+        "change column n: the server refuses this: "
+        "Truncated incorrect DECIMAL value: 'x'; "
+        "if the reason is the CHECK known, drop it; "
+        "nothing was changed: ALTER TABLE `item` MODIFY `n` INTEGER NULL"
     )
 
 
@@ -315,14 +329,16 @@ def test_an_invisible_column_without_a_default_stays_nullable(made):
 def test_a_fulltext_index_is_named(made):
     there = made(f"CREATE TABLE item ({ID}, n VARCHAR(20) NULL, FULLTEXT words (n))")
     assert refusal(there, items(n=IntegerField(null=True))) == (
-        "item.n is in the FULLTEXT index words, which is for texts; drop it, then run again: "
+        "item.n is in the FULLTEXT index words, which is for texts; drop it, "
+        "then run again: "
         "ALTER TABLE `item` DROP INDEX `words`"
     )
 
 
 def test_a_table_with_a_fulltext_index_is_rehearsed(made):
     there = made(
-        f"CREATE TABLE item ({ID}, n INT INVISIBLE NULL, words TEXT, FULLTEXT own (words))",
+        f"CREATE TABLE item ({ID}, n INT INVISIBLE NULL, words TEXT, "
+        "FULLTEXT own (words))",
         "INSERT INTO item (words) VALUES ('some words')",
         "UPDATE item SET n = 1",
     )
@@ -376,7 +392,8 @@ def test_rows_of_an_open_transaction_do_not_stop_a_check(made, hold):
 
 def test_an_unsigned_number_becomes_a_signed_one(made):
     there = made(
-        f"CREATE TABLE item ({ID}, n INT UNSIGNED, d DECIMAL(8,2) UNSIGNED, x FLOAT UNSIGNED)",
+        f"CREATE TABLE item ({ID}, n INT UNSIGNED, d DECIMAL(8,2) UNSIGNED, "
+        "x FLOAT UNSIGNED)",
         "INSERT INTO item (n, d, x) VALUES (7, 1.5, 0.1)",
     )
     phase = items(
@@ -467,7 +484,8 @@ def test_a_timestamp_keeps_the_moment_of_its_default(made):
     assert phase.run(database, smoke_test=False, statistics=False).changes == script
     there.execute("INSERT INTO item () VALUES ()")
     off = there.query(
-        "SELECT ABS(TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), at)) < 600, CAST(since AS CHAR) FROM item"
+        "SELECT ABS(TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), at)) < 600, "
+        "CAST(since AS CHAR) FROM item"
     )
     there.execute("SET time_zone = DEFAULT")
     assert off == [(1, "2020-01-01 05:00:00")] * 2
@@ -475,11 +493,13 @@ def test_a_timestamp_keeps_the_moment_of_its_default(made):
 
 def test_a_timestamp_that_is_updated_in_local_time_is_refused(made):
     there = made(
-        f"CREATE TABLE item ({ID}, at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP)"
+        f"CREATE TABLE item ({ID}, at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP "
+        "ON UPDATE CURRENT_TIMESTAMP)"
     )
     assert refusal(there, items(at=DateTimeField())) == (
-        "item.at has ON UPDATE CURRENT_TIMESTAMP, which is local time in a DATETIME, and its values will be in UTC; "
-        "remove it, then run again: ALTER TABLE `item` MODIFY `at` timestamp NOT NULL DEFAULT current_timestamp()"
+        "item.at has ON UPDATE CURRENT_TIMESTAMP, which is local time in a DATETIME, "
+        "and its values will be in UTC; remove it, then run again: "
+        "ALTER TABLE `item` MODIFY `at` timestamp NOT NULL DEFAULT current_timestamp()"
     )
 
 
@@ -503,7 +523,8 @@ def tasks():
 )
 def test_the_same_condition_in_another_form_is_accepted(made, condition):
     there = made(
-        f"CREATE TABLE item ({ID}, state VARCHAR(10) NOT NULL, price INT, CONSTRAINT task_state CHECK ({condition}))"
+        f"CREATE TABLE item ({ID}, state VARCHAR(10) NOT NULL, price INT, "
+        f"CONSTRAINT task_state CHECK ({condition}))"
     )
     assert check(there, tasks()).status == "up_to_date"
 
@@ -518,7 +539,8 @@ def test_the_same_condition_in_another_form_is_accepted(made, condition):
 )
 def test_another_condition_of_that_name_is_replaced(made, condition):
     there = made(
-        f"CREATE TABLE item ({ID}, state VARCHAR(10) NOT NULL, price INT, CONSTRAINT task_state CHECK ({condition}))"
+        f"CREATE TABLE item ({ID}, state VARCHAR(10) NOT NULL, price INT, "
+        f"CONSTRAINT task_state CHECK ({condition}))"
     )
     assert_migrated(there, tasks())
     there.execute("INSERT INTO item (state) VALUES ('busy')")
@@ -528,7 +550,8 @@ def test_another_condition_of_that_name_is_replaced(made, condition):
 
 def test_a_condition_about_a_missing_column_is_replaced_with_it(made):
     there = made(
-        f"CREATE TABLE item ({ID}, state VARCHAR(10) NOT NULL, CONSTRAINT task_state CHECK (state <> ''))"
+        f"CREATE TABLE item ({ID}, state VARCHAR(10) NOT NULL, "
+        "CONSTRAINT task_state CHECK (state <> ''))"
     )
     assert_migrated(there, tasks())
 

@@ -234,23 +234,90 @@ def draw_rows(draw, drawn, id):
 
 
 @st.composite
+def drawn_columns(draw, engine):
+    """Draw the definitions of the declared columns that the table has, by name."""
+    drawn = {}
+    for family, names in COLUMNS_BY_TYPE.items():
+        for name in names:
+            odd = draw(st.integers(0, 9))
+            text = TABLE[name].format(**WORDS[engine])
+            if odd == 0:
+                text = (
+                    f"{name} {draw(st.sampled_from(TYPES[engine][family]))} "
+                    f"{draw(st.sampled_from(['NOT NULL', '']))}"
+                )
+            elif odd == 1:
+                text = text.replace(" NOT NULL", "")
+            if odd != 2 or name == "actual_units_sold":
+                drawn[name] = text
+    return drawn
+
+
+@st.composite
+def drawn_indexes(draw, drawn):
+    """Draw the statements that create the indexes of a table with these columns."""
+    statements = []
+    for name in (*INDEXES, "undeclared"):
+        covered = draw(
+            st.sampled_from([INDEXES.get(name), INDEXES.get(name), None, *COVERED])
+        )
+        if covered and all(column in drawn for column in VALUES if column in covered):
+            unique = draw(st.sampled_from(["", "", "", "UNIQUE "]))
+            statements.append(
+                f"CREATE {unique}INDEX {name} ON weekly_actuals ({covered})"
+            )
+    return statements
+
+
+@st.composite
+def drawn_rows(draw, drawn, id):
+    """Draw the statements that insert the rows of a table with these columns."""
+    statements = []
+    good = draw(st.booleans())
+    for number in range(draw(st.integers(0, 4))):
+        values = {
+            name: draw(st.sampled_from(VALUES[name][: 2 if good else None]))
+            for name in drawn
+        }
+        if good and "week_number" in values:
+            values["week_number"] = str(number)
+        if id and "ALWAYS" not in id:
+            values["id"] = draw(
+                st.sampled_from([f"'{number + 1}'", f"'{10 * number + 1}'"])
+            )
+        statements.append(
+            f"INSERT INTO weekly_actuals ({', '.join(values)}) "
+            f"VALUES ({', '.join(values.values())})"
+        )
+    return statements
+
+
+@st.composite
 def tables(draw, engine):
     """Draw the statements that create a table, its indexes, its rows and dependents.
 
     Most columns are as specified: a table with many errors is refused for the first.
     """
-    drawn = draw_columns(draw, engine)
+    drawn = draw(drawn_columns(engine))
     id = draw(st.sampled_from([IDS[engine][0]] * 8 + IDS[engine]))
-    items = draw(st.permutations(list(drawn.values())))
-    if id:
-        items = [id, *items]
-    items += draw(st.lists(st.sampled_from(EXTRAS), unique=True, max_size=2))
-    items += draw_keys(draw, drawn)
-    options = WORDS[engine]["options"]
+    extras = draw(st.lists(st.sampled_from(EXTRAS), unique=True, max_size=2))
+    keys = [draw(st.sampled_from([key[0]] * 3 + key)) for key in KEYS.values()]
+    keys = [
+        key
+        for key in keys
+        if key
+        and all(name in drawn for name in VALUES if name in key.partition("REF")[0])
+    ]
+    items = [
+        *([id] if id else []),
+        *draw(st.permutations(list(drawn.values()))),
+        *extras,
+        *keys,
+    ]
     return [
-        f"CREATE TABLE weekly_actuals ({', '.join(items)}){options}",
-        *draw_indexes(draw, drawn),
-        *draw_rows(draw, drawn, id),
+        f"CREATE TABLE weekly_actuals ({', '.join(items)}){WORDS[engine]['options']}",
+        *draw(drawn_indexes(drawn)),
+        *draw(drawn_rows(drawn, id)),
         *draw(st.lists(st.sampled_from(OTHERS), unique=True, max_size=2)),
     ]
 

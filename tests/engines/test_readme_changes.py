@@ -1,4 +1,4 @@
-"""The README's table "Change an existing table" is true, on every engine: a test for each of its rows."""
+"""Each row of the README's table "Change an existing table" is true on every engine."""
 
 from typing import NamedTuple
 
@@ -105,34 +105,64 @@ CASES = {
         Case(supplier(country=CharField(5)), UNCHANGED),
     ],
     "another type (`IntegerField`)": [
-        Case(supplier(country=IntegerField()), REFUSED, "values that do not convert without loss"),
+        Case(
+            supplier(country=IntegerField()), REFUSED,
+            "values that do not convert without loss",
+        ),
         Case(supplier(items=CharField(20, null=True)), MIGRATED),
     ],
     "a new CHECK, foreign key, index or `UniqueConstraint`": [
         Case(supplier(check("ck_items", "items > 0")), MIGRATED),
         Case(supplier(check("ck_items", "items > 5")), REFUSED),
-        Case(supplier(region=region("CASCADE")), MIGRATED, before=supplier(region_id=CharField(20, null=True))),
         Case(
-            supplier(region=region("CASCADE")), REFUSED, before=supplier(region_id=CharField(20, null=True)),
-            rows=("INSERT INTO suppliers (country, region_id) VALUES ('Norway', 'north')",),
+            supplier(region=region("CASCADE")), MIGRATED,
+            before=supplier(region_id=CharField(20, null=True)),
+        ),
+        Case(
+            supplier(region=region("CASCADE")), REFUSED,
+            before=supplier(region_id=CharField(20, null=True)),
+            rows=(
+                "INSERT INTO suppliers (country, region_id) VALUES ('Norway', 'north')",
+            ),
         ),
         Case(supplier(indexes=[("ix_country", "country")]), MIGRATED),
         Case(supplier(UniqueConstraint("unique_items", "items")), MIGRATED),
         Case(supplier(UniqueConstraint("unique_country", "country")), REFUSED),
     ],
     "a DEFAULT of a column that has none": [
-        Case(supplier(notes=CharField(40, null=True, constraints=[SQL("DEFAULT 'x'")])), MIGRATED),
+        Case(
+            supplier(notes=CharField(40, null=True, constraints=[SQL("DEFAULT 'x'")])),
+            MIGRATED,
+        ),
         Case(supplier(country=with_default("x")), MIGRATED),
     ],
     "another condition of a CHECK": [
-        Case(supplier(check("ck", "items > 1")), MIGRATED, before=supplier(check("ck", "items > 0"))),
-        Case(supplier(check("ck_2", "items > 1")), MIGRATED, before=supplier(check("ck", "items > 0"))),
+        Case(
+            supplier(check("ck", "items > 1")), MIGRATED,
+            before=supplier(check("ck", "items > 0")),
+        ),
+        Case(
+            supplier(check("ck_2", "items > 1")), MIGRATED,
+            before=supplier(check("ck", "items > 0")),
+        ),
     ],
     "a removed CHECK, DEFAULT, index or foreign key": [
-        Case(supplier(), UNCHANGED, "is not in the model", before=supplier(check("ck", "items > 0"))),
-        Case(supplier(), UNCHANGED, "is not in the model", before=supplier(country=with_default("x"))),
-        Case(supplier(), UNCHANGED, "is not in the model", before=supplier(indexes=[("ix_country", "country")])),
-        Case(supplier(region_id=CharField(20, null=True)), UNCHANGED, before=supplier(region=region("CASCADE"))),
+        Case(
+            supplier(), UNCHANGED, "is not in the model",
+            before=supplier(check("ck", "items > 0")),
+        ),
+        Case(
+            supplier(), UNCHANGED, "is not in the model",
+            before=supplier(country=with_default("x")),
+        ),
+        Case(
+            supplier(), UNCHANGED, "is not in the model",
+            before=supplier(indexes=[("ix_country", "country")]),
+        ),
+        Case(
+            supplier(region_id=CharField(20, null=True)), UNCHANGED,
+            before=supplier(region=region("CASCADE")),
+        ),
     ],
     "a removed `UniqueConstraint`": [
         Case(
@@ -142,23 +172,36 @@ CASES = {
     ],
     "a renamed index": [
         Case(
-            supplier(indexes=[("ix_land", "country")]), UNCHANGED, "is equivalent and is accepted in its place",
+            supplier(indexes=[("ix_land", "country")]), UNCHANGED,
+            "is equivalent and is accepted in its place",
             before=supplier(indexes=[("ix_country", "country")]),
         ),
     ],
     "another DEFAULT, other columns of an index, another ON DELETE": [
-        Case(supplier(country=with_default("y")), MIGRATED, before=supplier(country=with_default("x"))),
-        Case(supplier(indexes=[("ix", "items")]), MIGRATED, before=supplier(indexes=[("ix", "country")])),
-        Case(supplier(region=region("SET NULL")), MIGRATED, before=supplier(region=region("CASCADE"))),
+        Case(
+            supplier(country=with_default("y")), MIGRATED,
+            before=supplier(country=with_default("x")),
+        ),
+        Case(
+            supplier(indexes=[("ix", "items")]), MIGRATED,
+            before=supplier(indexes=[("ix", "country")]),
+        ),
+        Case(
+            supplier(region=region("SET NULL")), MIGRATED,
+            before=supplier(region=region("CASCADE")),
+        ),
     ],
 }  # fmt: skip
 README = dict(table("## Change an existing table"))
-BY_NAME = {f"{change.replace(' ', '_')}-{number}": case for change, cases in CASES.items()
-           for number, case in enumerate(cases, 1)}  # fmt: skip
+BY_NAME = {
+    f"{change.replace(' ', '_')}-{number}": case
+    for change, cases in CASES.items()
+    for number, case in enumerate(cases, 1)
+}
 
 
 def make(world, case):
-    """Create the table as it was before the change, with its rows; return the unopened database."""
+    """Create the table before the change, with rows; return the unopened database."""
     database = db.connect(world.url)
     models = [Region, case.before]
     with database.connection_context(), database.bind_ctx(models):
@@ -222,7 +265,8 @@ def test_nothing_is_to_do_after_renaming_by_hand(world, engine):
         database.execute_sql("ALTER TABLE suppliers RENAME COLUMN country TO land")
         database.execute_sql("ALTER TABLE suppliers RENAME TO vendors")
     renamed = supplier(
-        UniqueConstraint("unique_country", "land"), table_name="vendors", indexes=[("ix_country", "land")],
+        UniqueConstraint("unique_country", "land"), table_name="vendors",
+        indexes=[("ix_country", "land")],
         country=None, land=CharField(40),
     )  # fmt: skip
     assert run(database, renamed) == (UNCHANGED, "")

@@ -91,7 +91,8 @@ def test_table_without_rowid_is_rebuilt(file):
 def test_added_id_has_the_values_of_the_rowid(file):
     connection, database = file
     connection.executescript(
-        "CREATE TABLE docs (code VARCHAR(20) NOT NULL); INSERT INTO docs (rowid, code) VALUES (3, 'c'), (7, 'g')"
+        "CREATE TABLE docs (code VARCHAR(20) NOT NULL); "
+        "INSERT INTO docs (rowid, code) VALUES (3, 'c'), (7, 'g')"
     )
     assert NUMBERED_DOCS.run(database).status == "migrated"
     rows = connection.execute("SELECT id, code FROM docs").fetchall()

@@ -1,4 +1,4 @@
-"""PostgreSQL: what a change recreates is as it was in all that the model does not say."""
+"""PostgreSQL: a recreated object keeps every property that the model does not name."""
 
 import peewee
 import pytest
@@ -40,7 +40,10 @@ PHASE = Phase("Cities", requires={Country: ("code",)}, manages=[City])
 COMMENTS = """
 SELECT coalesce(obj_description(oid, 'pg_constraint'), 'none') FROM pg_constraint
 WHERE conrelid = 'city'::regclass AND conname = '{}'"""
-DEFINITION = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'city'::regclass AND conname = '{}'"
+DEFINITION = (
+    "SELECT pg_get_constraintdef(oid) FROM pg_constraint "
+    "WHERE conrelid = 'city'::regclass AND conname = '{}'"
+)
 
 
 @pytest.fixture(
@@ -57,9 +60,11 @@ def city(world, request):
             "INSERT INTO country VALUES ('fr')",
         )
         made.execute(
-            f"CREATE TABLE city (id serial PRIMARY KEY, country {country} NOT NULL, name varchar(20), "
-            "CONSTRAINT of_country FOREIGN KEY (country) REFERENCES country (code) ON DELETE CASCADE, "
-            "CONSTRAINT long CHECK (name <> ''), CONSTRAINT once UNIQUE (country, name))",
+            f"CREATE TABLE city (id serial PRIMARY KEY, country {country} NOT NULL, "
+            "name varchar(20), CONSTRAINT of_country FOREIGN KEY (country) "
+            "REFERENCES country (code) ON DELETE CASCADE, "
+            "CONSTRAINT long CHECK (name <> ''), "
+            "CONSTRAINT once UNIQUE (country, name))",
             "CREATE INDEX city_name ON city (name)",
         )
         made.execute(*request.param, *statements)
@@ -79,7 +84,8 @@ def run(made):
 def test_a_replaced_foreign_key_keeps_name_comment_and_deferral(city, deferral):
     made = city(
         "ALTER TABLE city DROP CONSTRAINT of_country",
-        f"ALTER TABLE city ADD CONSTRAINT mine FOREIGN KEY (country) REFERENCES country{deferral}",
+        "ALTER TABLE city ADD CONSTRAINT mine FOREIGN KEY (country) "
+        f"REFERENCES country{deferral}",
         "COMMENT ON CONSTRAINT mine ON city IS 'it''s 100 % ours'",
     )
     run(made)
@@ -95,9 +101,11 @@ def test_an_undeclared_foreign_key_outlives_a_change_of_type(city, suffix):
         f"FOREIGN KEY (name) REFERENCES own(name) MATCH FULL ON UPDATE SET NULL{suffix}"
     )
     made = city(
-        "CREATE TABLE own (name varchar(20) PRIMARY KEY)", "INSERT INTO own VALUES ('Paris')",
+        "CREATE TABLE own (name varchar(20) PRIMARY KEY)",
+        "INSERT INTO own VALUES ('Paris')",
         "ALTER TABLE city ALTER name TYPE char(20)",
-        f"ALTER TABLE city ADD CONSTRAINT own {own}", "COMMENT ON CONSTRAINT own ON city IS 'mine'",
+        f"ALTER TABLE city ADD CONSTRAINT own {own}",
+        "COMMENT ON CONSTRAINT own ON city IS 'mine'",
     )  # fmt: skip
     run(made)
     assert made.query(DEFINITION.format("own")) == [(own,)]
@@ -106,7 +114,8 @@ def test_an_undeclared_foreign_key_outlives_a_change_of_type(city, suffix):
 
 def test_a_replaced_check_keeps_its_comment(city):
     made = city(
-        "ALTER TABLE city DROP CONSTRAINT long", "ALTER TABLE city ADD CONSTRAINT long CHECK (name <> 'x')",
+        "ALTER TABLE city DROP CONSTRAINT long",
+        "ALTER TABLE city ADD CONSTRAINT long CHECK (name <> 'x')",
         "COMMENT ON CONSTRAINT long ON city IS 'mine'",
     )  # fmt: skip
     run(made)
@@ -115,7 +124,8 @@ def test_a_replaced_check_keeps_its_comment(city):
 
 def test_a_replaced_unique_constraint_keeps_its_comment(city):
     made = city(
-        "ALTER TABLE city DROP CONSTRAINT once", "ALTER TABLE city ADD CONSTRAINT once UNIQUE (country)",
+        "ALTER TABLE city DROP CONSTRAINT once",
+        "ALTER TABLE city ADD CONSTRAINT once UNIQUE (country)",
         "COMMENT ON CONSTRAINT once ON city IS 'mine'",
     )  # fmt: skip
     run(made)
@@ -124,22 +134,27 @@ def test_a_replaced_unique_constraint_keeps_its_comment(city):
 
 def test_a_replaced_index_keeps_its_comment_and_storage_parameters(city):
     made = city(
-        "DROP INDEX city_name", "CREATE INDEX city_name ON city (name, id) WITH (fillfactor = 70)",
+        "DROP INDEX city_name",
+        "CREATE INDEX city_name ON city (name, id) WITH (fillfactor = 70)",
         "COMMENT ON INDEX city_name IS 'mine'",
     )  # fmt: skip
     run(made)
-    assert made.query("SELECT reloptions, obj_description(oid, 'pg_class') FROM pg_class "
-                      "WHERE relname = 'city_name'") == [(["fillfactor=70"], "mine")]  # fmt: skip
+    assert made.query(
+        "SELECT reloptions, obj_description(oid, 'pg_class') FROM pg_class "
+        "WHERE relname = 'city_name'"
+    ) == [(["fillfactor=70"], "mine")]
 
 
 def test_a_converted_column_keeps_what_was_set_for_it(city):
     made = city(
         "ALTER TABLE city ALTER name TYPE varchar(10)",
-        "ALTER TABLE city ALTER name SET STORAGE EXTERNAL, ALTER name SET STATISTICS 7, "
+        "ALTER TABLE city ALTER name SET STORAGE EXTERNAL, "
+        "ALTER name SET STATISTICS 7, "
         "ALTER name SET (n_distinct = 5)", "COMMENT ON COLUMN city.name IS 'mine'",
     )  # fmt: skip
     run(made)
     assert made.query(
-        "SELECT attstorage::text, attstattarget, 'n_distinct=5' = ANY (attoptions), col_description(attrelid, attnum) "
+        "SELECT attstorage::text, attstattarget, 'n_distinct=5' = ANY (attoptions), "
+        "col_description(attrelid, attnum) "
         "FROM pg_attribute WHERE attrelid = 'city'::regclass AND attname = 'name'"
     ) == [("e", 7, True, "mine")]

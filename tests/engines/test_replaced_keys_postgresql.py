@@ -29,7 +29,8 @@ PHASE = Phase("Members", requires={}, manages=[Member])
 def test_the_old_key_may_be_null_afterwards(world, rows, type_):
     made = world("postgresql").make(NOTHING)
     made.execute(
-        f"CREATE TABLE member (number {type_} NOT NULL PRIMARY KEY, email varchar(40) NOT NULL)",
+        f"CREATE TABLE member (number {type_} NOT NULL PRIMARY KEY, "
+        "email varchar(40) NOT NULL)",
         *rows,
     )
     assert PHASE.check(db.connect(made.url)).status == "pending"
