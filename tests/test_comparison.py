@@ -378,7 +378,7 @@ def test_missing_default_of_a_nullable_column_is_repaired_alone(compared):
     ]
 
 
-def test_default_that_is_not_accepted_is_an_error_on_a_not_null_column(compared):
+def test_rejected_default_of_a_not_null_column_is_an_error(compared):
     report = compared("CURRENT_TIMESTAMP", "'2025-01-01'")
     (difference,) = report.differences
     assert difference.severity == "error"

@@ -37,7 +37,7 @@ def documented_modules():
     return sorted(f"{path}.py" for path in paths)
 
 
-def test_the_layout_names_every_module():
+def test_layout_names_every_module():
     modules = [
         path
         for folder in FOLDERS
@@ -72,8 +72,8 @@ def has_gnu_sed():
 
 
 @pytest.mark.skipif(not has_gnu_sed(), reason="the recipe needs GNU sed")
-def test_the_recipe_for_other_package_names_works(tmp_path):
-    """In a folder without the packages' own names."""
+def test_recipe_for_other_package_names_works(tmp_path):
+    """The folder has no packages db and migrations."""
     (recipe,) = [
         block for block in blocks("sh", CONTRIBUTING) if "forecast_db" in block.text
     ]

@@ -62,7 +62,7 @@ def test_created_tables_need_no_migration(make, new):
 
 
 @pytest.mark.parametrize("table", [name for name in ALL if name != "weekly_actuals"])
-def test_what_is_created_has_the_applications_columns(make, new, path, table):
+def test_created_table_has_the_columns_of_the_application(make, new, path, table):
     make()
     columns = f"SELECT name FROM pragma_table_info('{table}') ORDER BY name"
     assert fetch(new, columns) == fetch(path, columns)

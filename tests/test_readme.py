@@ -156,14 +156,14 @@ class Folder:
         return ""
 
 
-def test_the_readme_shows_what_its_blocks_do(tmp_path):
+def test_blocks_of_the_readme_do_what_it_shows(tmp_path):
     folder = Folder(tmp_path)
     for block in blocks():
         problem = folder.execute(block)
         assert not problem, f"README.md, line {block.line}: {problem}"
 
 
-# -- the test's own rules
+# -- the comparison of output
 
 
 @pytest.mark.parametrize("lines", [["a", "b", "c"], ["a", "x", "y", "c"]])
@@ -181,19 +181,19 @@ def test_output_that_differs_from_what_is_shown_is_found(lines):
 # -- the quick start
 
 
-def test_the_two_commands_are_in_the_first_forty_lines():
+def test_both_commands_are_in_the_first_forty_lines():
     first, second = blocks("console")[:2]
     assert first.line <= 30
     assert second.line + second.text.count("\n") + 1 <= 40
     assert len(commands(first)) == len(commands(second)) == 1
 
 
-def test_the_first_command_does_the_main_job():
+def test_first_command_does_the_main_job():
     (command,) = commands(blocks("console")[0])
     assert "migrations.phase_4_5" in command.text
 
 
-def test_the_second_command_runs_the_tests():
+def test_second_command_runs_the_tests():
     (command,) = commands(blocks("console")[1])
     assert "python -m pytest" in command.text
 
@@ -228,7 +228,7 @@ def help_of(capsys, main):
     return capsys.readouterr().out.partition("options:")[2].partition("exit status")[0]
 
 
-def test_the_command_reference_has_every_option(capsys):
+def test_command_reference_has_every_option(capsys):
     documented = option_names(" ".join(row[0] for row in table("## Command reference")))
     short_forms = {"-h", "--verbose", "--quiet"}
     assert documented | short_forms == option_names(
@@ -240,7 +240,7 @@ def usage_lines(module):
     return [text for text in code_in(TEXT) if text.startswith(f"python -m {module}")]
 
 
-def test_the_usage_of_init_db_has_every_option(capsys):
+def test_usage_of_init_db_has_every_option(capsys):
     main = importlib.import_module("db.init_db").main
     (usage,) = usage_lines("db.init_db")
     assert option_names(usage) | {"-h", "--help"} == option_names(
@@ -248,7 +248,7 @@ def test_the_usage_of_init_db_has_every_option(capsys):
     ) | {"-m"}
 
 
-def test_the_option_of_an_upload_exists(capsys):
+def test_documented_option_of_an_upload_exists(capsys):
     main = importlib.import_module("db.uploads").main
     (option,) = [
         text
@@ -259,7 +259,7 @@ def test_the_option_of_an_upload_exists(capsys):
     assert f"{name} {{{value}}}" in help_of(capsys, main)
 
 
-def test_the_json_report_has_the_keys_of_the_table():
+def test_json_report_has_the_keys_of_the_table():
     documented = [name for row in table("## JSON report") for name in code_in(row[0])]
     assert documented == list(Report("up_to_date", "", "").to_dict())
 
@@ -267,7 +267,7 @@ def test_the_json_report_has_the_keys_of_the_table():
 @pytest.mark.parametrize(("key", "value"), [
     ("changes", Change("", "")), ("differences", Difference("note", "", "", "", "")),
 ])  # fmt: skip
-def test_the_json_report_names_the_parts_of_an_entry(key, value):
+def test_documented_json_report_names_the_keys_of_an_entry(key, value):
     (row,) = [row for row in table("## JSON report") if f"`{key}`" in row[0]]
     assert set(value.to_dict()) <= set(code_in(row[1]))
 
@@ -290,7 +290,7 @@ def test_urls_of_the_table_are_accepted(url):
 
 
 @pytest.mark.drivers("postgresql")
-def test_the_example_url_is_accepted():
+def test_example_url_is_accepted():
     (url,) = [
         text for text in code_in(section("## Databases and URLs")) if "sslmode" in text
     ]

@@ -163,12 +163,12 @@ def phase_of(made):
 
 
 @pytest.mark.parametrize("made", numbered(SUPPORTED))
-def test_what_the_readme_calls_supported_makes_a_phase(made):
+def test_model_that_the_readme_calls_supported_makes_a_phase(made):
     assert phase_of(made).models.managed == (made._meta.table_name,)
 
 
 @pytest.mark.parametrize("made", numbered(UNSUPPORTED))
-def test_what_the_readme_calls_unsupported_is_refused(made):
+def test_model_that_the_readme_calls_unsupported_is_refused(made):
     phase = phase_of(made)
     with pytest.raises(UnsupportedModel):
         _ = phase.models

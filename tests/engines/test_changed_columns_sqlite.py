@@ -96,7 +96,7 @@ def create_entries(connection, **types):
         ("day", "'2024-02-30'", "DATE"),
     ],
 )
-def test_default_that_is_no_value_of_the_new_type_is_refused(
+def test_default_that_the_new_type_cannot_store_is_refused(
     file, column, default, type_
 ):
     connection, path = file
@@ -110,7 +110,7 @@ def test_default_that_is_no_value_of_the_new_type_is_refused(
         )
 
 
-def test_word_that_is_a_text_is_no_default_of_a_number(file):
+def test_default_of_a_number_that_is_a_text_is_refused(file):
     connection, path = file
     create_entries(connection, amount="TEXT DEFAULT none")
     with pytest.raises(ChangeRefused, match="entries.amount has DEFAULT none, which"):

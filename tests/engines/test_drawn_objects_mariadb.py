@@ -201,7 +201,7 @@ def outcome(call, url, **options):
 
 
 @pytest.mark.parametrize("batch", [1, 2, *exhaustive(*range(3, 201))])
-def test_a_run_does_what_a_check_announces(world, batch):
+def test_run_does_what_a_check_announces(world, batch):
     there = world("mysql")
     for seed in range(batch * CASES_OF_A_TEST, (batch + 1) * CASES_OF_A_TEST):
         there.clear()

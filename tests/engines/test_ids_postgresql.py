@@ -70,7 +70,7 @@ def default(made):
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
-def test_an_id_of_another_generator_is_auto_increment(world, generator):
+def test_id_of_another_generator_is_auto_increment(world, generator):
     made = item(world, f"id integer PRIMARY KEY DEFAULT {generator}")
     before = default(made)
     assert PHASE.run(db.connect(made.url)).status == "up_to_date"
@@ -78,7 +78,7 @@ def test_an_id_of_another_generator_is_auto_increment(world, generator):
 
 
 @pytest.mark.parametrize("constant", ["5", "-5", "NULL"])
-def test_an_id_with_a_constant_is_not_auto_increment(world, constant):
+def test_id_with_a_constant_is_not_auto_increment(world, constant):
     made = item(world, f"id integer PRIMARY KEY DEFAULT {constant}")
     assert PHASE.run(db.connect(made.url)).status == "migrated"
     made.execute("INSERT INTO item DEFAULT VALUES", "INSERT INTO item DEFAULT VALUES")
@@ -86,7 +86,7 @@ def test_an_id_with_a_constant_is_not_auto_increment(world, constant):
 
 @pytest.mark.parametrize("column", SEQUENCES)
 @pytest.mark.parametrize("used", [False, True])
-def test_a_sequence_that_is_behind_is_advanced(world, column, used):
+def test_sequence_behind_its_column_is_advanced(world, column, used):
     made = item(world, SEQUENCES[column])
     if used:
         made.execute("INSERT INTO item (n) VALUES (1)")
@@ -107,7 +107,7 @@ def test_a_sequence_that_is_behind_is_advanced(world, column, used):
     assert PHASE.run(database).status == "up_to_date"
 
 
-def test_a_sequence_falls_behind_between_two_calls(world):
+def test_sequence_that_falls_behind_between_two_calls_is_advanced(world):
     made = item(world, SEQUENCES["serial"])
     database = db.connect(made.url)
     assert [PHASE.ensure(database) for _ in range(3)] == [False, False, False]
@@ -118,13 +118,13 @@ def test_a_sequence_falls_behind_between_two_calls(world):
 @pytest.mark.parametrize(
     "start", ["setval('item_id_seq', 50, false)", "setval('item_id_seq', 49)"]
 )
-def test_a_sequence_that_is_ahead_is_left_alone(world, start):
+def test_sequence_ahead_of_its_column_is_unchanged(world, start):
     made = item(world, SEQUENCES["serial"])
     made.execute("INSERT INTO item (id) VALUES (49)", f"SELECT {start}")
     assert PHASE.run(db.connect(made.url)).status == "up_to_date"
 
 
-def test_a_user_without_rights_on_the_sequence_is_told_nothing(world, role):
+def test_sequence_without_rights_on_it_is_not_reported(world, role):
     made = item(world, SEQUENCES["serial"])
     made.execute("INSERT INTO item (id) VALUES (1)")
     assert (
@@ -133,7 +133,7 @@ def test_a_user_without_rights_on_the_sequence_is_told_nothing(world, role):
     )
 
 
-def test_a_sequence_is_advanced_together_with_other_changes(world):
+def test_sequence_is_advanced_together_with_other_changes(world):
     made = item(world, "id smallserial PRIMARY KEY")
     made.execute("INSERT INTO item (id) VALUES (7)", "ALTER TABLE item DROP COLUMN n")
     assert PHASE.run(db.connect(made.url)).status == "migrated"

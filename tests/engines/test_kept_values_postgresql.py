@@ -39,7 +39,7 @@ def run(made, field, **options):
 
 
 def refusal(made, field):
-    """What check and run say, which refuse the same."""
+    """Return the message with which both check and run refuse."""
     database = db.connect(made.url)
     with pytest.raises(ChangeRefused) as checked:
         phase_of(field).check(database)
@@ -78,7 +78,7 @@ def test_json_becomes_jsonb(world):
 @pytest.mark.parametrize(
     "value", ["10.0.0.1", "10.1.0.0/16", "::1", "2001:db8::/32", "::ffff:1.2.3.4"]
 )
-def test_an_address_becomes_its_usual_text(world, value):
+def test_address_becomes_its_usual_text(world, value):
     made = item(world, "inet", f"'{value}'")
     assert run(made, peewee.CharField(50, null=True)).status == "migrated"
     assert made.query("SELECT value FROM item") == [(value,)]
@@ -159,7 +159,7 @@ def test_default_is_converted_with_its_column(world, definition, field, stored):
 
 
 @pytest.mark.parametrize("rule", ["CHECK (VALUE > 0)", "NOT NULL", "DEFAULT 5"])
-def test_a_domain_that_restricts_values_is_not_left(world, rule):
+def test_domain_that_restricts_values_is_not_replaced(world, rule):
     made = world("postgresql").make(NOTHING)
     made.execute(
         f"CREATE DOMAIN whole AS integer {rule}", "CREATE DOMAIN amount AS whole"
@@ -171,7 +171,7 @@ def test_a_domain_that_restricts_values_is_not_left(world, rule):
     assert run(made, peewee.BigIntegerField(null=True)).status == "up_to_date"
 
 
-def test_a_domain_without_rules_becomes_a_plain_type(world):
+def test_domain_without_rules_becomes_a_plain_type(world):
     made = world("postgresql").make(NOTHING)
     made.execute(
         "CREATE DOMAIN whole AS integer",
@@ -180,10 +180,10 @@ def test_a_domain_without_rules_becomes_a_plain_type(world):
     assert run(made, peewee.BigIntegerField(null=True)).status == "migrated"
 
 
-# -- what has a name that a run uses itself
+# -- reserved names
 
 
-def test_a_check_under_a_reserved_name_is_not_dropped(world):
+def test_check_under_a_reserved_name_is_not_dropped(world):
     made = item(world, "integer, CONSTRAINT not_null_value CHECK (value <> 7)", "1")
     message = refusal(made, peewee.IntegerField())
     assert "another one has it: CHECK ((value <> 7))" in message
@@ -193,7 +193,7 @@ def test_a_check_under_a_reserved_name_is_not_dropped(world):
 
 
 @pytest.mark.parametrize("index", ["(value)", "(id) WHERE id > 1", "(id DESC)"])
-def test_an_index_under_a_reserved_name_is_not_dropped(world, index):
+def test_index_under_a_reserved_name_is_not_dropped(world, index):
     made = item(world, "integer", "1")
     made.execute(
         "ALTER TABLE item DROP CONSTRAINT item_pkey",
@@ -207,7 +207,7 @@ def test_an_index_under_a_reserved_name_is_not_dropped(world, index):
     ) == [(1,)]
 
 
-# -- another application's table in a later schema
+# -- tables of another application in a later schema
 
 
 def test_another_schemas_table_is_left_alone(world):

@@ -1,4 +1,4 @@
-"""What check announces, run does: on SQLite tables drawn with undeclared objects."""
+"""On SQLite tables with drawn undeclared objects, a run does what check announces."""
 
 import contextlib
 import random
@@ -184,7 +184,7 @@ def values_of(connection, columns):
 
 
 def full_text_is_intact(path):
-    """Whether there is a full-text index that has the words of its rows."""
+    """Return whether a full-text index has the words of its rows."""
     check = "INSERT INTO found (found, rank) VALUES ('integrity-check', 1)"
     with contextlib.closing(sqlite3.connect(path)) as connection:
         try:
@@ -195,7 +195,7 @@ def full_text_is_intact(path):
 
 
 def assert_announced_is_done(path, seed):
-    """Return how a run on the table of a seed ends, after `check` said so."""
+    """Return how a run on the table of a seed ends; `check` announces the same."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         create(connection, random.Random(seed))
     was_intact = full_text_is_intact(path)
@@ -230,12 +230,12 @@ def outcome_of(call, database):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_what_check_announces_is_done(tmp_path, seed):
+def test_run_does_what_check_announces(tmp_path, seed):
     assert_announced_is_done(tmp_path / "app.db", seed)
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("block", range(20))
-def test_what_check_announces_is_always_done(tmp_path, block):
+def test_run_does_what_check_announces_for_many_seeds(tmp_path, block):
     for seed in range(100 * block, 100 * (block + 1)):
         assert_announced_is_done(tmp_path / f"app{seed}.db", seed)

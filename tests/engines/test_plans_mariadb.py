@@ -1,4 +1,4 @@
-"""MariaDB: what a check announces, a run can do; what it cannot do, a check refuses."""
+"""MariaDB: a check refuses what a run cannot do, and announces what it does."""
 
 import logging
 
@@ -89,7 +89,7 @@ def column(world, name, table="item"):
 # -- foreign keys, which a rehearsal does not have
 
 
-def test_a_key_that_another_table_refers_to_is_not_replaced(made):
+def test_primary_key_that_another_table_refers_to_is_not_replaced(made):
     there = made(
         "CREATE TABLE item (number INT, depot INT, PRIMARY KEY (number, depot))",
         "CREATE TABLE scan (n INT, d INT, CONSTRAINT own FOREIGN KEY (n, d) "
@@ -103,7 +103,7 @@ def test_a_key_that_another_table_refers_to_is_not_replaced(made):
     )
 
 
-def test_a_key_is_replaced_if_another_index_serves_the_reference(made):
+def test_primary_key_is_replaced_if_another_index_is_sufficient(made):
     there = made(
         "CREATE TABLE item (number INT, depot INT, PRIMARY KEY (number, depot), "
         "KEY own (number, depot))",
@@ -119,7 +119,7 @@ def test_a_key_is_replaced_if_another_index_serves_the_reference(made):
         there.execute("DELETE FROM item")
 
 
-def test_an_index_that_another_table_refers_to_is_not_replaced(made):
+def test_index_that_another_table_refers_to_is_not_replaced(made):
     there = made(
         f"CREATE TABLE item ({ID}, a INT, b INT, KEY item_a (a, b))",
         "CREATE TABLE kid (a INT, b INT, CONSTRAINT own FOREIGN KEY (a, b) "
@@ -143,7 +143,7 @@ def children():
     )
 
 
-def test_the_name_of_another_tables_foreign_key_is_refused(made):
+def test_foreign_key_name_of_another_table_is_refused(made):
     there = made(
         f"CREATE TABLE par ({ID}, x INT)",
         "CREATE TABLE other (id INT, CONSTRAINT fk_par FOREIGN KEY (id) "
@@ -157,7 +157,7 @@ def test_the_name_of_another_tables_foreign_key_is_refused(made):
     )
 
 
-def test_the_name_of_another_tables_foreign_key_is_refused_for_a_new_table(made):
+def test_new_table_with_another_tables_foreign_key_name_is_refused(made):
     there = made(
         f"CREATE TABLE par ({ID}, x INT)",
         "CREATE TABLE other (id INT, CONSTRAINT fk_par FOREIGN KEY (id) "
@@ -178,7 +178,7 @@ def test_the_name_of_another_tables_foreign_key_is_refused_for_a_new_table(made)
         ("CONSTRAINT fk_par CHECK (old_id > 0)", "a CHECK of the table"),
     ],
 )
-def test_the_name_of_another_constraint_is_refused_for_a_foreign_key(
+def test_foreign_key_with_another_constraints_name_is_refused(
     made, items_of_table, says
 ):
     there = made(
@@ -190,7 +190,7 @@ def test_the_name_of_another_constraint_is_refused_for_a_foreign_key(
     )
 
 
-def test_an_undeclared_foreign_key_that_will_not_fit_is_named(made):
+def test_undeclared_foreign_key_of_another_type_is_refused_by_name(made):
     there = made(
         f"CREATE TABLE par ({ID}, x INT)",
         f"CREATE TABLE item ({ID}, n INT NULL, CONSTRAINT own FOREIGN KEY (n) "
@@ -203,7 +203,7 @@ def test_an_undeclared_foreign_key_that_will_not_fit_is_named(made):
     )
 
 
-def test_a_recreated_foreign_key_keeps_its_name_to_itself(made):
+def test_second_foreign_key_with_a_recreated_ones_name_is_refused(made):
     there = made(
         f"CREATE TABLE par ({ID}, x INT)",
         f"CREATE TABLE item ({ID}, n INT UNSIGNED, par_id INT NOT NULL)",
@@ -219,7 +219,7 @@ def test_a_recreated_foreign_key_keeps_its_name_to_itself(made):
     assert "item: two foreign keys have to be named fk_par, of n and par_id" in message
 
 
-def test_a_foreign_key_of_its_own_name_is_replaced(made):
+def test_foreign_key_of_the_same_name_is_replaced(made):
     there = made(
         f"CREATE TABLE par ({ID}, x INT)",
         f"CREATE TABLE item ({ID}, par_id INT NOT NULL, "
@@ -228,7 +228,7 @@ def test_a_foreign_key_of_its_own_name_is_replaced(made):
     assert_migrated(there, children())
 
 
-def test_the_name_of_a_check_is_refused_for_a_unique_constraint(made):
+def test_unique_constraint_with_the_name_of_a_check_is_refused(made):
     there = made(f"CREATE TABLE item ({ID}, n INT NULL, CONSTRAINT once CHECK (n > 0))")
     phase = items([UniqueConstraint("once", "n")], n=IntegerField(null=True))
     assert refusal(there, phase) == (
@@ -241,7 +241,7 @@ def test_the_name_of_a_check_is_refused_for_a_unique_constraint(made):
 # -- keys
 
 
-def test_a_column_of_the_old_primary_key_becomes_nullable(made):
+def test_column_of_the_old_primary_key_becomes_nullable(made):
     there = made(
         "CREATE TABLE item (number INT PRIMARY KEY, email VARCHAR(40) NOT NULL)",
         "INSERT INTO item VALUES (1, 'a@b')",
@@ -254,7 +254,7 @@ def test_a_column_of_the_old_primary_key_becomes_nullable(made):
     assert there.query("SELECT number, email FROM item") == [(1, "a@b")]
 
 
-def test_a_primary_key_of_a_prefix_is_replaced_and_stays_unique(made):
+def test_primary_key_of_a_prefix_is_replaced_and_stays_unique(made):
     there = made("CREATE TABLE item (a VARCHAR(100), n INT, PRIMARY KEY (a(10)))")
     assert_migrated(
         there, items(a=CharField(100, primary_key=True), n=IntegerField(null=True))
@@ -263,7 +263,7 @@ def test_a_primary_key_of_a_prefix_is_replaced_and_stays_unique(made):
     assert keys == {("PRIMARY", None), ("a", 10)}
 
 
-def test_an_ignored_index_is_used_again(made):
+def test_ignored_index_is_used_again(made):
     there = made(
         f"CREATE TABLE item ({ID}, n INT, KEY item_n (n) COMMENT 'kept' IGNORED)"
     )
@@ -278,7 +278,7 @@ def test_an_ignored_index_is_used_again(made):
 # -- statements that the server refuses
 
 
-def test_a_check_that_does_not_suit_the_new_type_is_named(made):
+def test_check_that_is_invalid_for_the_new_type_is_named(made):
     there = made(
         f"CREATE TABLE item ({ID}, n VARCHAR(20) NULL, "
         "CONSTRAINT known CHECK (n <> 'x'))",
@@ -292,14 +292,14 @@ def test_a_check_that_does_not_suit_the_new_type_is_named(made):
     )
 
 
-def test_a_uuid_without_values_becomes_a_date(made):
+def test_uuid_without_values_becomes_a_date(made):
     there = made(
         f"CREATE TABLE item ({ID}, at UUID)", "INSERT INTO item (at) VALUES (NULL)"
     )
     assert_migrated(there, items(at=DateField(null=True)))
 
 
-def test_a_uuid_is_not_compared_with_ids_of_parents(made):
+def test_uuid_is_not_compared_with_ids_of_parents(made):
     there = made(
         f"CREATE TABLE par ({ID}, x INT)",
         f"CREATE TABLE item ({ID}, par_id UUID NOT NULL)",
@@ -310,7 +310,7 @@ def test_a_uuid_is_not_compared_with_ids_of_parents(made):
     )
 
 
-def test_a_unique_index_that_is_kept_as_hashes_is_replaced(made):
+def test_unique_index_stored_as_hashes_is_replaced(made):
     there = made(
         f"CREATE TABLE item ({ID}, a TEXT, b INT, UNIQUE item_b (a))",
         "INSERT INTO item (a, b) VALUES ('x', 1)",
@@ -319,14 +319,14 @@ def test_a_unique_index_that_is_kept_as_hashes_is_replaced(made):
     assert_migrated(there, phase)
 
 
-def test_an_invisible_column_without_a_default_stays_nullable(made):
+def test_not_null_invisible_column_without_a_default_is_refused(made):
     there = made(f"CREATE TABLE item ({ID}, n INT INVISIBLE NULL)")
     assert "Invisible column `n` must have a default value" in refusal(
         there, items(n=IntegerField())
     )
 
 
-def test_a_fulltext_index_is_named(made):
+def test_fulltext_index_on_a_converted_column_is_refused_by_name(made):
     there = made(f"CREATE TABLE item ({ID}, n VARCHAR(20) NULL, FULLTEXT words (n))")
     assert refusal(there, items(n=IntegerField(null=True))) == (
         "item.n is in the FULLTEXT index words, which is for texts; drop it, "
@@ -335,7 +335,7 @@ def test_a_fulltext_index_is_named(made):
     )
 
 
-def test_a_table_with_a_fulltext_index_is_rehearsed(made):
+def test_table_with_a_fulltext_index_is_rehearsed(made):
     there = made(
         f"CREATE TABLE item ({ID}, n INT INVISIBLE NULL, words TEXT, "
         "FULLTEXT own (words))",
@@ -350,7 +350,7 @@ def test_a_table_with_a_fulltext_index_is_rehearsed(made):
 # -- the rehearsal leaves nothing
 
 
-def test_a_rehearsal_leaves_no_temporary_table(made):
+def test_rehearsal_leaves_no_temporary_table(made):
     there = made(
         f"CREATE TABLE item ({ID}, n VARCHAR(20) NULL)",
         "INSERT INTO item (n) VALUES ('7')",
@@ -363,7 +363,7 @@ def test_a_rehearsal_leaves_no_temporary_table(made):
         assert database.execute_sql("SELECT n FROM item").fetchall() == (("7",),)
 
 
-def test_a_check_does_not_commit_the_callers_transaction(made, caplog):
+def test_check_does_not_commit_the_callers_transaction(made, caplog):
     there = made(f"CREATE TABLE item ({ID}, n VARCHAR(20) NULL)")
     database = db.connect(there.url)
     with (
@@ -390,7 +390,7 @@ def test_rows_of_an_open_transaction_do_not_stop_a_check(made, hold):
 # -- types
 
 
-def test_an_unsigned_number_becomes_a_signed_one(made):
+def test_unsigned_number_becomes_a_signed_one(made):
     there = made(
         f"CREATE TABLE item ({ID}, n INT UNSIGNED, d DECIMAL(8,2) UNSIGNED, "
         "x FLOAT UNSIGNED)",
@@ -409,7 +409,7 @@ def test_an_unsigned_number_becomes_a_signed_one(made):
     assert texts == [(7, "1.50", "0.1"), (-7, "-1.50", "-0.1")]
 
 
-def test_an_unsigned_id_is_accepted(made):
+def test_unsigned_id_is_accepted(made):
     there = made(
         "CREATE TABLE item (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY, n INT)"
     )
@@ -418,7 +418,7 @@ def test_an_unsigned_id_is_accepted(made):
 
 @pytest.mark.parametrize("parent", ["INT UNSIGNED", "INT"])
 @pytest.mark.parametrize("child", ["INT UNSIGNED", "INT"])
-def test_a_foreign_key_has_the_sign_of_its_parent(made, parent, child):
+def test_foreign_key_has_the_sign_of_its_parent(made, parent, child):
     there = made(
         f"CREATE TABLE par (id {parent} AUTO_INCREMENT PRIMARY KEY, x INT)",
         f"CREATE TABLE item ({ID}, par_id {child} NOT NULL)",
@@ -429,7 +429,7 @@ def test_a_foreign_key_has_the_sign_of_its_parent(made, parent, child):
     )
 
 
-def test_a_bit_becomes_a_boolean_with_its_default(made):
+def test_bit_becomes_a_boolean_with_its_default(made):
     there = made(
         f"CREATE TABLE item ({ID}, active BIT(1) NOT NULL DEFAULT b'1')",
         "INSERT INTO item (active) VALUES (0), (1)",
@@ -440,7 +440,7 @@ def test_a_bit_becomes_a_boolean_with_its_default(made):
 
 
 @pytest.mark.parametrize("unfinished", [False, True])
-def test_an_enum_of_numbers_is_converted_by_its_text(made, unfinished):
+def test_enum_of_numbers_is_converted_by_its_text(made, unfinished):
     there = made(
         f"CREATE TABLE item ({ID}, n ENUM('0','1','3') NOT NULL DEFAULT '3')",
         "INSERT INTO item (n) VALUES ('0'), ('1'), ('3')",
@@ -453,7 +453,7 @@ def test_an_enum_of_numbers_is_converted_by_its_text(made, unfinished):
     assert there.query("SELECT n FROM item ORDER BY id") == [(0,), (1,), (3,), (3,)]
 
 
-def test_an_enum_is_compared_with_parents_by_its_text(made):
+def test_enum_is_compared_with_parents_by_its_text(made):
     there = made(
         f"CREATE TABLE par ({ID}, x INT)",
         "INSERT INTO par (id) VALUES (1), (2)",
@@ -466,7 +466,7 @@ def test_an_enum_is_compared_with_parents_by_its_text(made):
 # -- times
 
 
-def test_a_timestamp_keeps_the_moment_of_its_default(made):
+def test_timestamp_keeps_the_moment_of_its_default(made):
     there = made(
         "SET time_zone = '-05:00'",
         f"CREATE TABLE item ({ID}, at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, "
@@ -491,7 +491,7 @@ def test_a_timestamp_keeps_the_moment_of_its_default(made):
     assert off == [(1, "2020-01-01 05:00:00")] * 2
 
 
-def test_a_timestamp_that_is_updated_in_local_time_is_refused(made):
+def test_timestamp_updated_in_local_time_is_refused(made):
     there = made(
         f"CREATE TABLE item ({ID}, at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP "
         "ON UPDATE CURRENT_TIMESTAMP)"
@@ -521,7 +521,7 @@ def tasks():
         "(((state IN ('todo', 'busy')))) AND (price <> 3)",
     ],
 )
-def test_the_same_condition_in_another_form_is_accepted(made, condition):
+def test_same_condition_in_another_form_is_accepted(made, condition):
     there = made(
         f"CREATE TABLE item ({ID}, state VARCHAR(10) NOT NULL, price INT, "
         f"CONSTRAINT task_state CHECK ({condition}))"
@@ -548,7 +548,7 @@ def test_another_condition_of_that_name_is_replaced(made, condition):
         there.execute("INSERT INTO item (state) VALUES ('done')")
 
 
-def test_a_condition_about_a_missing_column_is_replaced_with_it(made):
+def test_condition_about_a_missing_column_is_replaced_with_it(made):
     there = made(
         f"CREATE TABLE item ({ID}, state VARCHAR(10) NOT NULL, "
         "CONSTRAINT task_state CHECK (state <> ''))"
@@ -556,7 +556,7 @@ def test_a_condition_about_a_missing_column_is_replaced_with_it(made):
     assert_migrated(there, tasks())
 
 
-def test_the_check_of_a_column_is_reported(made):
+def test_column_check_is_reported(made):
     there = made(f"CREATE TABLE item ({ID}, n INT CHECK (n > 0))")
     (difference,) = check(there, items(n=IntegerField(null=True))).differences
     assert (difference.severity, difference.object) == ("warning", "item.n")
@@ -578,7 +578,7 @@ def test_the_check_of_a_column_is_reported(made):
         (BooleanField, "TRUE"),
     ],
 )
-def test_a_default_is_recognised_in_the_servers_form(made, field, default):
+def test_default_is_recognised_in_the_servers_form(made, field, default):
     there = made("SET sql_mode = DEFAULT")
     phase = items(value=field(null=True, constraints=[SQL(f"DEFAULT {default}")]))
     assert_migrated(there, phase)
@@ -586,7 +586,7 @@ def test_a_default_is_recognised_in_the_servers_form(made, field, default):
     assert_migrated(there, phase)
 
 
-def test_a_default_that_the_server_changes_is_refused(made):
+def test_default_that_the_server_changes_is_refused(made):
     there = made(f"CREATE TABLE item ({ID}, value FLOAT)")
     phase = items(
         value=peewee.FloatField(null=True, constraints=[SQL("DEFAULT 123456789.5")])
@@ -598,8 +598,8 @@ def test_a_default_that_the_server_changes_is_refused(made):
 # -- the next id
 
 
-def test_the_next_id_follows_an_update(made):
-    """So it can never exist already, and the catalog need not look for that."""
+def test_next_id_is_advanced_by_an_update(made):
+    """The next id cannot exist already, so reading the catalog need not check it."""
     there = made(
         f"CREATE TABLE item ({ID}, n INT)", "INSERT INTO item (n) VALUES (1), (2)"
     )

@@ -201,7 +201,7 @@ BY_NAME = {
 
 
 def make(world, case):
-    """Create the table before the change, with rows; return the unopened database."""
+    """Create the table before its change, with rows; return the unopened database."""
     database = db.connect(world.url)
     models = [Region, case.before]
     with database.connection_context(), database.bind_ctx(models):
@@ -226,7 +226,7 @@ def run(database, model):
 @pytest.mark.drivers
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("case", BY_NAME.values(), ids=BY_NAME)
-def test_a_run_does_what_the_readme_says(world, engine, case):
+def test_run_does_what_the_readme_says(world, engine, case):
     database = make(world(engine), case)
     outcome, text = run(database, case.after)
     expected = case.outcome
@@ -252,7 +252,7 @@ def test_messages_that_the_readme_quotes_have_a_case(change):
 
 @pytest.mark.drivers
 @pytest.mark.parametrize("engine", ENGINES)
-def test_nothing_is_to_do_after_renaming_by_hand(world, engine):
+def test_table_renamed_by_hand_is_up_to_date(world, engine):
     """A column with its index and UNIQUE, and the table."""
     unique, index = (
         UniqueConstraint("unique_country", "country"),

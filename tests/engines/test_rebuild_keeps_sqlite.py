@@ -1,4 +1,4 @@
-"""What a rebuild of an SQLite table keeps besides its rows."""
+"""What a rebuild of an SQLite table keeps in addition to its rows."""
 
 import sqlite3
 
@@ -154,7 +154,7 @@ def test_statistics_of_another_library_stay(file):
     assert found.fetchall() == [("docs", "x")]
 
 
-def test_statistics_of_a_changed_key_go(file):
+def test_statistics_of_a_changed_key_are_dropped(file):
     connection, database = file
     connection.executescript(
         "CREATE TABLE docs (code VARCHAR(20) NOT NULL UNIQUE, "
@@ -208,7 +208,7 @@ def test_comments_of_indexes_stay(file):
     assert len(connection.execute("PRAGMA index_list(docs)").fetchall()) == 3
 
 
-def test_generated_column_becomes_an_ordinary_one_with_its_not_null(file):
+def test_generated_column_becomes_an_ordinary_not_null_column(file):
     connection, database = file
     connection.executescript(
         "CREATE TABLE docs (code VARCHAR(20) NOT NULL PRIMARY KEY, "

@@ -81,7 +81,7 @@ def run(made):
 @pytest.mark.parametrize(
     "deferral", ["", " DEFERRABLE", " DEFERRABLE INITIALLY DEFERRED"]
 )
-def test_a_replaced_foreign_key_keeps_name_comment_and_deferral(city, deferral):
+def test_replaced_foreign_key_keeps_name_comment_and_deferral(city, deferral):
     made = city(
         "ALTER TABLE city DROP CONSTRAINT of_country",
         "ALTER TABLE city ADD CONSTRAINT mine FOREIGN KEY (country) "
@@ -96,7 +96,7 @@ def test_a_replaced_foreign_key_keeps_name_comment_and_deferral(city, deferral):
 
 
 @pytest.mark.parametrize("suffix", ["", " DEFERRABLE INITIALLY DEFERRED", " NOT VALID"])
-def test_an_undeclared_foreign_key_outlives_a_change_of_type(city, suffix):
+def test_undeclared_foreign_key_is_kept_by_a_change_of_type(city, suffix):
     own = (
         f"FOREIGN KEY (name) REFERENCES own(name) MATCH FULL ON UPDATE SET NULL{suffix}"
     )
@@ -112,7 +112,7 @@ def test_an_undeclared_foreign_key_outlives_a_change_of_type(city, suffix):
     assert made.query(COMMENTS.format("own")) == [("mine",)]
 
 
-def test_a_replaced_check_keeps_its_comment(city):
+def test_replaced_check_keeps_its_comment(city):
     made = city(
         "ALTER TABLE city DROP CONSTRAINT long",
         "ALTER TABLE city ADD CONSTRAINT long CHECK (name <> 'x')",
@@ -122,7 +122,7 @@ def test_a_replaced_check_keeps_its_comment(city):
     assert made.query(COMMENTS.format("long")) == [("mine",)]
 
 
-def test_a_replaced_unique_constraint_keeps_its_comment(city):
+def test_replaced_unique_constraint_keeps_its_comment(city):
     made = city(
         "ALTER TABLE city DROP CONSTRAINT once",
         "ALTER TABLE city ADD CONSTRAINT once UNIQUE (country)",
@@ -132,7 +132,7 @@ def test_a_replaced_unique_constraint_keeps_its_comment(city):
     assert made.query(COMMENTS.format("once")) == [("mine",)]
 
 
-def test_a_replaced_index_keeps_its_comment_and_storage_parameters(city):
+def test_replaced_index_keeps_its_comment_and_storage_parameters(city):
     made = city(
         "DROP INDEX city_name",
         "CREATE INDEX city_name ON city (name, id) WITH (fillfactor = 70)",
@@ -145,7 +145,7 @@ def test_a_replaced_index_keeps_its_comment_and_storage_parameters(city):
     ) == [(["fillfactor=70"], "mine")]
 
 
-def test_a_converted_column_keeps_what_was_set_for_it(city):
+def test_converted_column_keeps_storage_statistics_and_comment(city):
     made = city(
         "ALTER TABLE city ALTER name TYPE varchar(10)",
         "ALTER TABLE city ALTER name SET STORAGE EXTERNAL, "

@@ -48,7 +48,7 @@ def key(**options):
 
 
 def refusal(made, phase, **options):
-    """What check and run say, which refuse the same and change nothing."""
+    """Return the message of check and run; both refuse and nothing is changed."""
     database = db.connect(made.url)
     before = made.state()
     with pytest.raises(ChangeRefused) as checked:
@@ -187,7 +187,7 @@ PREVENTED = {
 @pytest.mark.parametrize(
     "rows", [(), ("INSERT INTO item (n) VALUES (1)",)], ids=["empty", "filled"]
 )
-def test_a_condition_that_is_not_valid_is_refused(world, condition, rows):
+def test_invalid_condition_is_refused(world, condition, rows):
     made = world("postgresql").make(NOTHING)
     made.execute("CREATE TABLE item (id serial PRIMARY KEY, n integer)", *rows)
     check = peewee.SQL(f"CONSTRAINT rule CHECK ({condition})")
@@ -197,7 +197,7 @@ def test_a_condition_that_is_not_valid_is_refused(world, condition, rows):
 
 
 @pytest.mark.parametrize("case", PREVENTED)
-def test_what_a_run_cannot_do_is_refused_by_name(world, case):
+def test_change_that_a_run_cannot_make_is_refused_by_name(world, case):
     statements, fields, text = PREVENTED[case]
     made = world("postgresql").make(NOTHING)
     made.execute(*statements)
@@ -232,7 +232,7 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("case", TAKEN)
-def test_a_name_that_another_constraint_has_is_refused(world, case):
+def test_constraint_name_that_is_taken_is_refused(world, case):
     statements, fields, definition = TAKEN[case]
     made = world("postgresql").make(NOTHING)
     made.execute(*statements)
@@ -249,7 +249,7 @@ def test_a_name_that_another_constraint_has_is_refused(world, case):
     "t int, CONSTRAINT rule FOREIGN KEY (t, par_id) REFERENCES par (t, id)",
     "old_id int CONSTRAINT rule REFERENCES par (id)",
 ])  # fmt: skip
-def test_a_foreign_keys_name_that_is_taken_is_refused(world, other):
+def test_foreign_key_name_that_is_taken_is_refused(world, other):
     made = world("postgresql").make(NOTHING)
     made.execute(
         "CREATE TABLE par (id serial PRIMARY KEY, t int, UNIQUE (t, id))",
@@ -263,7 +263,7 @@ def test_a_foreign_keys_name_that_is_taken_is_refused(world, other):
 @pytest.mark.parametrize(
     "statement", ["CREATE TYPE item AS ENUM ('a')", "CREATE DOMAIN item AS integer"]
 )
-def test_a_tables_name_that_a_type_has_is_refused(world, statement):
+def test_table_name_that_a_type_has_is_refused(world, statement):
     made = world("postgresql").make(NOTHING)
     made.execute(statement)
     assert "the schema has a type of that name, item" in refusal(
@@ -271,7 +271,7 @@ def test_a_tables_name_that_a_type_has_is_refused(world, statement):
     )
 
 
-def test_an_unlogged_parent_is_refused(world):
+def test_unlogged_parent_is_refused(world):
     made = world("postgresql").make(NOTHING)
     made.execute("CREATE UNLOGGED TABLE par (id serial PRIMARY KEY)")
     message = refusal(
@@ -280,7 +280,7 @@ def test_an_unlogged_parent_is_refused(world):
     assert message.endswith('ALTER TABLE "par" SET LOGGED')
 
 
-def test_the_rehearsal_uses_no_numbers_of_a_sequence(world):
+def test_rehearsal_does_not_advance_a_sequence(world):
     made = world("postgresql").make(NOTHING)
     made.execute(
         "CREATE TABLE item (id serial PRIMARY KEY, n smallint)",
@@ -291,7 +291,7 @@ def test_the_rehearsal_uses_no_numbers_of_a_sequence(world):
     assert made.query("SELECT last_value, is_called FROM item_id_seq") == before
 
 
-def test_a_plan_that_may_not_be_rehearsed_is_shown_with_a_warning(world, role, caplog):
+def test_plan_is_shown_with_a_warning_without_temporary_rights(world, role, caplog):
     made = world("postgresql").make(NOTHING)
     made.execute("CREATE TABLE item (id serial PRIMARY KEY, n smallint)")
     url = role(made, "ALL ON item")
@@ -303,7 +303,7 @@ def test_a_plan_that_may_not_be_rehearsed_is_shown_with_a_warning(world, role, c
     assert "the plan was not tried on empty tables: permission denied" in caplog.text
 
 
-def test_a_plan_inside_the_callers_transaction_is_rehearsed(world):
+def test_plan_inside_the_callers_transaction_is_rehearsed(world):
     made = world("postgresql").make(NOTHING)
     made.execute("CREATE TABLE item (id serial PRIMARY KEY, n smallint)")
     database = db.connect(made.url)
@@ -327,7 +327,9 @@ def test_a_plan_inside_the_callers_transaction_is_rehearsed(world):
     ("CREATE TABLE o (id int DEFAULT nextval('item_id_seq'))", "column id of table o"),
     ("CREATE VIEW v AS SELECT n FROM item", "view v"),
 ])  # fmt: skip
-def test_a_rollback_names_what_depends_on_the_table(world, statement, dependent):
+def test_rollback_names_the_objects_that_depend_on_the_table(
+    world, statement, dependent
+):
     made = world("postgresql").make(NOTHING)
     phase = phase_of(n=number(null=True))
     phase.run(db.connect(made.url))

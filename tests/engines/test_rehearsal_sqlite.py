@@ -172,7 +172,7 @@ def test_database_class_with_its_own_parameters_is_rehearsed(file, caplog):
     assert "not rehearsed" not in caplog.text
 
 
-def test_database_class_that_opens_its_file_anyway_is_not_rehearsed(file, caplog):
+def test_database_class_with_a_fixed_file_is_not_rehearsed(file, caplog):
     connection, database = file
     connection.executescript(WITHOUT_NOTE)
     path = database.database

@@ -1,4 +1,4 @@
-"""PostgreSQL: a primary key that moves to another column."""
+"""PostgreSQL: a primary key that is replaced by one of another column."""
 
 import peewee
 import pytest
@@ -26,7 +26,7 @@ PHASE = Phase("Members", requires={}, manages=[Member])
 
 @pytest.mark.parametrize("rows", [(), ("INSERT INTO member VALUES (1, 'a@b')",)])
 @pytest.mark.parametrize("type_", ["int", "smallint"])
-def test_the_old_key_may_be_null_afterwards(world, rows, type_):
+def test_column_of_the_replaced_key_becomes_nullable(world, rows, type_):
     made = world("postgresql").make(NOTHING)
     made.execute(
         f"CREATE TABLE member (number {type_} NOT NULL PRIMARY KEY, "

@@ -1,4 +1,4 @@
-"""PostgreSQL: NULLS NOT DISTINCT, of which a model knows nothing."""
+"""PostgreSQL: UNIQUE NULLS NOT DISTINCT, which no model can declare."""
 
 import peewee
 import pytest
@@ -39,7 +39,7 @@ def item(world, columns):
     return made
 
 
-def test_a_declared_key_lets_nulls_be_distinct(world):
+def test_declared_unique_constraint_makes_nulls_distinct(world):
     made = item(world, "a, b")
     phase = phase_of(DECLARED)
     assert phase.run(db.connect(made.url)).status == "migrated"
@@ -47,7 +47,7 @@ def test_a_declared_key_lets_nulls_be_distinct(world):
     assert phase.run(db.connect(made.url)).status == "up_to_date"
 
 
-def test_an_undeclared_key_that_rejects_nulls_is_a_warning(world):
+def test_undeclared_nulls_not_distinct_is_a_warning(world):
     report = phase_of([]).run(db.connect(item(world, "a, b").url))
     assert report.status == "up_to_date"
     assert [
