@@ -340,6 +340,7 @@ def _own_options(family: str) -> dict[str, Any]:
     own: dict[str, Any] = {"charset": "utf8mb4", **_mysql_options()}
     own["sql_mode"] = own.get("sql_mode", peewee.MySQLDatabase.sql_mode)
     own.update(connect_timeout=CONNECT_TIMEOUT, read_timeout=CONNECT_TIMEOUT)
+    own["use_unicode"] = "true"  # which Peewee sets before 4.5
     return own
 
 

@@ -216,5 +216,5 @@ def test_run_does_what_a_check_announces(world, batch):
             if done == "migrated":
                 assert outcome(phase.check, there.url) == "up_to_date"
         except Exception as error:
-            error.add_note(f"case {seed}: {there.query('SHOW CREATE TABLE item')}")
-            raise
+            table = there.query("SHOW CREATE TABLE item")
+            raise AssertionError(f"case {seed}: {error}: {table}") from error

@@ -51,7 +51,12 @@ def refusal(made, field):
 
 # -- values
 
+NEEDS_JSONB = pytest.mark.skipif(
+    not hasattr(peewee, "JSONField"), reason="Peewee 4.0 has no JSONField of its own"
+)
 
+
+@NEEDS_JSONB
 @pytest.mark.parametrize("value", [
     """'{"a": 1, "a": 2}'""", """'[1, [{"b": {"a": 1, "a": 1}}]]'""",
     r"""'"\u0000"'""", r"""'"\ud83d"'""", r"""'["\ude00"]'""", "'1e200000'",
@@ -61,6 +66,7 @@ def test_json_that_jsonb_would_change_is_refused(world, value):
     assert "1 row (id 2)" in refusal(made, peewee.JSONField(null=True))
 
 
+@NEEDS_JSONB
 def test_json_becomes_jsonb(world):
     made = item(
         world,

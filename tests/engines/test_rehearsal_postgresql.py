@@ -300,7 +300,9 @@ def test_plan_is_shown_with_a_warning_without_temporary_rights(world, role, capl
     report = phase_of(n=number(null=True)).check(db.connect(url))
     made.execute(f"GRANT TEMPORARY ON DATABASE {made.name} TO PUBLIC")
     assert report.status == "pending"
-    assert "the plan was not tried on empty tables: permission denied" in caplog.text
+    assert (
+        "the plan was not rehearsed on empty tables: permission denied" in caplog.text
+    )
 
 
 def test_plan_inside_the_callers_transaction_is_rehearsed(world):

@@ -70,7 +70,7 @@ class Rehearsal:
         level = logging.WARNING
         if self.session.is_read_only(error):  # where a run fails anyway
             level = logging.INFO
-        text = "! the plan was not tried on empty tables: %s"
+        text = "! the plan was not rehearsed on empty tables: %s"
         logger.log(level, text, one_line(error))
 
     @contextmanager
