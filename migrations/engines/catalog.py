@@ -33,30 +33,39 @@ class Catalog(ABC):
 
     @abstractmethod
     def read(self) -> Schema:
-        """Return the phase's tables as they are now, without those that are missing."""
+        """Return the phase's tables as they are now, without those that are missing.
+
+        Called before planning, again under the migration lock, and after the changes.
+        """
 
     @abstractmethod
     def tables(self, names: Iterable[str]) -> Schema:
-        """Return any tables by their names; one that is missing is left out."""
+        """Return any tables by their names; one that is missing is left out.
+
+        Called while planning, and by the smoke test.
+        """
 
     @abstractmethod
     def case_variants(self, table: str) -> list[str]:
         """Return the names of tables that differ from a name only in case.
 
-        None where the database takes them for the same name.
+        None where the database takes them for the same name. Called while planning.
         """
 
     @abstractmethod
     def dependents(self, table: str) -> list[str]:
         """Return what would break if a table were dropped, such as "view x".
 
-        What the phase manages itself is left out.
+        What the phase manages itself is left out. Called by a rollback.
         """
 
     # -- rows
 
     def count(self, table: str, up_to: int | None = None) -> int:
-        """Return the number of rows of a table, or of the first `up_to` of them."""
+        """Return the number of rows of a table, or of the first `up_to` of them.
+
+        Called while planning, by a rollback, and for the statistics.
+        """
         source = self.session.quote(table)
         if up_to is not None:
             source = f"(SELECT 1 FROM {source} LIMIT {up_to}) AS t"
@@ -69,18 +78,27 @@ class Catalog(ABC):
         return self.count(table, up_to=1) > 0
 
     def estimated_count(self, table: str) -> int | None:
-        """Return the catalog's estimate of a table's rows; None if it has none."""
+        """Return the catalog's estimate of a table's rows; None if it has none.
+
+        Called for the statistics.
+        """
         return None
 
     def may_hold_orphans(self) -> bool:
-        """Whether rows can violate a foreign key in the ordinary course of things."""
+        """Whether rows can violate a foreign key in the ordinary course of things.
+
+        Called before the check for orphans.
+        """
         return True
 
     # -- what models declare on this database
 
     @abstractmethod
     def parse_type(self, text: str) -> Type:
-        """Return the meaning of a type, as this database or Peewee writes it."""
+        """Return the meaning of a type, as this database or Peewee writes it.
+
+        Called while reading, for types of the catalog and of models.
+        """
 
     def type_is_accepted(self, table: Table, expected: Column, actual: Column) -> bool:
         """Whether a column's type holds every value that the model allows.

@@ -27,33 +27,46 @@ class Conversions(ABC):
     def lossy_condition(self, value: str, source: Type, target: Type) -> str:
         """Return a condition that is true for values that `target` cannot hold.
 
+        Called by preflight, for a column whose type changes.
+
         :param value: SQL of a value of the type `source`.
         """
 
     def may_collapse(self, source: Type, target: Type) -> bool:
-        """Whether two different values may become equal when they are converted."""
+        """Whether two different values may become equal when they are converted.
+
+        Called by preflight, for columns of unique keys.
+        """
         return True
 
     def cast(self, value: str, target: Type) -> str:
-        """Return SQL of a value as a type.
+        """Return SQL of a value as a type. Called by preflight, for a DEFAULT.
 
         The value itself if the database compares it like a value of that type anyway.
         """
         return value
 
     def converted(self, value: str, source: Type, target: Type) -> str:
-        """Return SQL of what a column's value becomes when its type changes."""
+        """Return SQL of what a column's value becomes when its type changes.
+
+        Called by preflight, and where a statement converts with the same expression.
+        """
         return self.cast(value, target)
 
     def with_collation(self, value: str, actual: Column, planned: Column) -> str:
         """Return SQL of a converted value that compares as its column will.
+
+        Called by preflight.
 
         :param value: a CASE, whose collation may be another one.
         """
         return value
 
     def not_usable_as_id(self, value: str) -> str:
-        """Return a condition that is true for values that an id cannot have."""
+        """Return a condition that is true for values that an id cannot have.
+
+        Called by preflight, for a column that becomes an auto-increment key.
+        """
         return f"{value} IS NULL"
 
     def orphan_condition(
@@ -64,6 +77,8 @@ class Conversions(ABC):
         parent_source: str,
     ) -> str:
         """Return a condition that is true for rows `w` without a parent.
+
+        Called by preflight, and by the check for orphans.
 
         :param values: SQL of the values in the foreign key's columns.
         :param child_source: where the rows `w` come from: a table, or a subquery.

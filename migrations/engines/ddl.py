@@ -35,7 +35,7 @@ class _RecordingDatabase:
 
 
 class DDL(ABC):
-    """Writes the statements of one plan. Called while planning; it changes nothing.
+    """Writes the statements of one plan; it changes nothing.
 
     :param schema: the tables as they are before the plan.
     """
@@ -54,16 +54,24 @@ class DDL(ABC):
     # -- planning
 
     def must_release_keys(self, operations: Sequence[Operation]) -> bool:
-        """Whether foreign keys must be dropped while a column changes its type."""
+        """Whether foreign keys must be dropped while a column changes its type.
+
+        Called while planning, with the merged operations.
+        """
         return False
 
     def implied_operations(self, operations: Sequence[Operation]) -> list[Operation]:
-        """Return operations that are needed in addition to these."""
+        """Return operations that are needed in addition to these.
+
+        Called while planning, with one operation per difference.
+        """
         return []
 
     @abstractmethod
     def statements(self, operations: Sequence[Operation]) -> list[Change]:
         """Return the statements of operations that are in order of execution.
+
+        Called while planning, and by a rollback.
 
         :raises ChangeRefused: one cannot be done here; the text says what to do.
         """
