@@ -149,7 +149,10 @@ class DDL(ABC):
 
 
 class StatementDDL(DDL):
-    """DDL of a database that has statements for each operation."""
+    """DDL of a database that has statements for each operation.
+
+    Each abstract method returns the statements of one operation. Called while planning.
+    """
 
     def statements(self, operations: Sequence[Operation]) -> list[Change]:
         changes: list[Change] = []
