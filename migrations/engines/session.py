@@ -88,7 +88,7 @@ class Session(ABC):
         try:
             if self.opened_here:
                 self.connect()
-            with self.run_settings():
+            with self.connection_settings():
                 yield
         except (peewee.PeeweeException, OSError, MigrationLockHeld) as error:
             # lock_holders() queries this connection, so before it is closed.
@@ -107,7 +107,7 @@ class Session(ABC):
             raise DatabaseUnavailable(message) from None
 
     @abstractmethod
-    def run_settings(self) -> AbstractContextManager[None]:
+    def connection_settings(self) -> AbstractContextManager[None]:
         """Set what every query of a call relies on; restore it afterwards.
 
         Called once, right after connecting.

@@ -103,7 +103,7 @@ class MySQLSession(Session):
     # -- settings
 
     @contextmanager
-    def run_settings(self) -> Iterator[None]:
+    def connection_settings(self) -> Iterator[None]:
         """Set what differs from the server's usual settings, if anything does."""
         names = list(self.query_settings)
         values = ", ".join(f"@@{name}" for name in names)

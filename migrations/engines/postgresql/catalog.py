@@ -70,13 +70,14 @@ class PostgreSQLCatalog(Catalog):
         if not existing:
             return []
         if self.session.in_transaction():
-            # The settings that the query makes would end with the transaction only.
-            with self.session.with_run_settings():
+            # IDS_BEHIND sets settings until the transaction ends. In the caller's they
+            # would stay, so restore them.
+            with self.session.settings_transaction():
                 return self._query_ids_behind(existing)
         return self._query_ids_behind(existing)
 
     def _query_ids_behind(self, tables: list[str]) -> list[Place]:
-        settings = self.session.run_setting_values()
+        settings = self.session.server_settings()
         parameters = (list(settings), list(settings.values()), tables)
         rows = self.session.query(catalog_queries.IDS_BEHIND, parameters)
         return [(table, column) for table, column in rows]
@@ -104,7 +105,7 @@ class PostgreSQLCatalog(Catalog):
             schema = self.tables(names)
             _REMEMBERED[place] = (None, schema)
             return schema, self._ids_behind(schema)
-        settings = self.session.run_setting_values()
+        settings = self.session.server_settings()
         fingerprint, behind = read_fingerprint(
             self.session.query, names, settings, self.managed
         )
@@ -116,13 +117,14 @@ class PostgreSQLCatalog(Catalog):
 
     def tables(self, names: Iterable[str]) -> Schema:
         if self.session.in_transaction():
-            # The settings that the query makes would end with the transaction only.
-            with self.session.with_run_settings():
+            # TABLES sets settings until the transaction ends. In the caller's they
+            # would stay, so restore them.
+            with self.session.settings_transaction():
                 return self._read_now(names)
         return self._read_now(names)
 
     def _read_now(self, names: Iterable[str]) -> Schema:
-        settings = self.session.run_setting_values()
+        settings = self.session.server_settings()
         managed = set(self.managed)
         return read_tables(self.session.query, list(names), settings, managed)
 
@@ -192,7 +194,7 @@ class PostgreSQLCatalog(Catalog):
         sql = f"SELECT ({declared}), ({actual}) FROM {name}"
         explain = f"EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) {sql}"
         try:
-            with self.session.with_run_settings():
+            with self.session.settings_transaction():
                 ((answer,),) = self.session.query_literally(explain)
         except peewee.DatabaseError as error:
             if self.session.was_aborted(error):
@@ -215,7 +217,7 @@ class PostgreSQLCatalog(Catalog):
             # PostgreSQL keeps all digits of the default, and rounds in each row.
             type_ = "numeric"
         sql = self.session.escape_percent(f"SELECT CAST({default} AS {type_})::text")
-        with self.session.with_run_settings():
+        with self.session.settings_transaction():
             (text,) = self.session.query_texts(sql)
         if default.startswith("'"):
             text = f"{literal(text)}::{type_}"

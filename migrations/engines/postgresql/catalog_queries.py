@@ -12,8 +12,9 @@ An unqualified name of a table is looked up as SQL itself does it, by the search
 #
 # Each list is an array of JSON arrays, whose parts have names in `catalog.py`.
 # pg_get_expr locks the table whose expression it writes, and waits for that lock. So
-# the settings of a run are passed with the query (parameters 1 and 2); outside of a
-# transaction they end with it.
+# the settings of a run (parameters 1 and 2: names, values) are set by the subquery
+# `settings`, until the transaction ends. The SELECT list, where pg_get_expr is, is
+# computed for a row of the join, so after that subquery.
 # A domain is compared as the type that it is made of.
 # Since PostgreSQL 18, NOT NULL is a constraint of type `n`, and can be NOT VALID.
 # pg_index.indnullsnotdistinct is a column of PostgreSQL 15; to_jsonb works without it.
@@ -153,8 +154,8 @@ _IS_NEXTVAL = """coalesce(
 # The columns whose next value exists already, or is lower than one that does: each with
 # its table. The highest value is looked up in an index. It is asked for by
 # query_to_xml, as only so a query can be put together by a query: where the user lacks
-# a right, or there is no index, nothing is asked. The settings of a run are passed as
-# above.
+# a right, or there is no index, nothing is asked. The settings of a run are set as in
+# TABLES.
 IDS_BEHIND = f"""
 SELECT c.relname, a.attname
 FROM (

@@ -75,7 +75,7 @@ class Rehearsal:
 
     @contextmanager
     def _rolled_back(self) -> Iterator[None]:
-        with contextlib.suppress(_Undo), self.session.with_run_settings():
+        with contextlib.suppress(_Undo), self.session.settings_transaction():
             yield
             raise _Undo
 

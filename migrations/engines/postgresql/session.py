@@ -23,14 +23,15 @@ from migrations.report import Change
 from migrations.sql_text import one_line
 
 MIGRATION_LOCK = 450_000_045  # the advisory lock of all runs on one database
-# Seconds that a statement waits for a table lock; all that come after it wait as long.
+# Seconds that a statement waits for a table lock. Later statements on that table queue
+# behind it for as long.
 SHORT_LOCK_WAIT = 0.2
 _LONGEST_WAIT = 2_000_000.0  # seconds; lock_timeout is a 32-bit number of milliseconds
 # https://www.postgresql.org/docs/current/libpq-status.html, PQtransactionStatus
 _IDLE = 0
 _ACTIVE = 1
-# What a run relies on, as far as the server knows the setting.
-_RUN_SETTINGS = {
+# The server's settings that a run relies on; older servers do not know all of them.
+_SERVER_SETTINGS = {
     # A role's limits would cancel a long statement and leave half of its work. A client
     # that was killed cannot cancel its statement: the server looks for it.
     "statement_timeout": "0",
@@ -125,7 +126,13 @@ def sqlstate(error: BaseException) -> str:
 
 
 class PostgreSQLSession(Session):
-    """A connection to PostgreSQL, which is left as it was found."""
+    """A connection to PostgreSQL, which is left as it was found.
+
+    Changes, queries of rows (`all_rows`) and a model's SQL run under `server_settings`,
+    inside `settings_transaction`, or inside `without_timeouts` if CONCURRENTLY. TABLES
+    and IDS_BEHIND set them themselves. Other queries run under them only while such a
+    transaction is open.
+    """
 
     backend = "postgresql"
 
@@ -145,7 +152,8 @@ class PostgreSQLSession(Session):
         return bool(self.connection.info.transaction_status != _IDLE)
 
     @contextmanager
-    def run_settings(self) -> Iterator[None]:
+    def connection_settings(self) -> Iterator[None]:
+        """Settings of the driver: no prepared statements, a known encoding."""
         connection = self.connection
         self._uses_psycopg3 = type(connection).__module__.partition(".")[0] == "psycopg"
         with _without_prepared_statements(connection), _with_known_encoding(connection):
@@ -165,7 +173,7 @@ class PostgreSQLSession(Session):
     def _cancelled_on_interrupt(self) -> Iterator[None]:
         """Cancel the running statement if an exception interrupts this run.
 
-        Otherwise the server would go on. psycopg 3 itself does it for Ctrl-C only.
+        Otherwise the server would finish it. psycopg 3 itself cancels for Ctrl-C only.
         """
         try:
             yield
@@ -178,10 +186,10 @@ class PostgreSQLSession(Session):
 
     # -- settings
 
-    def run_setting_values(
+    def server_settings(
         self, short_lock_wait: bool = False, **others: str
     ) -> dict[str, str]:
-        """Return the settings of a run's queries.
+        """Return the server's settings for a run's queries, without setting them.
 
         :param short_lock_wait: wait for a lock only for a moment, because others wait
             behind the statement; otherwise as long as `remaining_timeout`.
@@ -190,15 +198,15 @@ class PostgreSQLSession(Session):
         longest = self._short_lock_wait if short_lock_wait else _LONGEST_WAIT
         wait = min(self.remaining_timeout, longest)
         milliseconds = 1000 * max(wait, 0.001)  # 0 would be without a limit
-        return {**_RUN_SETTINGS, "lock_timeout": f"{milliseconds:.0f}ms", **others}
+        return {**_SERVER_SETTINGS, "lock_timeout": f"{milliseconds:.0f}ms", **others}
 
     @contextmanager
-    def with_run_settings(
+    def settings_transaction(
         self, short_lock_wait: bool = False, **others: str
     ) -> Iterator[None]:
-        """A transaction, or a savepoint in the caller's, with the settings of a run.
+        """A transaction, or a savepoint in the caller's, with `server_settings`.
 
-        They are restored afterwards. The parameters are those of `run_setting_values`.
+        They are restored afterwards. The parameters are those of that method.
         """
         in_callers_transaction = self.in_transaction()
         with (
@@ -206,25 +214,25 @@ class PostgreSQLSession(Session):
             self.transaction(),
             self._cancelled_on_interrupt(),
         ):
-            values = self.run_setting_values(short_lock_wait, **others)
+            values = self.server_settings(short_lock_wait, **others)
             before = _configure(self.database, values)
             yield
             if in_callers_transaction:  # otherwise they end with the transaction
                 _configure(self.database, before)
 
     def all_rows(self) -> AbstractContextManager[None]:
-        return self.with_run_settings(row_security="off")
+        return self.settings_transaction(row_security="off")
 
     @contextmanager
     def without_timeouts(self) -> Iterator[None]:
-        """Settings for CONCURRENTLY, which a timeout would leave half done.
+        """`server_settings` for CONCURRENTLY, which a timeout would leave half done.
 
-        As it refuses to run in a transaction, they are made for the session; not behind
-        a pooler, which would leave them to somebody else.
+        It cannot run in a transaction, so they are set for the session. Behind a pooler
+        nothing is set: it would hand the changed session to another client.
         """
         values = {}
         if not self._is_pooled():
-            values = self.run_setting_values(lock_timeout="0")
+            values = self.server_settings(lock_timeout="0")
         before = _configure(self.database, values, for_transaction=False)
         try:
             with self._cancelled_on_interrupt():
@@ -292,7 +300,7 @@ class PostgreSQLSession(Session):
         with self.second_connection() as database, database.atomic():
             # REPEATABLE READ and SERIALIZABLE would keep a snapshot.
             database.execute_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            _configure(database, self.run_setting_values())
+            _configure(database, self.server_settings())
             self._take_migration_lock(database)
             yield
 
@@ -320,7 +328,7 @@ class PostgreSQLSession(Session):
 
         def attempt() -> Result:
             try:
-                with self.with_run_settings(short_lock_wait=True):
+                with self.settings_transaction(short_lock_wait=True):
                     return work()
             except peewee.DatabaseError as error:
                 if self.was_aborted(error):
@@ -419,7 +427,7 @@ class PostgreSQLSession(Session):
             self.database.execute_sql("SET CONSTRAINTS ALL IMMEDIATE")
             # Rows are found by an index in a short table, too. Where there is none, the
             # price of a sequential scan would start the JIT compiler.
-            values = self.run_setting_values(enable_seqscan="off", jit="off")
+            values = self.server_settings(enable_seqscan="off", jit="off")
             _configure(self.database, values)
             # In the role of a replica, the triggers that enforce foreign keys are off.
             query = "SELECT current_setting('session_replication_role')"

@@ -56,9 +56,9 @@ _UNKNOWN_NAME = re.compile(
 class SQLiteSession(Session):
     """The open connection of one call.
 
-    Two attributes are set by `run_settings`: `in_callers_transaction`, whether the call
-    came inside a transaction, and `enforces_foreign_keys`, whether the connection did
-    when the call came.
+    Two attributes are set by `connection_settings`: `in_callers_transaction`, whether
+    the call came inside a transaction, and `enforces_foreign_keys`, whether the
+    connection did when the call came.
     """
 
     backend = "sqlite"
@@ -96,7 +96,7 @@ class SQLiteSession(Session):
         return message
 
     @contextmanager
-    def run_settings(self) -> Iterator[None]:
+    def connection_settings(self) -> Iterator[None]:
         self.in_callers_transaction = self.in_transaction()
         self.enforces_foreign_keys = bool(self.database.pragma("foreign_keys"))
         # `query` waits for locks itself: SQLite's busy timeout starts again with each
