@@ -10,6 +10,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import peewee
@@ -109,7 +110,7 @@ _CONNECTION_ADVICE = "check that the server runs and can be reached, then run ag
 
 
 class _NeedsOwnTransactions(Exception):
-    """The changes cannot share one transaction."""
+    """A change cannot share a transaction. Ends that of `with_migration_lock`."""
 
 
 def sqlstate(error: BaseException) -> str:
@@ -252,8 +253,9 @@ class PostgreSQLSession(Session):
     def with_migration_lock(self, work: Callable[[], Result]) -> Result:
         """Do work in one transaction with the lock, or step by step under the lock.
 
-        The transaction is repeated while a table is locked. Changes that cannot share a
-        transaction are made one by one, while a second connection holds the lock.
+        The transaction is repeated while a table is locked. If a change cannot share a
+        transaction, it is rolled back, and the work is done again from its start: the
+        changes one by one, while a second connection holds the lock.
         """
 
         def in_one_transaction() -> Result:
@@ -264,8 +266,12 @@ class PostgreSQLSession(Session):
             with self._second_connection_with_lock():
                 return work()
 
-        with contextlib.suppress(_NeedsOwnTransactions):
+        try:
             return self._retry_with_short_lock_wait(in_one_transaction)
+        except _NeedsOwnTransactions:
+            # From execute_all: a change cannot share a transaction. This one was rolled
+            # back; read and plan again outside of it.
+            pass
         self._refuse_callers_transaction()
         return self.retry_on_lock(step_by_step)
 
@@ -377,9 +383,7 @@ class PostgreSQLSession(Session):
             self._execute_group(group)
 
     def _execute_group(self, group: Sequence[Change]) -> None:
-        def execute() -> None:
-            super(PostgreSQLSession, self).execute_all(group)
-
+        execute = partial(super().execute_all, group)
         if _is_concurrent(group):
             with self.without_timeouts():
                 execute()
