@@ -142,6 +142,8 @@ class PostgreSQLSession(Session):
     ) -> None:
         super().__init__(database, models, lock_timeout)
         self._short_lock_wait = SHORT_LOCK_WAIT
+        # Whether that is long enough for PostgreSQL to cancel an autovacuum.
+        self._waits_for_autovacuum = False
         self._uses_psycopg3 = False  # known once there is a connection
 
     @property
@@ -356,8 +358,9 @@ class PostgreSQLSession(Session):
         one that prevents the wraparound of transaction ids, so the attempt after that
         is short again (https://www.postgresql.org/docs/current/routine-vacuuming.html).
         """
-        waited_for_autovacuum = self._short_lock_wait > SHORT_LOCK_WAIT
+        waited_for_autovacuum = self._waits_for_autovacuum
         self._short_lock_wait = SHORT_LOCK_WAIT
+        self._waits_for_autovacuum = False
         if waited_for_autovacuum:
             return
         tables = list(self.models.by_table)
@@ -365,6 +368,7 @@ class PostgreSQLSession(Session):
         if locks:
             (deadlock_timeout,) = locks[0]
             self._short_lock_wait = SHORT_LOCK_WAIT + deadlock_timeout
+            self._waits_for_autovacuum = True
 
     # -- changes
 
