@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import peewee
 
@@ -76,36 +76,66 @@ _CONNECTION_CLASSES = {
     "53",  # insufficient resources
     "57",  # operator intervention
 }
+
+
+class _Advice(NamedTuple):
+    """What to do about an error, by a pattern of its text.
+
+    Fields of the template: {user}, {managed} (a managed table), {name} (the pattern's
+    group "name") and {tables} (that name, and the other tables that need the right).
+    """
+
+    pattern: str
+    template: str
+
+
 _ADMINISTRATOR = "an administrator has to run: "
-# By a pattern of the error's text. {name} is what the pattern's group matches.
-_ADVICE = {
-    "row-level security": _ADMINISTRATOR + "ALTER ROLE {user} BYPASSRLS",
-    "for schema (.*?)($| LINE )": (
-        _ADMINISTRATOR + "GRANT CREATE, USAGE ON SCHEMA {name} TO {user}"
+_ADVICE = [
+    _Advice(
+        "row-level security",
+        _ADMINISTRATOR + "ALTER ROLE {user} BYPASSRLS",
     ),
-    "must be owner": _ADMINISTRATOR + "ALTER TABLE {managed} OWNER TO {user}",
-    "denied for table ([^ ]+)": (
+    _Advice(
+        "for schema (?P<name>.*?)($| LINE )",
+        _ADMINISTRATOR + "GRANT CREATE, USAGE ON SCHEMA {name} TO {user}",
+    ),
+    _Advice(
+        "must be owner",
+        _ADMINISTRATOR + "ALTER TABLE {managed} OWNER TO {user}",
+    ),
+    _Advice(
+        "denied for table (?P<name>[^ ]+)",
         _ADMINISTRATOR
-        + "GRANT SELECT, INSERT, DELETE, REFERENCES ON {name}{others} TO {user}"
+        + "GRANT SELECT, INSERT, DELETE, REFERENCES ON {tables} TO {user}",
     ),
-    "statement timeout": (
+    _Advice(
+        "statement timeout",
         "connect to the server itself, not to a pooler, or run: "
-        "ALTER ROLE {user} SET statement_timeout = 0"
+        "ALTER ROLE {user} SET statement_timeout = 0",
     ),
-    "read-only transaction": (
+    _Advice(
+        "read-only transaction",
         "connect to the primary, or run: "
-        "ALTER ROLE {user} SET default_transaction_read_only = off"
+        "ALTER ROLE {user} SET default_transaction_read_only = off",
     ),
-    "too many connections|connection slots": (
-        "a run uses up to two connections; close some, or raise the limit"
+    _Advice(
+        "too many connections|connection slots",
+        "a run uses up to two connections; close some, or raise the limit",
     ),
-    "only permanent tables": "run ALTER TABLE … SET LOGGED on the table referred to",
-    "role .* does not exist": "check the user in the URL, or create it with createuser",
-    "database .* does not exist": (
-        "check the name in the URL, or create it with createdb"
+    _Advice(
+        "only permanent tables",
+        "run ALTER TABLE … SET LOGGED on the table referred to",
     ),
-    "password": "check the user and the password in the URL",
-}
+    _Advice(
+        "role .* does not exist",
+        "check the user in the URL, or create it with createuser",
+    ),
+    _Advice(
+        "database .* does not exist",
+        "check the name in the URL, or create it with createdb",
+    ),
+    _Advice("password", "check the user and the password in the URL"),
+]
 _CONNECTION_ADVICE = "check that the server runs and can be reached, then run again"
 
 
@@ -480,11 +510,12 @@ class PostgreSQLSession(Session):
         return super().translate_error(error)
 
     def advice(self, error: Exception, text: str) -> str:
-        for pattern, advice in _ADVICE.items():
-            found = re.search(pattern, text)
+        for advice in _ADVICE:
+            found = re.search(advice.pattern, text)
             if found:
-                name = found[1] if found.re.groups else ""
-                return f"; {advice.format(**self._names_for_advice(text, name))}"
+                name = found.groupdict().get("name", "")
+                names = self._names_for_advice(text, name)
+                return f"; {advice.template.format(**names)}"
         if sqlstate(error)[:2] in _CONNECTION_CLASSES:
             return f"; {_CONNECTION_ADVICE}"
         return ""
@@ -492,7 +523,7 @@ class PostgreSQLSession(Session):
     def _names_for_advice(self, text: str, name: str) -> dict[str, str]:
         """Return the words for an advice, as SQL.
 
-        :param name: the schema or table that the error names.
+        :param name: the schema or table that the error names, or "".
         """
         managed = self.models.managed
         named = [table for table in managed if table in text]
@@ -503,7 +534,7 @@ class PostgreSQLSession(Session):
             "user": self.quote(self.database.connect_params.get("user") or "the_user"),
             "managed": self.quote(named[0] if named else managed[0]),
             "name": self.quote(name),
-            "others": "".join(f", {self.quote(table)}" for table in others),
+            "tables": ", ".join(self.quote(table) for table in [name, *others]),
         }
 
 
