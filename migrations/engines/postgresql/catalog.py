@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import peewee
 
@@ -22,9 +22,16 @@ Fingerprint = tuple[object, ...]
 Place = tuple[str, str]  # a table, and a column of it
 Parts = list[str]  # each the JSON array of one column, index or constraint
 
-# By database and names of tables: the schema that was read last, and its fingerprint,
-# which is None before the second time.
-_REMEMBERED: dict[object, tuple[Fingerprint | None, Schema]] = {}
+
+class _Remembered(NamedTuple):
+    """What this process read last of some tables."""
+
+    schema: Schema
+    fingerprint: Fingerprint | None  # taken before the schema was read
+
+
+# By database and names of tables.
+_REMEMBERED: dict[object, _Remembered] = {}
 # By database, table, its columns, and two conditions: whether these are the same.
 _SAME_CONDITIONS: dict[object, bool] = {}
 _ACTIONS = {
@@ -91,8 +98,12 @@ class PostgreSQLCatalog(Catalog):
     def _read_or_remember(self) -> tuple[Schema, list[Place]]:
         """Read the phase's tables, or return what was read of the same catalog before.
 
-        Not in a transaction: everything that it wrote has the same number, so that the
-        fingerprint would not change.
+        - The first read takes no fingerprint, as most processes read only once.
+        - The second read takes one, then reads the tables again.
+        - From the third on, an equal fingerprint returns the tables from memory.
+
+        In a transaction, tables are always read: all catalog rows that it wrote have
+        the same xmin, so that a further change would not change the fingerprint.
 
         :return: the tables, and the columns whose next id exists already.
         """
@@ -100,20 +111,21 @@ class PostgreSQLCatalog(Catalog):
         if self.session.in_transaction():
             schema = self.tables(names)
             return schema, self._ids_behind(schema)
-        place = (describe(self.session.database), names)
-        if place not in _REMEMBERED:  # a process that reads only once needs none
+        cache_key = (describe(self.session.database), names)
+        remembered = _REMEMBERED.get(cache_key)
+        if remembered is None:
             schema = self.tables(names)
-            _REMEMBERED[place] = (None, schema)
+            _REMEMBERED[cache_key] = _Remembered(schema, fingerprint=None)
             return schema, self._ids_behind(schema)
         settings = self.session.server_settings()
         fingerprint, behind = read_fingerprint(
             self.session.query, names, settings, self.managed
         )
-        remembered, schema = _REMEMBERED[place]
-        if remembered != fingerprint:
+        schema = remembered.schema
+        if fingerprint != remembered.fingerprint:
             schema = self.tables(names)
-            _REMEMBERED[place] = (fingerprint, schema)
-        return schema, [each for each in behind if each[0] in schema]
+            _REMEMBERED[cache_key] = _Remembered(schema, fingerprint)
+        return schema, [(table, column) for table, column in behind if table in schema]
 
     def tables(self, names: Iterable[str]) -> Schema:
         if self.session.in_transaction():
