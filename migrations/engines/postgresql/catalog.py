@@ -20,7 +20,7 @@ from migrations.sql_text import literal
 Query = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 Fingerprint = tuple[object, ...]
 Place = tuple[str, str]  # a table, and a column of it
-Parts = list[str]  # each the JSON array of one column, index or constraint
+Parts = list[str]  # each the JSON object of one column, index or constraint
 
 
 class _Remembered(NamedTuple):
@@ -298,22 +298,25 @@ def _columns(parts: Parts, key: tuple[str, ...]) -> dict[str, Column]:
     :param key: the primary key.
     """
     columns = {}
-    for part in parts:
-        name, type_, null, default, is_identity, generated, collation = json.loads(part)
+    for text in parts:
+        part = json.loads(text)
+        name = part["name"]
+        default = part["default"]
         has_sequence = default is not None and default.startswith("nextval(")
-        has_generator = (name,) == key and column_types.is_generator(type_, default)
+        is_key = (name,) == key
+        has_generator = is_key and column_types.is_generator(part["type"], default)
         if has_sequence:
             default = "nextval()"  # whatever the sequence's name is
-        if generated:
+        if part["generated"]:
             default = None  # it is the expression
         columns[name] = Column(
             name=name,
-            type=column_types.parse_type(type_),
-            null=null,
+            type=column_types.parse_type(part["type"]),
+            null=part["null"],
             default=default,
-            auto_increment=has_sequence or has_generator or is_identity,
-            generated=generated,
-            collation=collation,
+            auto_increment=has_sequence or has_generator or part["is_identity"],
+            generated=part["generated"],
+            collation=part["collation"],
         )
     return columns
 
@@ -321,35 +324,44 @@ def _columns(parts: Parts, key: tuple[str, ...]) -> dict[str, Column]:
 def _indexes(parts: Parts) -> tuple[Index, ...]:
     """Return the indexes except the primary key's."""
     indexes = []
-    for part in parts:
-        name, columns, unique, partial, valid, is_constraint, primary = json.loads(part)
-        if not primary:
-            index = Index(name, tuple(columns), unique, partial, valid, is_constraint)
-            indexes.append(index)
+    for text in parts:
+        part = json.loads(text)
+        if part["primary"]:
+            continue
+        indexes.append(
+            Index(
+                name=part["name"],
+                columns=tuple(part["columns"]),
+                unique=part["unique"],
+                partial=part["partial"],
+                valid=part["valid"],
+                is_constraint=part["is_constraint"],
+            )
+        )
     return tuple(indexes)
 
 
 def _primary_key(parts: Parts) -> tuple[str, ...]:
-    for part in parts:
-        _, columns, _, _, _, _, primary = json.loads(part)
-        if primary:
-            return tuple(columns)
+    for text in parts:
+        part = json.loads(text)
+        if part["primary"]:
+            return tuple(part["columns"])
     return ()
 
 
 def _foreign_keys(parts: Parts) -> tuple[ForeignKey, ...]:
     keys = []
-    for part in parts:
-        columns, parent, parent_columns, delete, update, name, valid = json.loads(part)
+    for text in parts:
+        part = json.loads(text)
         keys.append(
             ForeignKey(
-                columns=tuple(columns),
-                parent=parent,
-                parent_columns=tuple(parent_columns),
-                on_delete=_ACTIONS[delete],
-                on_update=_ACTIONS[update],
-                name=name,
-                valid=valid,
+                columns=tuple(part["columns"]),
+                parent=part["parent"],
+                parent_columns=tuple(part["parent_columns"]),
+                on_delete=_ACTIONS[part["on_delete"]],
+                on_update=_ACTIONS[part["on_update"]],
+                name=part["name"],
+                valid=part["valid"],
             )
         )
     return tuple(keys)
@@ -357,7 +369,7 @@ def _foreign_keys(parts: Parts) -> tuple[ForeignKey, ...]:
 
 def _checks(parts: Parts) -> tuple[Check, ...]:
     checks = []
-    for part in parts:
-        name, condition, valid = json.loads(part)
-        checks.append(Check(name, condition, valid))
+    for text in parts:
+        part = json.loads(text)
+        checks.append(Check(part["name"], part["condition"], part["valid"]))
     return tuple(checks)

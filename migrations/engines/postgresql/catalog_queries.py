@@ -10,7 +10,7 @@ An unqualified name of a table is looked up as SQL itself does it, by the search
 # index is INVALID nor that a constraint is NOT VALID, and takes a query per table and
 # kind.
 #
-# Each list is an array of JSON arrays, whose parts have names in `catalog.py`.
+# Each list is an array of JSON objects, which `catalog.py` reads by name.
 # pg_get_expr locks the table whose expression it writes, and waits for that lock. So
 # the settings of a run (parameters 1 and 2: names, values) are set by the subquery
 # `settings`, until the transaction ends. The SELECT list, where pg_get_expr is, is
@@ -19,6 +19,8 @@ An unqualified name of a table is looked up as SQL itself does it, by the search
 # Since PostgreSQL 18, NOT NULL is a constraint of type `n`, and can be NOT VALID.
 # pg_index.indnullsnotdistinct is a column of PostgreSQL 15; to_jsonb works without it.
 # 100 is the collation "default", which a column has if none is named.
+# The lowest bit of a part of pg_index.indoption is DESC. indclass has none for a column
+# that an index INCLUDEs, so the JOIN with pg_opclass leaves that out.
 # A foreign key to a partitioned table has a copy for each partition, whose
 # `conparentid` is a foreign key of the same table; the copies are left out.
 TABLES = """
@@ -38,89 +40,98 @@ SELECT
     (SELECT array_position(current_schemas(true), nspname)
      FROM pg_namespace n WHERE n.oid = c.relnamespace),
     ARRAY(
-        SELECT json_build_array(
-            a.attname,
-            format_type(
-                coalesce(y.typbasetype, a.atttypid),
-                coalesce(y.typtypmod, a.atttypmod)),
-            NOT a.attnotnull OR EXISTS (
+        SELECT json_build_object(
+            'name', a.attname,
+            'type', format_type(
+                coalesce(domain.typbasetype, a.atttypid),
+                coalesce(domain.typtypmod, a.atttypmod)),
+            'null', NOT a.attnotnull OR EXISTS (
                 SELECT FROM pg_constraint k
                 WHERE k.conrelid = c.oid AND k.contype = 'n'
                   AND k.conkey[1] = a.attnum AND NOT k.convalidated),
-            pg_get_expr(d.adbin, d.adrelid),
-            a.attidentity <> '',
-            a.attgenerated <> '',
-            CASE
+            'default', pg_get_expr(d.adbin, d.adrelid),
+            'is_identity', a.attidentity <> '',
+            'generated', a.attgenerated <> '',
+            'collation', CASE
                 WHEN a.attcollation NOT IN (0, 100) THEN a.attcollation::regcollation
             END)::text
         FROM pg_attribute a
         LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-        LEFT JOIN pg_type y ON y.oid = a.atttypid AND y.typtype = 'd'
+        LEFT JOIN pg_type domain ON domain.oid = a.atttypid AND domain.typtype = 'd'
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
         ORDER BY a.attnum),
     ARRAY(
-        SELECT json_build_array(
-            i.relname,
-            ARRAY(
+        SELECT json_build_object(
+            'name', i.relname,
+            'columns', ARRAY(
                 SELECT concat(
                     coalesce(a.attname, '(expression)'),
                     CASE
-                        WHEN n.of NOT IN (0, a.attcollation)
-                        THEN ' COLLATE ' || n.of::regcollation
+                        WHEN part.collation_oid NOT IN (0, a.attcollation)
+                        THEN ' COLLATE ' || part.collation_oid::regcollation
                     END,
-                    CASE WHEN NOT o.opcdefault THEN ' ' || o.opcname END,
+                    CASE WHEN NOT opclass.opcdefault THEN ' ' || opclass.opcname END,
                     CASE WHEN NOT x.indimmediate THEN ' DEFERRABLE' END,
                     CASE
                         WHEN NOT a.attnotnull
                              AND to_jsonb(x) ->> 'indnullsnotdistinct' = 'true'
                         THEN ' NULLS NOT DISTINCT'
                     END,
-                    CASE WHEN m.amname <> 'btree' THEN ' USING ' || m.amname END,
-                    CASE WHEN n.option & 1 = 1 THEN ' DESC' END)
+                    CASE
+                        WHEN method.amname <> 'btree' THEN ' USING ' || method.amname
+                    END,
+                    CASE WHEN part.option & 1 = 1 THEN ' DESC' END)
                 FROM unnest(x.indkey, x.indcollation, x.indclass, x.indoption)
-                     WITH ORDINALITY AS n (key, of, class, option, i)
-                JOIN pg_opclass o ON o.oid = n.class
-                LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = n.key
-                ORDER BY n.i),
-            x.indisunique,
-            x.indpred IS NOT NULL,
-            x.indisvalid AND x.indisready,
-            EXISTS (
+                     WITH ORDINALITY
+                     AS part (attnum, collation_oid, opclass_oid, option, position)
+                JOIN pg_opclass opclass ON opclass.oid = part.opclass_oid
+                LEFT JOIN pg_attribute a
+                     ON a.attrelid = c.oid AND a.attnum = part.attnum
+                ORDER BY part.position),
+            'unique', x.indisunique,
+            'partial', x.indpred IS NOT NULL,
+            'valid', x.indisvalid AND x.indisready,
+            'is_constraint', EXISTS (
                 SELECT FROM pg_constraint k
                 WHERE k.conrelid = c.oid AND k.conindid = i.oid AND k.contype = 'u'),
-            x.indisprimary)::text
+            'primary', x.indisprimary)::text
         FROM pg_index x
         JOIN pg_class i ON i.oid = x.indexrelid
-        JOIN pg_am m ON m.oid = i.relam
+        JOIN pg_am method ON method.oid = i.relam
         WHERE x.indrelid = c.oid
         ORDER BY i.relname),
     ARRAY(
-        SELECT json_build_array(
-            ARRAY(
-                SELECT a.attname FROM unnest(k.conkey) WITH ORDINALITY AS n (key, i)
-                JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = n.key
-                ORDER BY n.i),
-            CASE
-                WHEN pg_table_is_visible(p.oid) THEN p.relname::text
-                ELSE p.oid::regclass::text
+        SELECT json_build_object(
+            'columns', ARRAY(
+                SELECT a.attname
+                FROM unnest(k.conkey) WITH ORDINALITY AS part (attnum, position)
+                JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = part.attnum
+                ORDER BY part.position),
+            'parent', CASE
+                WHEN pg_table_is_visible(parent.oid) THEN parent.relname::text
+                ELSE parent.oid::regclass::text
             END,
-            ARRAY(
-                SELECT a.attname FROM unnest(k.confkey) WITH ORDINALITY AS n (key, i)
-                JOIN pg_attribute a ON a.attrelid = p.oid AND a.attnum = n.key
-                ORDER BY n.i),
-            k.confdeltype,
-            k.confupdtype,
-            k.conname,
-            k.convalidated)::text
+            'parent_columns', ARRAY(
+                SELECT a.attname
+                FROM unnest(k.confkey) WITH ORDINALITY AS part (attnum, position)
+                JOIN pg_attribute a
+                     ON a.attrelid = parent.oid AND a.attnum = part.attnum
+                ORDER BY part.position),
+            'on_delete', k.confdeltype,
+            'on_update', k.confupdtype,
+            'name', k.conname,
+            'valid', k.convalidated)::text
         FROM pg_constraint k
-        JOIN pg_class p ON p.oid = k.confrelid
+        JOIN pg_class parent ON parent.oid = k.confrelid
         WHERE k.conrelid = c.oid AND NOT EXISTS (
-            SELECT FROM pg_constraint o
-            WHERE o.oid = k.conparentid AND o.conrelid = c.oid)
+            SELECT FROM pg_constraint copied
+            WHERE copied.oid = k.conparentid AND copied.conrelid = c.oid)
         ORDER BY k.conname),
     ARRAY(
-        SELECT json_build_array(
-            k.conname, pg_get_expr(k.conbin, k.conrelid), k.convalidated)::text
+        SELECT json_build_object(
+            'name', k.conname,
+            'condition', pg_get_expr(k.conbin, k.conrelid),
+            'valid', k.convalidated)::text
         FROM pg_constraint k
         WHERE k.conrelid = c.oid AND k.contype = 'c'
         ORDER BY k.conname)
