@@ -193,7 +193,7 @@ class PostgreSQLDDL(StatementDDL):
             yield from self._keep_unique(table, replaced_key)
             parts += self._drop_constraints(self._primary_key_names(table))
         parts.append(f"ADD COLUMN {self.column_definition(table, column)}")
-        # Every row is written again, with its number.
+        # Adding an auto-increment column rewrites the table.
         blocks = column.auto_increment and self._has_rows(table)
         yield self._change_table(f"add column {column.name}", table, parts, blocks)
 
@@ -211,7 +211,10 @@ class PostgreSQLDDL(StatementDDL):
         if retyped:
             yield from self._alter_type(operation)
         else:
-            parts = self._alter_default_and_null(operation)
+            default = None
+            if operation.changes_default:
+                default = column.default
+            parts = self._default_and_null_clauses(operation, default)
             if parts:
                 description = f"change column {column.name}"
                 parts = self._alter_column(column.name, parts)
@@ -237,10 +240,16 @@ class PostgreSQLDDL(StatementDDL):
         parts = self._alter_column(name, ["DROP EXPRESSION"])
         return self._change_table(f"make {name} a plain column", table, parts)
 
-    def _alter_default_and_null(self, operation: do.AlterColumn) -> list[str]:
+    def _default_and_null_clauses(
+        self, operation: do.AlterColumn, default: str | None
+    ) -> list[str]:
+        """Return SET DEFAULT and DROP NOT NULL, as far as they are needed.
+
+        :param default: the DEFAULT to set, if any.
+        """
         parts = []
-        if operation.changes_default and operation.column.default is not None:
-            parts.append(f"SET DEFAULT {operation.column.default}")
+        if default is not None:
+            parts.append(f"SET DEFAULT {default}")
         if operation.changes_null and operation.column.null:
             parts.append("DROP NOT NULL")
         return parts
@@ -256,16 +265,18 @@ class PostgreSQLDDL(StatementDDL):
         self._refuse_sequence(table, actual, column)
         self._refuse_dependents(table, column.name, keeps_rows)
         parts = []
+        default = None
         if actual.default and not actual.auto_increment:
             # It may not convert by itself, so it is dropped before and set afterwards.
             parts.append("DROP DEFAULT")
-            if column.default is None:
-                converted_default = self._converted_default(table, actual, column)
-                column = column._replace(default=converted_default)
-            operation = operation._replace(column=column, changes_default=True)
+            default = column.default
+            if default is None:
+                default = self._converted_default(table, actual, column)
+        elif operation.changes_default:
+            default = column.default
         parts.append(self._type_clause(actual, column, keeps_rows))
         parts += self._storage_clauses(table, column)
-        parts += self._alter_default_and_null(operation)
+        parts += self._default_and_null_clauses(operation, default)
         yield self._change_table(
             f"convert {column.name} to {type_}",
             table,
