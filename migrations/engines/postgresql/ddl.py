@@ -437,7 +437,7 @@ class PostgreSQLDDL(StatementDDL):
             return
         if self.schema[table].index_named(index.name) is None:
             self._refuse_taken_constraint(table, index.name, [])
-        source = self._key_source(table, index._replace(is_constraint=False))
+        source = self._key_source(table, index)
         yield from source.changes
         constraint = peewee.SQL(f"UNIQUE {source.sql}")
         arguments = (table, index.name, constraint)
@@ -447,11 +447,13 @@ class PostgreSQLDDL(StatementDDL):
         comment = self._details(table, index.name).comment
         yield from self._comment("CONSTRAINT", full_name, comment)
 
-    def _key_source(self, table: str, index: Index) -> _KeySource:
-        """Return what a key is made of: of an index, if the table has rows."""
+    def _key_source(self, table: str, key: Index) -> _KeySource:
+        """Return what a key is made of: an index, if the table has rows."""
+        # ADD … USING INDEX turns an index that is no constraint yet into the key.
+        index = key._replace(is_constraint=False)
         using_index = f"USING INDEX {self.quote(index.name)}"
         existing = self.schema[table].index_named(index.name)
-        if existing == index:  # a run that was killed has completed it
+        if existing == index:  # A killed run has already built this index.
             return _KeySource([], using_index)
         changes = list(self._drop_replaced(table, index.name, existing))
         if not self._has_rows(table):
@@ -511,37 +513,40 @@ class PostgreSQLDDL(StatementDDL):
 
     def set_primary_key(self, operation: do.SetPrimaryKey) -> Iterator[Change]:
         table = operation.table
-        first = self.schema[table].columns.get(operation.columns[0])
         if self.schema[table].primary_key != operation.columns:
-            yield from self._add_primary_key(operation, first)
-        if operation.auto_increment and first and not first.auto_increment:
-            yield from self._add_identity(table, first)
+            yield from self._replace_primary_key(operation)
+        column = self._existing_id_column(operation)
+        if column is not None and not column.auto_increment:
+            yield from self._add_identity(table, column)
 
-    def _add_primary_key(
-        self, operation: do.SetPrimaryKey, first: Column | None
-    ) -> Iterator[Change]:
-        """Replace the primary key.
+    def _existing_id_column(self, operation: do.SetPrimaryKey) -> Column | None:
+        """Return the column of an auto-increment key, if the table has it already."""
+        if not operation.auto_increment:
+            return None
+        return self.schema[operation.table].columns.get(operation.columns[0])
 
-        :param first: its first column as it is now.
-        """
+    def _replace_primary_key(self, operation: do.SetPrimaryKey) -> Iterator[Change]:
         table = operation.table
         yield from self._keep_unique(table, operation.replaces)
-        new_index = Index(f"{table[:50]}_pkey_new", operation.columns, unique=True)
+        # The name of the index until it is the key's: short enough for any table.
+        new_name = f"{table[:50]}_pkey_new"
+        new_index = Index(new_name, operation.columns, unique=True)
         self._refuse_undeclared_index(table, new_index)
         source = self._key_source(table, new_index)
         yield from source.changes
-        if operation.auto_increment and first and first.null:
-            yield from self._set_not_null(table, first.name)
+        column = self._existing_id_column(operation)
+        if column is not None and column.null:
+            yield from self._set_not_null(table, column.name)
         replaced = self._primary_key_names(table)
-        name = f"{table[:58]}_pkey"  # as PostgreSQL itself would call it
+        name = _truncated(table, "_pkey")  # as PostgreSQL itself would call it
         if name not in replaced:
             self._refuse_taken_names(table, [name])
         parts = self._drop_constraints(replaced)
         parts.append(f"ADD CONSTRAINT {self.quote(name)} PRIMARY KEY {source.sql}")
         yield self._change_table("add the primary key", table, parts)
-        for column in self._columns_to_allow_null(table, operation.columns):
-            parts = self._alter_column(column, ["DROP NOT NULL"])
-            yield self._change_table(f"change column {column}", table, parts)
+        for other in self._columns_to_allow_null(table, operation.columns):
+            parts = self._alter_column(other, ["DROP NOT NULL"])
+            yield self._change_table(f"change column {other}", table, parts)
 
     def _columns_to_allow_null(self, table: str, key: tuple[str, ...]) -> list[str]:
         """Return the columns of a replaced primary key that are declared with NULL."""
@@ -764,3 +769,8 @@ class PostgreSQLDDL(StatementDDL):
         validate = f"VALIDATE CONSTRAINT {self.quote(name)}"
         change = self._change_table(f"validate the {description}", table, [validate])
         return change._replace(own_transaction=self._has_rows(table))
+
+
+def _truncated(name: str, suffix: str) -> str:
+    """Return a name with a suffix, cut before it to the length that is allowed."""
+    return name[: _MAX_NAME_LENGTH - len(suffix)] + suffix
