@@ -287,7 +287,8 @@ def read_fingerprint(
     values = settings or {}
     parameters = (list(names), list(values), list(values.values()), list(managed))
     rows = query(catalog_queries.FINGERPRINT_AND_IDS_BEHIND, parameters)
-    fingerprint = tuple(text for text, _, _ in rows if text is not None)
+    # Sorted, as the server returns the rows in any order.
+    fingerprint = tuple(sorted(text for text, _, _ in rows if text is not None))
     behind = [(table, column) for text, table, column in rows if text is None]
     return fingerprint, tuple(behind)
 

@@ -216,14 +216,16 @@ SELECT
          concat(
              a.xmin,
              CASE WHEN a.atttypid >= 16384 THEN format_type(a.atttypid, NULL) END),
-         ',')
+         ',' ORDER BY a.attnum)
      FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0),
-    (SELECT string_agg(d.xmin::text, ',') FROM pg_attrdef d WHERE d.adrelid = c.oid),
-    (SELECT string_agg(concat(x.xmin, '/', i.xmin), ',')
+    (SELECT string_agg(d.xmin::text, ',' ORDER BY d.adnum)
+     FROM pg_attrdef d WHERE d.adrelid = c.oid),
+    (SELECT string_agg(concat(x.xmin, '/', i.xmin), ',' ORDER BY i.oid)
      FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
      WHERE x.indrelid = c.oid),
     (SELECT string_agg(
-         concat(k.xmin, CASE WHEN k.contype = 'f' THEN k.confrelid::regclass END), ',')
+         concat(k.xmin, CASE WHEN k.contype = 'f' THEN k.confrelid::regclass END),
+         ',' ORDER BY k.oid)
      FROM pg_constraint k WHERE k.conrelid = c.oid)
 FROM unnest(%s::text[]) AS t (name)
 JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))"""
