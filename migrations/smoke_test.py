@@ -206,9 +206,7 @@ class _TableTest:
         attempt = self.rows.attempt(partial(self._logged, make))
         if attempt.error is not None:
             logger.warning("  %s: %s", self.table.name, one_line(attempt.error))
-        if isinstance(attempt.result, dict):
-            return attempt.result
-        return {}
+        return attempt.result or {}
 
     def _select(self) -> Outcome:
         key = self.rows.key_of(self.table, self.first)
@@ -241,7 +239,7 @@ class _TableTest:
         attempt = self.rows.attempt(insert)
         if attempt.error is not None:
             return self._is_key_violation(attempt.error)
-        accepted_until_commit = bool(attempt.result)
+        accepted_until_commit = attempt.result
         if accepted_until_commit:
             return self._not_tried(what, "it is checked at COMMIT only")
         return False
@@ -322,4 +320,4 @@ class _TableTest:
             return False
         if action not in _PROPAGATING_ACTIONS:
             return False  # the parent should not have been changed
-        return bool(attempt.result)
+        return attempt.result

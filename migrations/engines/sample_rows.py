@@ -15,7 +15,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import peewee
 
@@ -87,11 +87,16 @@ class RowNotPossible(RowNotInserted):
     tried = False
 
 
-class Attempt(NamedTuple):
+class Attempt(Generic[Result]):
     """What came of something that was done in a savepoint."""
 
-    result: object = None
-    error: peewee.DatabaseError | None = None  # what refused it
+    def __init__(
+        self,
+        result: Result | None = None,
+        error: peewee.DatabaseError | None = None,
+    ) -> None:
+        self.result = result  # None if it was refused
+        self.error = error  # what refused it
 
 
 class SampleRows(ABC):
@@ -181,7 +186,9 @@ class SampleRows(ABC):
         """Return the quoted name of a table's column."""
         return self.quote(table.columns[name].name)
 
-    def attempt(self, work: Callable[[], object], keep: bool = False) -> Attempt:
+    def attempt(
+        self, work: Callable[[], Result], keep: bool = False
+    ) -> Attempt[Result]:
         """Do something in a savepoint; return its result, or what refused it.
 
         :param keep: what was not refused stays done; otherwise it is rolled back.
@@ -189,21 +196,28 @@ class SampleRows(ABC):
         savepoint = f"smoke_test_{random_text()}"
         # Peewee's own savepoints have no interface that is the same in 4.0 and 4.5.
         self.execute(f"SAVEPOINT {savepoint}")
-        attempt = Attempt()
+        done = self._do(work)
+        end = "ROLLBACK TO"
+        if keep and done.error is None:
+            end = "RELEASE"
         try:
-            attempt = Attempt(result=work())
+            self.execute(f"{end} SAVEPOINT {savepoint}")
+        except peewee.DatabaseError as gone:
+            # The whole transaction is gone: what is done next would stay.
+            if done.error is not None:
+                raise done.error from None
+            raise gone from None
+        return done
+
+    def _do(self, work: Callable[[], Result]) -> Attempt[Result]:
+        """Do something; return its result, or what refused it."""
+        try:
+            return Attempt(result=work())
         except peewee.DatabaseError as refusal:
             if not self.is_refusal(refusal):
                 raise
-            attempt = Attempt(error=refusal)
             _forget_tracebacks(refusal)
-        release = "RELEASE" if keep and attempt.error is None else "ROLLBACK TO"
-        try:
-            self.execute(f"{release} SAVEPOINT {savepoint}")
-        except peewee.DatabaseError as gone:
-            # The whole transaction is gone: what is done next would stay.
-            raise attempt.error or gone from None
-        return attempt
+            return Attempt(error=refusal)
 
     # -- rows
 
@@ -233,10 +247,11 @@ class SampleRows(ABC):
                 raise RowNotPossible(
                     f"{table.name}: a value for its id would use up ids of the table"
                 )
-            attempt = self.attempt(partial(self.insert, table, row), keep=True)
-            if attempt.error is None:
+            inserted = self.attempt(partial(self.insert, table, row), keep=True)
+            if inserted.error is None:
                 return row
-            first_refusal = first_refusal or attempt.error
+            if first_refusal is None:
+                first_refusal = inserted.error
         raise RowNotInserted(f"{table.name}: {one_line(first_refusal)}")
 
     def _needs_parent(self, table: Table, key: ForeignKey, given: SampleRow) -> bool:
