@@ -314,22 +314,28 @@ class SampleRows(ABC):
         At the first attempt, columns whose values may repeat get those of an existing
         row.
         """
-        unique = _columns_in_unique_keys(table)
         names = self._columns_to_fill(table, given)
-        row = dict(given)
+        row: SampleRow = {}
         if attempt_number == 0:
-            row = self._copies(table, [name for name in names if name not in unique])
-            row |= given
+            unique = _columns_in_unique_keys(table)
+            repeatable = [name for name in names if name not in unique]
+            row.update(self._copies(table, repeatable))
+        row.update(given)
         for name in names:
-            if name not in row:
-                candidates = self._candidates(table, name, row)
-                if candidates:
-                    row[name] = candidates[attempt_number % len(candidates)]
+            if name in row:
+                continue
+            candidates = self._candidates(table, name, row)
+            if candidates:
+                # Each attempt takes the next one; after the last, the first again.
+                position = attempt_number % len(candidates)
+                row[name] = candidates[position]
         for key in table.foreign_keys:
-            if key.parent == table.name.lower():
-                for name, parent_name in zip(key.columns, key.parent_columns):
-                    if name in names:
-                        row[name] = row[parent_name]
+            if key.parent != table.name.lower():
+                continue
+            # A row refers to itself: the parent's values are its own.
+            for name, parent_name in zip(key.columns, key.parent_columns):
+                if name in names:
+                    row[name] = row[parent_name]
         return row
 
     def _columns_to_fill(self, table: Table, given: SampleRow) -> list[str]:
@@ -354,8 +360,16 @@ class SampleRows(ABC):
         return names
 
     def _candidates(self, table: Table, name: str, row: SampleRow) -> list[str]:
-        """Return values that a column accepts, and the columns that refer to it."""
-        columns = [table.columns[name]]
+        """Return values that fit a column and all columns that refer to it."""
+        column = table.columns[name]
+        columns = [column, *self._referring_columns(table, name)]
+        sizes = [column.type.size for column in columns if column.type.size]
+        smallest = min(sizes, default=0)
+        return self.candidate_values(table, column, smallest, row)
+
+    def _referring_columns(self, table: Table, name: str) -> list[Column]:
+        """Return the columns whose foreign keys refer to a column."""
+        columns = []
         for other in self.tables.values():
             for key in other.foreign_keys:
                 if key.parent != table.name.lower():
@@ -363,8 +377,7 @@ class SampleRows(ABC):
                 for child, parent_name in zip(key.columns, key.parent_columns):
                     if parent_name == name:
                         columns.append(other.columns[child])
-        sizes = [column.type.size for column in columns if column.type.size]
-        return self.candidate_values(table, columns[0], min(sizes, default=0), row)
+        return columns
 
     def insert(self, table: Table, row: SampleRow) -> None:
         """Insert a row, and remember how to look for it afterwards."""
