@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from typing import NamedTuple, TypeVar
 
 import peewee
 
@@ -36,6 +37,7 @@ _SUBJECTS = {
 _PROPAGATING_ACTIONS = {"CASCADE", "SET NULL"}
 
 Outcome = bool | None  # held, did not hold, or (None) could not be tried
+Result = TypeVar("Result")
 
 
 def smoke_test(engine: Engine) -> SmokeTestSteps:
@@ -70,6 +72,15 @@ def worst(outcomes: Iterable[Outcome]) -> Outcome:
     return True
 
 
+class _TestRows(NamedTuple):
+    """Rows of one table to test with; {} for one that there is not."""
+
+    inserted: Outcome  # of the first
+    first: SampleRow
+    second: SampleRow  # accepted, and rolled back
+    orphan_keys: SampleRow  # values of parents that were rolled back
+
+
 class _TableTest:
     """What is tried with one table: two rows, and keys that have no parent."""
 
@@ -80,20 +91,17 @@ class _TableTest:
         self.keys_enforced = keys_enforced
         # With those that hold a column of a declared unique key.
         self.foreign_keys = [*declared.foreign_keys, *self._undeclared_keys()]
-        self.first: SampleRow = {}  # inserted
-        self.second: SampleRow = {}  # accepted, and rolled back
-        self.orphan_keys: SampleRow = {}  # values of parents that were rolled back
 
     def outcomes(self) -> list[tuple[str, Outcome]]:
         """Return the outcome of everything that there is to try, by step."""
-        inserted = self._insert()
-        results: list[tuple[str, Outcome]] = [("insert", inserted)]
-        if inserted:
-            selected = self._select()
+        rows = self._make_rows()
+        results: list[tuple[str, Outcome]] = [("insert", rows.inserted)]
+        if rows.inserted:
+            selected = self._select(rows.first)
         else:
             selected = self._not_tried("the other steps", "there is no row to try with")
         results.append(("select", selected))
-        for step, check in self._checks():
+        for step, check in self._checks(rows):
             needs_keys = step in ("foreign_keys", "cascade")
             if selected and (self.keys_enforced or not needs_keys):
                 results.append((step, check()))
@@ -106,22 +114,23 @@ class _TableTest:
             )
         return results
 
-    def _checks(self) -> Iterable[tuple[str, Callable[[], Outcome]]]:
+    def _checks(self, rows: _TestRows) -> Iterable[tuple[str, Callable[[], Outcome]]]:
+        """Yield the steps after "select", each with what has to be called for it."""
+        refused = partial(self._is_refused_with, rows.second)
         for columns in self.declared.unique_keys():
             if columns and not self._is_auto_increment(columns):
-                yield "unique", partial(self._is_refused_with, self.first, columns)
+                yield "unique", partial(refused, rows.first, columns)
         for key in self.declared.foreign_keys:
-            orphan = partial(self._is_refused_with, self.orphan_keys, key.columns)
-            yield "foreign_keys", orphan
+            yield "foreign_keys", partial(refused, rows.orphan_keys, key.columns)
             if not self._is_quick_to_delete(key):
                 continue
             step = "foreign_keys"
             if key.on_delete in _PROPAGATING_ACTIONS:
                 step = "cascade"
-            yield step, partial(self._follows_deletion, key)
+            yield step, partial(self._follows_deletion, rows.first, key)
             updates = key.on_update in _PROPAGATING_ACTIONS
             if updates and key.parent != self.declared.name:
-                yield "cascade", partial(self._follows_update, key)
+                yield "cascade", partial(self._follows_update, rows, key)
 
     def _undeclared_keys(self) -> list[ForeignKey]:
         """Return foreign keys of the database without which a unique key is not tried.
@@ -147,37 +156,41 @@ class _TableTest:
 
     # -- insert, select
 
-    def _insert(self) -> Outcome:
+    def _make_rows(self) -> _TestRows:
         """Insert a row; find a second one, and keys without a parent."""
+        none = _TestRows(inserted=None, first={}, second={}, orphan_keys={})
         parents = self._logged(self._new_parents)
         if parents is None:
-            return None
+            return none
         try:
-            self.first = self.rows.insert_row(self.table, parents)
+            first = self.rows.insert_row(self.table, parents)
         except RowNotInserted as error:
             logger.warning("  the smoke test cannot insert a row of %s", error)
             if error.tried:
-                return False
-            return None
-        self._find_other_values()
-        return True
-
-    def _find_other_values(self) -> None:
-        """Find a second row, and keys without a parent."""
+                return none._replace(inserted=False)
+            return none
         # First, as a type may have so few values that nothing is left for them later.
-        self.orphan_keys = self._rolled_back(self._new_parents)
-        others = self._logged(self._new_parents)
-        if others is None:
-            return
-        self._rolled_back(partial(self._find_second_row, others))
+        orphan_keys: SampleRow = self._rolled_back(self._new_parents, {})
+        rows = _TestRows(True, first, {}, orphan_keys)
+        other_parents = self._logged(self._new_parents)
+        if other_parents is None:
+            return rows
+        add_second_row = partial(self._with_second_row, rows, other_parents)
+        return self._rolled_back(add_second_row, rows)
 
-    def _find_second_row(self, parents: SampleRow) -> SampleRow:
-        """Find a second row, and keys that it and the other parents do not have."""
-        row = self._logged(partial(self.rows.insert_row, self.table, parents))
-        self.second = row or {}
-        if self.orphan_keys and self._has_parent(self.orphan_keys):
-            self.orphan_keys = self._rolled_back(self._new_parents)
-        return self.second
+    def _with_second_row(self, rows: _TestRows, parents: SampleRow) -> _TestRows:
+        """Insert a second row; return the rows with it, and keys that it does not have.
+
+        :param parents: its values of foreign keys.
+        """
+        second = self._logged(partial(self.rows.insert_row, self.table, parents)) or {}
+        orphan_keys = rows.orphan_keys
+        if orphan_keys:
+            # SELECT may be refused where INSERT is not.
+            has_parent = partial(self._has_parent, orphan_keys)
+            if self._rolled_back(has_parent, False):
+                orphan_keys = self._rolled_back(self._new_parents, {})
+        return rows._replace(second=second, orphan_keys=orphan_keys)
 
     def _new_parents(self) -> SampleRow:
         return self.rows.insert_parents(self.table, self.foreign_keys)
@@ -193,43 +206,50 @@ class _TableTest:
                 return True
         return False
 
-    def _logged(self, make: Callable[[], SampleRow]) -> SampleRow | None:
-        """Return a row that is inserted; log why there is none."""
+    def _logged(self, make: Callable[[], Result]) -> Result | None:
+        """Return what is made of rows; log why one is not inserted."""
         try:
             return make()
         except RowNotInserted as error:
             logger.warning("  the smoke test cannot insert a row of %s", error)
             return None
 
-    def _rolled_back(self, make: Callable[[], SampleRow]) -> SampleRow:
-        """Return values that were accepted a moment ago and are not there any more."""
+    def _rolled_back(self, make: Callable[[], Result], otherwise: Result) -> Result:
+        """Make something of rows, and roll them back; return what was made.
+
+        :param otherwise: returned if the database refuses it; the refusal is logged.
+        """
         attempt = self.rows.attempt(partial(self._logged, make))
         if attempt.error is not None:
             logger.warning("  %s: %s", self.table.name, one_line(attempt.error))
-        return attempt.result or {}
+        if attempt.result is None:
+            return otherwise
+        return attempt.result
 
-    def _select(self) -> Outcome:
-        key = self.rows.key_of(self.table, self.first)
+    def _select(self, row: SampleRow) -> Outcome:
+        key = self.rows.key_of(self.table, row)
         if not key:
             return self._not_tried("select", "no unique key finds the row again")
         return self.rows.count_matching(self.table, key) == 1
 
     # -- unique keys, foreign keys
 
-    def _is_refused_with(self, values: SampleRow, columns: Collection[str]) -> Outcome:
-        """Whether the second row is refused with other values in a key.
+    def _is_refused_with(
+        self, accepted: SampleRow, values: SampleRow, columns: Collection[str]
+    ) -> Outcome:
+        """Whether a row that was accepted is refused with other values in a key.
 
         None if the database will refuse it later, or for another reason.
         """
         what = f"the key ({', '.join(columns)})"
-        if not self.second:
+        if not accepted:
             return self._not_tried(what, "there is no second row to try with")
         if not values.keys() >= set(columns):
             return self._not_tried(what, "there is no value for each of its columns")
-        row = dict(self.second)
+        row = dict(accepted)
         for name in columns:
             row[name] = values[name]
-        if row == self.second:
+        if row == accepted:
             return self._not_tried(what, "its type has no other value")
 
         def insert() -> bool:
@@ -268,33 +288,38 @@ class _TableTest:
             )
         return not scanned
 
-    def _follows_deletion(self, key: ForeignKey) -> Outcome:
-        """Whether the first row obeys its key when its parent is deleted."""
+    def _follows_deletion(self, row: SampleRow, key: ForeignKey) -> Outcome:
+        """Whether a row obeys its key when its parent is deleted."""
         parent = self.rows.quote(key.parent)
-        return self._follows(key, key.on_delete, f"DELETE FROM {parent}", {})
+        return self._follows(row, key, key.on_delete, f"DELETE FROM {parent}", {})
 
-    def _follows_update(self, key: ForeignKey) -> Outcome:
+    def _follows_update(self, rows: _TestRows, key: ForeignKey) -> Outcome:
         """Whether the first row obeys its key when its parent's key changes."""
-        if not self.orphan_keys:
+        if not rows.orphan_keys:
             what = f"ON UPDATE of ({', '.join(key.columns)})"
             return self._not_tried(what, "there is no other value for its parent")
         parent = self.rows.tables[key.parent]
         values = {}
         assignments = []
         for name, parent_name in zip(key.columns, key.parent_columns):
-            values[name] = self.orphan_keys[name]
+            values[name] = rows.orphan_keys[name]
             column = self.rows.quoted_column(parent, parent_name)
             assignments.append(f"{column} = {values[name]}")
         update = f"UPDATE {self.rows.quote(parent.name)} SET {', '.join(assignments)}"
-        return self._follows(key, key.on_update, update, values)
+        return self._follows(rows.first, key, key.on_update, update, values)
 
     def _follows(
-        self, key: ForeignKey, action: str, statement: str, updated: SampleRow
+        self,
+        row: SampleRow,
+        key: ForeignKey,
+        action: str,
+        statement: str,
+        updated: SampleRow,
     ) -> Outcome:
-        """Whether the first row is afterwards what an action makes of it.
+        """Whether a row is afterwards what an action makes of it.
 
         :param statement: changes the parents, without a WHERE.
-        :param updated: the first row's values after CASCADE; {} if it is deleted.
+        :param updated: the row's values after CASCADE; {} if it is deleted.
         """
         expected = updated
         if action == "SET NULL":
@@ -302,12 +327,12 @@ class _TableTest:
         parent = self.rows.tables[key.parent]
         parent_key = {}
         for name, parent_name in zip(key.columns, key.parent_columns):
-            parent_key[parent_name] = self.first[name]
+            parent_key[parent_name] = row[name]
         condition = self.rows.condition(parent, parent_key)
 
         def change_parent() -> bool:
             self.rows.execute(f"{statement} WHERE {condition}")
-            found = self.rows.key_of(self.table, self.first | expected) | expected
+            found = self.rows.key_of(self.table, row | expected) | expected
             count = self.rows.count_matching(self.table, found)
             return count == (1 if expected else 0)
 
