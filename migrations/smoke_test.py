@@ -199,10 +199,7 @@ class _TableTest:
         """Whether there is a parent with these values of a foreign key."""
         for key in self.foreign_keys:
             parent = self.rows.tables[key.parent]
-            parent_key = {}
-            for name, parent_name in zip(key.columns, key.parent_columns):
-                parent_key[parent_name] = values[name]
-            if self.rows.count_matching(parent, parent_key):
+            if self.rows.count_matching(parent, _parent_values(key, values)):
                 return True
         return False
 
@@ -290,8 +287,10 @@ class _TableTest:
 
     def _follows_deletion(self, row: SampleRow, key: ForeignKey) -> Outcome:
         """Whether a row obeys its key when its parent is deleted."""
-        parent = self.rows.quote(key.parent)
-        return self._follows(row, key, key.on_delete, f"DELETE FROM {parent}", {})
+        parent = self.rows.tables[key.parent]
+        condition = self.rows.condition(parent, _parent_values(key, row))
+        delete = f"DELETE FROM {self.rows.quote(parent.name)} WHERE {condition}"
+        return self._follows(row, key, key.on_delete, delete, None)
 
     def _follows_update(self, rows: _TestRows, key: ForeignKey) -> Outcome:
         """Whether the first row obeys its key when its parent's key changes."""
@@ -299,14 +298,16 @@ class _TableTest:
             what = f"ON UPDATE of ({', '.join(key.columns)})"
             return self._not_tried(what, "there is no other value for its parent")
         parent = self.rows.tables[key.parent]
-        values = {}
         assignments = []
-        for name, parent_name in zip(key.columns, key.parent_columns):
-            values[name] = rows.orphan_keys[name]
-            column = self.rows.quoted_column(parent, parent_name)
-            assignments.append(f"{column} = {values[name]}")
-        update = f"UPDATE {self.rows.quote(parent.name)} SET {', '.join(assignments)}"
-        return self._follows(rows.first, key, key.on_update, update, values)
+        for name, value in _parent_values(key, rows.orphan_keys).items():
+            assignments.append(f"{self.rows.quoted_column(parent, name)} = {value}")
+        condition = self.rows.condition(parent, _parent_values(key, rows.first))
+        update = (
+            f"UPDATE {self.rows.quote(parent.name)} SET {', '.join(assignments)} "
+            f"WHERE {condition}"
+        )
+        updated = {name: rows.orphan_keys[name] for name in key.columns}
+        return self._follows(rows.first, key, key.on_update, update, updated)
 
     def _follows(
         self,
@@ -314,35 +315,44 @@ class _TableTest:
         key: ForeignKey,
         action: str,
         statement: str,
-        updated: SampleRow,
+        cascaded: SampleRow | None,
     ) -> Outcome:
         """Whether a row is afterwards what an action makes of it.
 
-        :param statement: changes the parents, without a WHERE.
-        :param updated: the row's values after CASCADE; {} if it is deleted.
+        :param statement: changes the row's parent.
+        :param cascaded: what CASCADE changes in the row; None if it deletes the row.
         """
-        expected = updated
+        changed = cascaded
         if action == "SET NULL":
-            expected = dict.fromkeys(key.columns, "NULL")
-        parent = self.rows.tables[key.parent]
-        parent_key = {}
-        for name, parent_name in zip(key.columns, key.parent_columns):
-            parent_key[parent_name] = row[name]
-        condition = self.rows.condition(parent, parent_key)
+            changed = dict.fromkeys(key.columns, "NULL")
 
         def change_parent() -> bool:
-            self.rows.execute(f"{statement} WHERE {condition}")
-            found = self.rows.key_of(self.table, row | expected) | expected
-            count = self.rows.count_matching(self.table, found)
-            return count == (1 if expected else 0)
+            self.rows.execute(statement)
+            return self._has_become(row, changed)
 
         attempt = self.rows.attempt(change_parent)
-        if attempt.error is not None:
-            violation = self._is_key_violation(attempt.error)
-            if violation is None or action not in _PROPAGATING_ACTIONS:
-                return violation
+        if attempt.error is None:
+            if action not in _PROPAGATING_ACTIONS:
+                return False  # the parent should not have been changed
+            return attempt.result
+        refused_by_key = self._is_key_violation(attempt.error)
+        if refused_by_key and action in _PROPAGATING_ACTIONS:
             logger.error("  cascade: %s", one_line(attempt.error))
             return False
-        if action not in _PROPAGATING_ACTIONS:
-            return False  # the parent should not have been changed
-        return attempt.result
+        return refused_by_key
+
+    def _has_become(self, row: SampleRow, changed: SampleRow | None) -> bool:
+        """Whether an inserted row has changed values now; if None, it is deleted."""
+        if changed is None:
+            key = self.rows.key_of(self.table, row)
+            return self.rows.count_matching(self.table, key) == 0
+        key = self.rows.key_of(self.table, row | changed)
+        return self.rows.count_matching(self.table, key | changed) == 1
+
+
+def _parent_values(key: ForeignKey, row: SampleRow) -> SampleRow:
+    """Return the values of a foreign key by the columns that they refer to."""
+    values = {}
+    for name, parent_name in zip(key.columns, key.parent_columns):
+        values[parent_name] = row[name]
+    return values
