@@ -28,23 +28,28 @@ from migrations.engines.sample_rows import (
 from migrations.schema import Column, Table
 from migrations.sql_text import literal
 
-# Which of some values fit a type and conditions. An error that is caught writes no line
-# to the server's log. WHEN OTHERS does not catch a cancellation.
+# Stands for a value in a query. No condition that PostgreSQL prints has a comment.
+_VALUE = "/* the value */"
+# Which of some values a query accepts. An error that is caught writes no line to the
+# server's log. WHEN OTHERS does not catch a cancellation.
 _FIND_FITTING = """
 DO $smoke_test$
-DECLARE given text[] := ARRAY[{values}]; fit int[] := '{{}}'; fits boolean;
+DECLARE
+    fit_query text := {query};
+    candidate text;
+    fits boolean;
+    fitting text[] := '{{}}';
 BEGIN
-    FOR at IN 1 .. cardinality(given) LOOP
+    FOREACH candidate IN ARRAY ARRAY[{values}] LOOP
         BEGIN
-            EXECUTE 'SELECT EXISTS (SELECT FROM (SELECT ' || given[at] || {rest} || ')'
-            INTO fits;
-            IF fits THEN fit := fit || (at - 1); END IF;
+            EXECUTE replace(fit_query, {placeholder}, candidate) INTO fits;
+            IF fits THEN fitting := fitting || candidate; END IF;
         EXCEPTION WHEN OTHERS THEN NULL;
         END;
     END LOOP;
-    PERFORM set_config('smoke_test.fit', fit::text, true);
+    PERFORM set_config('smoke_test.fitting', fitting::text, true);
 END $smoke_test$"""
-_FITTING = "SELECT unnest(current_setting('smoke_test.fit')::int[])"
+_FITTING = "SELECT unnest(current_setting('smoke_test.fitting')::text[])"
 # With the random ones, some of these texts fit each type that PostgreSQL itself has.
 _FIXED_TEXTS = (
     "1",
@@ -76,6 +81,14 @@ class _ColumnType(NamedTuple):
     texts: list[str]  # that may be values
 
 
+class _Candidate(NamedTuple):
+    """A value that a column may accept."""
+
+    name: str  # remains the same when a random value is drawn again
+    sql: str
+    is_random: bool = False
+
+
 class _Rule(NamedTuple):
     """A CHECK constraint."""
 
@@ -92,8 +105,8 @@ class PostgreSQLSampleRows(SampleRows):
     def __init__(self, catalog: PostgreSQLCatalog) -> None:
         super().__init__(catalog)
         self._types: dict[str, dict[str, _ColumnType]] = {}  # by table and column
-        # By kind of column: the positions of the values that fit it.
-        self._fitting: dict[tuple[object, ...], list[int]] = {}
+        # By kind of column: the names of the candidates that fit it.
+        self._fitting: dict[tuple[object, ...], set[str]] = {}
 
     def checked_columns(self, table: Table) -> set[str]:
         columns: set[str] = set()
@@ -112,24 +125,26 @@ class PostgreSQLSampleRows(SampleRows):
         conditions = [*type_.checks, *(rule.condition for rule in rules)]
         suggested = _suggested_values(conditions, type_.text)
 
-        def draw() -> list[str]:
-            texts = [*_random_texts(size), *_FIXED_TEXTS, *type_.texts]
-            values = [*suggested, *(literal(text) for text in texts)]
+        def draw() -> list[_Candidate]:
+            """Return the candidates, with other random texts each time."""
+            drawn = [*suggested, *_candidates_of_any_type(size)]
+            drawn += [_constant(literal(text)) for text in type_.texts]
             if column.null:
-                values.append("NULL")
-            return [f"CAST({value} AS {type_.text})" for value in values]
+                drawn.append(_constant("NULL"))
+            return [_cast(candidate, type_.text) for candidate in drawn]
 
-        values = draw()
-        rest = self._rest_of_query(table, name, row, rules)
-        kind = (type_.text, size, column.null, rest if rules else "")
+        candidates = draw()
+        query = self._fit_query(table, name, row, rules)
+        kind: tuple[object, ...] = (type_.text, size, column.null)
+        if rules:
+            kind = (*kind, query)
         if kind not in self._fitting:
-            fitting = self._find_fitting(values, draw(), rest)
+            fitting = self._find_fitting(query, candidates, draw())
             if not suggested:  # any value will do, so a random one is better
-                number = len(_random_texts(size))
-                random = [position for position in fitting if position < number]
-                fitting = random or fitting
+                random_names = {each.name for each in candidates if each.is_random}
+                fitting = (fitting & random_names) or fitting
             self._fitting[kind] = fitting
-        return [values[position] for position in self._fitting[kind]]
+        return [each.sql for each in candidates if each.name in self._fitting[kind]]
 
     def _column_type(self, table: Table, name: str) -> _ColumnType:
         if table.name not in self._types:
@@ -140,43 +155,49 @@ class PostgreSQLSampleRows(SampleRows):
             self._types[table.name] = types
         return self._types[table.name][name]
 
-    def _rest_of_query(
+    def _fit_query(
         self, table: Table, name: str, row: SampleRow, rules: Sequence[_Rule]
     ) -> str:
-        """Return how `SELECT FROM (SELECT value` goes on, to ask if the value fits.
+        """Return a query that is true if a value, written `_VALUE`, fits a column.
 
-        A rule is asked about if the row has the other columns that it names.
+        It asks the rules whose other columns the row has.
         """
         rules = [rule for rule in rules if name in rule.columns]
         named = {other for rule in rules for other in rule.columns}
         known = [other for other in row if other in named]
-        columns = [f" AS {self.quoted_column(table, name)}"]
+        quoted_name = self.quoted_column(table, name)
+        columns = [f"{_VALUE} AS {quoted_name}"]
         columns += [
             f"{row[other]} AS {self.quoted_column(table, other)}" for other in known
         ]
-        # A condition on the value itself, which is true, so that it is computed.
-        conditions = [f"num_nulls({self.quoted_column(table, name)}) < 2"]
+        # Always true of one value; the server computes the value to find that out.
+        conditions = [f"num_nulls({quoted_name}) < 2"]
         conditions += [
             rule.condition for rule in rules if rule.columns <= {name, *known}
         ]
-        return f"{', '.join(columns)}) AS t WHERE {' AND '.join(conditions)}"
+        return (
+            f"SELECT EXISTS (SELECT FROM (SELECT {', '.join(columns)}) AS t "
+            f"WHERE {' AND '.join(conditions)})"
+        )
 
     def _find_fitting(
-        self, values: Sequence[str], others: Sequence[str], rest: str
-    ) -> list[int]:
-        """Return the positions at which both a value and another random one fit.
+        self, query: str, candidates: Sequence[_Candidate], others: Sequence[_Candidate]
+    ) -> set[str]:
+        """Return the names of candidates that fit, and whose others fit as well.
 
         One random number in thirty reads as a date, too.
         """
-        both = [*values, *others]
-        texts = ", ".join(literal(value) for value in both)
-        self.execute(_FIND_FITTING.format(values=texts, rest=literal(rest)))
-        found = {position for (position,) in self.session.query_literally(_FITTING)}
-        return [
-            position
-            for position in range(len(values))
-            if {position, position + len(values)} <= found
-        ]
+        values = [literal(each.sql) for each in (*candidates, *others)]
+        self.execute(
+            _FIND_FITTING.format(
+                query=literal(query),
+                placeholder=literal(_VALUE),
+                values=", ".join(values),
+            )
+        )
+        found = {value for (value,) in self.session.query_literally(_FITTING)}
+        fitting = {each.name for each in candidates if each.sql in found}
+        return fitting & {each.name for each in others if each.sql in found}
 
     def is_refusal(self, error: Exception) -> bool:
         code = sqlstate(error)
@@ -201,30 +222,48 @@ class PostgreSQLSampleRows(SampleRows):
         return False  # the transaction of the smoke test makes all of them IMMEDIATE
 
 
-def _random_texts(size: int) -> list[str]:
-    """Return a random text for each of many types, always in the same order."""
+def _constant(sql: str) -> _Candidate:
+    """Return a candidate that is the same each time."""
+    return _Candidate(name=sql, sql=sql)
+
+
+def _cast(candidate: _Candidate, type_: str) -> _Candidate:
+    return candidate._replace(sql=f"CAST({candidate.sql} AS {type_})")
+
+
+def _candidates_of_any_type(size: int) -> list[_Candidate]:
+    """Return a random value of each of many types, then some fixed ones."""
+    candidates = []
+    for name, text in _random_texts(size).items():
+        candidates.append(_Candidate(name, literal(text), is_random=True))
+    candidates += [_constant(literal(text)) for text in _FIXED_TEXTS]
+    return candidates
+
+
+def _random_texts(size: int) -> dict[str, str]:
+    """Return a random text for each of many types, by a name for it."""
     number = random_number()
     day = random_datetime()
     low = random_below(2**30)
-    return [
-        random_text(size),
-        str(uuid.uuid4()),
-        random_number(size),
-        random_number(2),
-        day,
-        random_ip_address(),
-        f"{low % 100}.{low // 100 % 100:02}",  # numeric(4,2)
-        f"0.{low:010}",
-        f"{low:060b}"[::-1],  # bit strings
-        f'"{random_text()}"',  # JSON
-        f"[{number},{number}]",  # ranges
-        f"[{day},{day}]",
-        f"{{{number}}}",  # arrays
-        f"{low:X}/{low:X}",  # pg_lsn
-        f"({low},1)",  # points, tid
-        f"{low} {number}",
-        f"02{low % 2**16:04x}:{low % 2**24:06x}",  # macaddr
-    ]
+    return {
+        "text": random_text(size),
+        "uuid": str(uuid.uuid4()),
+        "number": random_number(size),
+        "smallint": random_number(2),
+        "timestamp": day,
+        "inet": random_ip_address(),
+        "numeric(4,2)": f"{low % 100}.{low // 100 % 100:02}",
+        "fraction": f"0.{low:010}",
+        "bit string": f"{low:060b}"[::-1],
+        "json": f'"{random_text()}"',
+        "range of numbers": f"[{number},{number}]",
+        "range of timestamps": f"[{day},{day}]",
+        "array": f"{{{number}}}",
+        "pg_lsn": f"{low:X}/{low:X}",
+        "point or tid": f"({low},1)",
+        "two numbers": f"{low} {number}",
+        "macaddr": f"02{low % 2**16:04x}:{low % 2**24:06x}",
+    }
 
 
 def _rules(table: Table) -> list[_Rule]:
@@ -242,7 +281,7 @@ def _rules(table: Table) -> list[_Rule]:
     return rules
 
 
-def _suggested_values(conditions: Iterable[str], type_: str) -> list[str]:
+def _suggested_values(conditions: Iterable[str], type_: str) -> list[_Candidate]:
     """Return values that conditions may demand.
 
     The literals they name, what is next to those, and texts of the patterns and of the
@@ -255,16 +294,18 @@ def _suggested_values(conditions: Iterable[str], type_: str) -> list[str]:
     neighbours = []
     for value in named:
         neighbours += [f"{value} + 1", f"{value} - 1", f"{value} + 0.01"]
+    constants = [_constant(value) for value in (*named, *neighbours)]
     matching = [_matching(each) for each in literals if "%" in each]
-    return [*named, *neighbours, *matching, *_texts_of_lengths(numbers)]
+    return [*constants, *matching, *_texts_of_lengths(numbers)]
 
 
-def _matching(pattern: str) -> str:
-    """Return a random text that a pattern of LIKE matches."""
-    return pattern.replace("_", "a").replace("%", random_text(8))
+def _matching(pattern: str) -> _Candidate:
+    """Return a random text that a pattern of LIKE, a literal, matches."""
+    text = pattern.replace("_", "a").replace("%", random_text(8))
+    return _Candidate(f"text like {pattern}", text)
 
 
-def _texts_of_lengths(numbers: Iterable[str]) -> list[str]:
+def _texts_of_lengths(numbers: Iterable[str]) -> list[_Candidate]:
     """Return strings as long as the numbers say, and of one character more."""
     texts = []
     for number in numbers:
@@ -274,6 +315,14 @@ def _texts_of_lengths(numbers: Iterable[str]) -> list[str]:
     return texts
 
 
-def _texts_of_length(size: int) -> list[str]:
-    alphabets = (string.digits, string.ascii_uppercase, string.ascii_lowercase)
-    return [literal(random_string(size, alphabet)) for alphabet in alphabets]
+def _texts_of_length(size: int) -> list[_Candidate]:
+    alphabets = {
+        "digits": string.digits,
+        "capitals": string.ascii_uppercase,
+        "small letters": string.ascii_lowercase,
+    }
+    candidates = []
+    for name, alphabet in alphabets.items():
+        text = literal(random_string(size, alphabet))
+        candidates.append(_Candidate(f"{size} {name}", text))
+    return candidates
