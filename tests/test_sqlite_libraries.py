@@ -293,8 +293,8 @@ def test_older_library_passes_the_tests_of_states(folder):
     xdist = ["-n", "2"] if importlib.util.find_spec("xdist") else []
     paths = [str(ROOT / "tests" / name) for name in tests]
     servers = (
-        "not postgresql and not mysql and not by_hand and not STRICT and not "
-        "strict_table"
+        "not postgresql and not mysql and not script_of_a_dry_run and not STRICT and "
+        "not strict_table"
     )
     in_library(
         folder,

@@ -27,16 +27,13 @@ from migrations.engines.mysql.conversions import (
     is_converted_by_text,
 )
 from migrations.engines.mysql.planned_columns import PlannedColumns
-from migrations.engines.mysql.session import MySQLSession
+from migrations.engines.mysql.session import ONLINE, MySQLSession
 from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.report import Change
 from migrations.schema import UTC_NOW, Column, ForeignKey, Index, Schema, Table, Type
 from migrations.sql_text import literal
 
-# A change that the server cannot make without blocking writes fails with these, instead
-# of copying the table: https://mariadb.com/kb/en/innodb-online-ddl-overview/
-_ONLINE = "ALGORITHM=INPLACE, LOCK=NONE"
 # Characters of four bytes in a key of InnoDB, which has at most 3072 bytes.
 _LONGEST_KEY_COLUMN = 3072 // 4
 _LONGEST_NAME = 64
@@ -55,7 +52,7 @@ class MySQLDDL(StatementDDL):
     catalog: MySQLCatalog
     conversions: MySQLConversions
     session: MySQLSession
-    online: ClassVar[str] = _ONLINE
+    online: ClassVar[str] = ONLINE
     used: ClassVar[str] = "NOT IGNORED"  # what ALTER INDEX makes of an ignored index
 
     def __init__(
@@ -629,6 +626,9 @@ class MySQLDDL(StatementDDL):
         for other in self.catalog.tables_with_foreign_key(name):
             if (table, name) in self._dropped_keys:
                 continue
+            known = [key.name for key in self._existing(table).foreign_keys]
+            if other == table.lower() and name not in known:
+                continue  # another run has added it in the meantime
             quoted = self.quote(name)
             where = f"a foreign key of the table {other}"
             if other == table.lower():

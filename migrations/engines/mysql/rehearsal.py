@@ -184,6 +184,8 @@ class Rehearsal:
                 )
 
     def _differences(self, operation: do.Operation, made: Table) -> Iterator[str]:
+        if isinstance(operation, do.AlterColumn) and not operation.changes_default:
+            return
         if isinstance(operation, do.AddIndex):
             index = made.index_named(operation.definition.name)
             if index is None or index.columns != operation.definition.columns:

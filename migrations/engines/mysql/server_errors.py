@@ -23,6 +23,8 @@ NOT_VISIBLE = {1142, 1146}
 NO_RIGHT = {1044, 1142, 1227}
 # Not supported: GET_LOCK on a node of a cluster, up to MariaDB 10.6.14 and 10.11.4.
 NOT_SUPPORTED_YET = 1235
+# A change cannot be made with the ALGORITHM or the LOCK that the statement asks for.
+NOT_ONLINE = {1845, 1846}
 # The text of the error 1005, which may mean anything, if it means that a foreign key of
 # that name exists.
 FOREIGN_KEY_EXISTS = "errno: 121"

@@ -15,17 +15,21 @@ from migrations.engines.mysql.server_errors import (
     FOREIGN_KEY_EXISTS,
     LOCKED,
     NO_RIGHT,
+    NOT_ONLINE,
     NOT_SUPPORTED_YET,
     RACE_LOST,
     READ_ONLY,
     error_code,
     with_causes,
 )
-from migrations.engines.session import MigrationLockHeld, Result, Session
+from migrations.engines.session import MigrationLockHeld, Result, Session, logger
 from migrations.errors import ChangeRefused, MigrationError
 from migrations.report import Change
 from migrations.sql_text import literal
 
+# A change that the server cannot make without blocking writes fails with these, instead
+# of copying the table: https://mariadb.com/kb/en/innodb-online-ddl-overview/
+ONLINE = "ALGORITHM=INPLACE, LOCK=NONE"
 # Values are neither truncated nor rounded silently, and an id of 0 stays 0.
 _SQL_MODE = literal("STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION")
 # Modes in which SQL, or the server's description of a table, means or looks different.
@@ -268,10 +272,23 @@ class MySQLSession(Session):
     # -- changes
 
     def execute_change(self, change: Change) -> None:
-        def execute() -> None:
-            self.execute_literally(change.sql)
+        def execute(sql: str) -> None:
+            self.retry_on_lock(
+                lambda: self.execute_literally(sql), self.is_lock_timeout
+            )
 
-        self.retry_on_lock(execute, self.is_lock_timeout)
+        try:
+            execute(change.sql)
+        except peewee.DatabaseError as error:
+            offline = change.sql.removesuffix(f", {ONLINE}")
+            if error_code(error) not in NOT_ONLINE or offline == change.sql:
+                raise
+            # Which changes cannot be combined online depends on the server's version.
+            logger.warning(
+                "! %s: the server cannot do it online; blocks writes until it is done",
+                change.description,
+            )
+            execute(offline)
 
     def script(self, changes: Sequence[Change]) -> list[str]:
         settings = [
