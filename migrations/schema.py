@@ -63,7 +63,7 @@ class Column(NamedTuple):
 class Index(NamedTuple):
     """An index or a UNIQUE constraint.
 
-    `columns` are names in order. A part that is not a plain column carries a suffix or
+    `columns` are names in order. A part that is not a plain column has a suffix or
     is an expression ("name DESC", "(expression)"), so that it never equals a plain one.
     """
 

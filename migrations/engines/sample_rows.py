@@ -82,7 +82,7 @@ class RowNotInserted(Exception):
 
 
 class RowNotPossible(RowNotInserted):
-    """No row of a table can be made without a lasting effect."""
+    """No row of a table can be inserted without a permanent effect."""
 
     tried = False
 

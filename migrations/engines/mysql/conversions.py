@@ -222,7 +222,7 @@ def _fits_json(value: str, source: Type, target: Type) -> str:
 
 
 # DAYOFYEAR, TIME_TO_SEC and SECOND are NULL for what looks like a date or a time and is
-# none, such as 2025-02-30.
+# not one, such as 2025-02-30.
 
 
 def _fits_date(value: str, source: Type, target: Type) -> str:

@@ -260,7 +260,7 @@ WHERE relname = ANY (%s::text[]) AND relnamespace = coalesce(
     quote_ident(current_schema())::regnamespace)
 ORDER BY 1"""
 
-# A type that a new table cannot share its name with; the type of an array gives way.
+# A type whose name a new table cannot have. PostgreSQL renames an array type if needed.
 TYPE_WITH_NAME = """
 SELECT format_type(oid, NULL) FROM pg_type
 WHERE typname = %s AND typnamespace = quote_ident(current_schema())::regnamespace
