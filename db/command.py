@@ -62,13 +62,6 @@ class Command(argparse.ArgumentParser):
         return 0
 
 
-def plural(count: int, noun: str) -> str:
-    """Return a number and its noun, such as "1 row" or "1,200 rows"."""
-    if count == 1:
-        return f"1 {noun}"
-    return f"{count:,} {noun}s"
-
-
 def _program_name() -> str | None:
     """Return how the command is called, or None to let argparse find it."""
     # With `python -m`, only the spec of the main module has its full name.

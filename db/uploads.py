@@ -27,8 +27,9 @@ from db.bulk_insert import (
     describe_rows,
     progress,
 )
-from db.command import Command, plural
+from db.command import Command
 from db.models import WeeklyActuals
+from db.plurals import plural
 from db.refused_rows import error_text
 
 __all__ = ["UploadRefused", "main", "progress", "upload"]

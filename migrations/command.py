@@ -18,11 +18,11 @@ from typing import NoReturn, Protocol
 import peewee
 
 from db.command import Command
+from db.plurals import plural
 from db.url import UnusableURL, connect, without_userinfo
 from migrations import __version__
 from migrations.errors import ChangeRefused, MigrationError, UnsupportedModel
 from migrations.report import Report
-from migrations.sql_text import plural
 from migrations.terminal import Handler
 
 _EPILOG = """exit status:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import peewee
 
 from db.constraints import field_constraints, table_constraints
+from db.plurals import plural
 from migrations.declaration import (
     Model,
     declared_foreign_key,
@@ -25,7 +26,6 @@ from migrations.declaration import (
 )
 from migrations.errors import UnsupportedModel
 from migrations.schema import Table
-from migrations.sql_text import plural
 
 _SUPPORTED_TYPES = {
     "AUTO",

@@ -14,13 +14,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from db.plurals import plural
 from migrations import operations as do
 from migrations.engines.engine import Engine
 from migrations.operations import Operation
 from migrations.plan import Plan
 from migrations.report import Difference
 from migrations.schema import ForeignKey, Index, Table
-from migrations.sql_text import plural
 
 _SHOWN = 5  # rows of each conflict
 

@@ -62,13 +62,6 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split())
 
 
-def plural(count: int, noun: str) -> str:
-    """Return a count with its noun: "1 row", "1,200 rows"."""
-    if count == 1:
-        return f"{count:,} {noun}"
-    return f"{count:,} {noun}s"
-
-
 def comparable_condition(sql: str) -> str:
     """Return a condition without letter case, blanks, parentheses and quotes of names.
 

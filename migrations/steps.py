@@ -17,6 +17,7 @@ import logging
 import time
 from typing import NamedTuple
 
+from db.plurals import plural
 from db.url import describe
 from migrations.comparison import Requires, compare, errors_of, shares_columns
 from migrations.declaration import table_name
@@ -32,7 +33,6 @@ from migrations.operations import CreateTable, DropTable
 from migrations.refusals import refuse_what_cannot_be_repaired
 from migrations.report import Change, Difference, Report, SmokeTestSteps
 from migrations.schema import Schema
-from migrations.sql_text import plural
 
 _MARKS = {"error": "✗", "warning": "!", "note": "-"}
 

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import peewee
 
+from db.plurals import plural
 from migrations import operations as do
 from migrations.engines.ddl import DDL
 from migrations.engines.sqlite.catalog import REFERRING_TABLES, SQLiteCatalog
@@ -35,7 +36,7 @@ from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.report import Change
 from migrations.schema import UTC_NOW, Schema, Table
-from migrations.sql_text import literal, plural
+from migrations.sql_text import literal
 
 _NEW_TABLE = "__new"  # at the end of its name
 # More than 1, as a script may be executed much later: no connection that is open then
