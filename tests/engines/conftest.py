@@ -1,6 +1,7 @@
 """Fixtures: an empty database on the engine that a test names."""
 
 import contextlib
+import sqlite3
 import uuid
 
 import drivers
@@ -14,7 +15,7 @@ from engines.servers import (
     new_connection,
     url_of,
 )
-from engines.worlds import WORLDS, PostgreSQL, SQLite
+from engines.worlds import WORLDS, PostgreSQL, SQLite, sqlite_database
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +56,22 @@ def world(servers, tmp_path):
     return lambda engine: (
         SQLite(tmp_path / "app.db") if engine == "sqlite" else servers(engine)
     )
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Return a connection to an empty SQLite file, and its path."""
+    path = tmp_path / "app.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    yield connection, path
+    connection.close()
+
+
+@pytest.fixture
+def file_and_database(file):
+    """Return a connection to an empty SQLite file, and its Peewee database."""
+    connection, path = file
+    return connection, sqlite_database(path)
 
 
 # -- for modules with a fixture `engine`

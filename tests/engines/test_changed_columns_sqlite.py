@@ -3,6 +3,7 @@
 import sqlite3
 
 import pytest
+from engines.worlds import sqlite_database
 from peewee import (
     SQL,
     CharField,
@@ -10,7 +11,6 @@ from peewee import (
     FloatField,
     IntegerField,
     Model,
-    SqliteDatabase,
 )
 from ways import both_ways, connect
 
@@ -56,19 +56,6 @@ LOOSE_TICKETS = Phase("Tickets", requires={}, manages=[LooseTicket])
 MEMBERS = Phase("Members", requires={}, manages=[Member])
 
 
-@pytest.fixture
-def file(tmp_path):
-    """Return a connection to an empty file, and its path."""
-    path = tmp_path / "app.db"
-    connection = sqlite3.connect(path, isolation_level=None)
-    yield connection, path
-    connection.close()
-
-
-def database_of(path):
-    return SqliteDatabase(str(path), pragmas={"foreign_keys": 1})
-
-
 # -- an undeclared DEFAULT of a column that changes its type
 
 
@@ -103,7 +90,7 @@ def test_default_that_the_new_type_cannot_store_is_refused(
     create_entries(connection, **{column: f"TEXT DEFAULT ({default})"})
     for call in (ENTRIES.check, ENTRIES.run):
         with pytest.raises(ChangeRefused) as refused:
-            call(database_of(path))
+            call(sqlite_database(path))
         assert str(refused.value) == (
             f"entries.{column} has DEFAULT {default}, which is not a value of {type_}; "
             "declare a DEFAULT in the model, or remove this one by hand, then run again"
@@ -114,7 +101,7 @@ def test_default_of_a_number_that_is_a_text_is_refused(file):
     connection, path = file
     create_entries(connection, amount="TEXT DEFAULT none")
     with pytest.raises(ChangeRefused, match="entries.amount has DEFAULT none, which"):
-        ENTRIES.check(database_of(path))
+        ENTRIES.check(sqlite_database(path))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +120,7 @@ def test_default_of_a_number_that_is_a_text_is_refused(file):
 def test_default_that_is_a_value_of_the_new_type_stays(file, column, default, stored):
     connection, path = file
     create_entries(connection, **{column: f"TEXT DEFAULT {default}"})
-    assert ENTRIES.run(database_of(path)).status == "migrated"
+    assert ENTRIES.run(sqlite_database(path)).status == "migrated"
     connection.execute("INSERT INTO entries (label) VALUES ('x')")
     ((found,),) = connection.execute(f"SELECT {column} FROM entries")
     if default == "CURRENT_DATE":
@@ -160,7 +147,7 @@ def test_null_in_a_column_with_a_default_is_reported(file, default):
     )
     for call in (TICKETS.check, TICKETS.run):
         with pytest.raises(ChangeRefused) as refused:
-            call(database_of(path))
+            call(sqlite_database(path))
         assert str(refused.value) == NULLS.replace("()", "(id 1)")
 
 
@@ -200,16 +187,16 @@ def test_primary_key_moves_to_another_column(file):
         "CREATE TABLE members (number INT NOT NULL PRIMARY KEY, "
         "email VARCHAR(40) NOT NULL); INSERT INTO members VALUES (1, 'a@b')"
     )
-    assert MEMBERS.run(database_of(path)).status == "migrated"
-    assert MEMBERS.check(database_of(path)).status == "up_to_date"
+    assert MEMBERS.run(sqlite_database(path)).status == "migrated"
+    assert MEMBERS.check(sqlite_database(path)).status == "up_to_date"
     connection.execute("INSERT INTO members VALUES (NULL, 'c@d')")
 
 
 def test_table_with_nothing_but_the_declared_id_is_completed(file):
     connection, path = file
     connection.execute("CREATE TABLE entries (id INTEGER PRIMARY KEY, old_name TEXT)")
-    assert ENTRIES.run(database_of(path)).status == "migrated"
-    assert ENTRIES.check(database_of(path)).status == "up_to_date"
+    assert ENTRIES.run(sqlite_database(path)).status == "migrated"
+    assert ENTRIES.check(sqlite_database(path)).status == "up_to_date"
 
 
 # -- names that are taken
@@ -241,7 +228,7 @@ def test_name_of_an_index_that_is_taken_is_refused_at_once(file, create, owner):
     connection.executescript(f"CREATE TABLE others (a); {create}")
     for call in (INDEXED_SEATS.check, INDEXED_SEATS.run):
         with pytest.raises(ChangeRefused) as refused:
-            call(database_of(path))
+            call(sqlite_database(path))
         assert str(refused.value) == (
             f"the name indexedseat_hall belongs to the {owner}; "
             "rename or drop it first, then run again"
@@ -255,7 +242,7 @@ def test_name_of_the_new_table_that_is_taken_is_refused(file):
         "CREATE TABLE entries__new (a); INSERT INTO entries__new VALUES (1)"
     )
     with pytest.raises(ChangeRefused) as refused:
-        ENTRIES.run(database_of(path))
+        ENTRIES.run(sqlite_database(path))
     assert str(refused.value) == (
         "the name entries__new belongs to the table of entries__new; "
         "rename or drop it first, then run again"

@@ -3,6 +3,7 @@
 import sqlite3
 
 import pytest
+from engines.worlds import sqlite_database
 from peewee import (
     SQL,
     AutoField,
@@ -10,7 +11,6 @@ from peewee import (
     ForeignKeyField,
     IntegerField,
     Model,
-    SqliteDatabase,
 )
 from ways import both_ways, connect
 
@@ -32,19 +32,6 @@ class Task(Model):
 
 
 TASKS = Phase("Tasks", requires={}, manages=[Task])
-
-
-@pytest.fixture
-def file(tmp_path):
-    """Return a connection to an empty file, and its path."""
-    path = tmp_path / "app.db"
-    connection = sqlite3.connect(path, isolation_level=None)
-    yield connection, path
-    connection.close()
-
-
-def database_of(path):
-    return SqliteDatabase(str(path), pragmas={"foreign_keys": 1})
 
 
 def text_of(connection, table):
@@ -82,7 +69,7 @@ DIFFERENT = [
 def test_same_condition_in_another_form_is_as_declared(file, condition):
     connection, path = file
     create_tasks(connection, condition)
-    report = TASKS.check(database_of(path))
+    report = TASKS.check(sqlite_database(path))
     assert (report.status, report.differences) == ("up_to_date", ())
 
 
@@ -126,7 +113,7 @@ def test_check_of_another_condition_is_replaced(file, condition, way):
 def test_conditions_are_compared_by_their_meaning(file, declared, actual, same):
     connection, path = file
     create_tasks(connection, CONDITION)
-    database = database_of(path)
+    database = sqlite_database(path)
     engine = engine_for(database, TASKS.models, 1.0)
     with engine.session.connected():
         table = engine.catalog.read()["tasks"]
@@ -139,7 +126,7 @@ def test_check_of_a_column_is_replaced(file):
         "CREATE TABLE tasks (id INTEGER NOT NULL PRIMARY KEY, state VARCHAR(10) "
         "NOT NULL CONSTRAINT Known_State CHECK (state = 'todo'), size INTEGER)"
     )
-    TASKS.run(database_of(path))
+    TASKS.run(sqlite_database(path))
     connection.execute("INSERT INTO tasks (state) VALUES ('busy')")
 
 
@@ -148,7 +135,7 @@ def test_rows_that_conflict_with_the_new_condition_are_reported(file):
     create_tasks(connection, "state <> ''")
     connection.execute("INSERT INTO tasks (state) VALUES ('done')")
     with pytest.raises(ChangeRefused, match=r"1 row \(id 1\); see: SELECT"):
-        TASKS.check(database_of(path))
+        TASKS.check(sqlite_database(path))
 
 
 def test_check_without_a_name_is_reported(file):
@@ -158,7 +145,7 @@ def test_check_without_a_name_is_reported(file):
         f"NOT NULL, size INTEGER CHECK (size > 0), CONSTRAINT known_state "
         f"CHECK ({CONDITION}))"
     )
-    (difference,) = TASKS.check(database_of(path)).differences
+    (difference,) = TASKS.check(sqlite_database(path)).differences
     assert (difference.severity, difference.message) == (
         "warning",
         "tasks: CHECK (size > 0) may reject rows that the model allows; "
@@ -224,7 +211,7 @@ def test_missing_autoincrement_is_added(file):
         "CREATE TABLE tickets (id INTEGER PRIMARY KEY, name VARCHAR(20)); "
         "INSERT INTO tickets VALUES (4, 'a'), (7, 'b')"
     )
-    report = TICKETS.run(database_of(path))
+    report = TICKETS.run(sqlite_database(path))
     (repaired,) = report.repaired
     assert repaired.message == (
         "tickets.id: expected an auto-increment PRIMARY KEY (id) that never reuses an "
@@ -235,7 +222,7 @@ def test_missing_autoincrement_is_added(file):
     )
     rows = connection.execute("SELECT * FROM tickets").fetchall()
     assert rows == [(4, "a"), (8, "c")]
-    assert TICKETS.check(database_of(path)).status == "up_to_date"
+    assert TICKETS.check(sqlite_database(path)).status == "up_to_date"
 
 
 def test_autoincrement_that_is_not_declared_stays(file):
@@ -243,7 +230,7 @@ def test_autoincrement_that_is_not_declared_stays(file):
     connection.execute(
         "CREATE TABLE tickets (id INTEGER PRIMARY KEY AUTOINCREMENT, name VARCHAR(20))"
     )
-    assert PLAIN_TICKETS.check(database_of(path)).status == "up_to_date"
+    assert PLAIN_TICKETS.check(sqlite_database(path)).status == "up_to_date"
 
 
 # -- collations
@@ -267,7 +254,7 @@ def test_unique_key_over_another_collation_is_a_warning(file):
         "CREATE TABLE items (id INTEGER PRIMARY KEY, code VARCHAR(20) COLLATE NOCASE, "
         "label VARCHAR(20) COLLATE rtrim, CONSTRAINT code_once UNIQUE (code))"
     )
-    report = ITEMS.run(database_of(path))
+    report = ITEMS.run(sqlite_database(path))
     assert report.status == "up_to_date"
     assert [(each.severity, each.message) for each in report.differences] == [
         (
@@ -285,4 +272,4 @@ def test_binary_collation_is_as_declared(file):
         "CREATE TABLE items (id INTEGER PRIMARY KEY, code VARCHAR(20) COLLATE BINARY, "
         "label VARCHAR(20), CONSTRAINT code_once UNIQUE (code))"
     )
-    assert ITEMS.check(database_of(path)).differences == ()
+    assert ITEMS.check(sqlite_database(path)).differences == ()

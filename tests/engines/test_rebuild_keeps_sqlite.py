@@ -3,7 +3,7 @@
 import sqlite3
 
 import pytest
-from peewee import AutoField, CharField, IntegerField, Model, SqliteDatabase
+from peewee import AutoField, CharField, IntegerField, Model
 
 from migrations.errors import ChangeRefused
 from migrations.phase import Phase
@@ -38,25 +38,16 @@ SELECT d.code FROM docs_fts f JOIN docs d ON d.rowid = f.rowid
 WHERE docs_fts MATCH 'gamma'"""
 
 
-@pytest.fixture
-def file(tmp_path):
-    """Return a connection to an empty file, and its path."""
-    path = tmp_path / "app.db"
-    connection = sqlite3.connect(path, isolation_level=None)
-    yield connection, SqliteDatabase(str(path), pragmas={"foreign_keys": 1})
-    connection.close()
-
-
-def test_rows_keep_their_rowids(file):
-    connection, database = file
+def test_rows_keep_their_rowids(file_and_database):
+    connection, database = file_and_database
     connection.executescript(CREATE_DOCS)
     assert DOCS.run(database).status == "migrated"
     rows = connection.execute("SELECT rowid, code, amount FROM docs").fetchall()
     assert rows == [(2, "b", 2), (3, "c", 3)]
 
 
-def test_full_text_index_finds_the_same_rows(file):
-    connection, database = file
+def test_full_text_index_finds_the_same_rows(file_and_database):
+    connection, database = file_and_database
     connection.executescript(
         f"{CREATE_DOCS}; CREATE VIRTUAL TABLE docs_fts USING fts5 (body, "
         "content='docs'); INSERT INTO docs_fts (docs_fts) VALUES ('rebuild')"
@@ -67,8 +58,8 @@ def test_full_text_index_finds_the_same_rows(file):
     connection.execute(check)
 
 
-def test_rowid_is_kept_under_another_name(file):
-    connection, database = file
+def test_rowid_is_kept_under_another_name(file_and_database):
+    connection, database = file_and_database
     connection.executescript(
         f"{CREATE_DOCS}; ALTER TABLE docs ADD COLUMN rowid TEXT DEFAULT 'x'"
     )
@@ -77,8 +68,8 @@ def test_rowid_is_kept_under_another_name(file):
     assert rows == [(2, "x"), (3, "x")]
 
 
-def test_table_without_rowid_is_rebuilt(file):
-    connection, database = file
+def test_table_without_rowid_is_rebuilt(file_and_database):
+    connection, database = file_and_database
     connection.executescript(
         "CREATE TABLE docs (code VARCHAR(20) NOT NULL PRIMARY KEY, "
         "body VARCHAR(200) NOT NULL, amount TEXT NOT NULL) WITHOUT ROWID; "
@@ -88,8 +79,8 @@ def test_table_without_rowid_is_rebuilt(file):
     assert connection.execute("SELECT * FROM docs").fetchall() == [("a", "alpha", 1)]
 
 
-def test_added_id_has_the_values_of_the_rowid(file):
-    connection, database = file
+def test_added_id_has_the_values_of_the_rowid(file_and_database):
+    connection, database = file_and_database
     connection.executescript(
         "CREATE TABLE docs (code VARCHAR(20) NOT NULL); "
         "INSERT INTO docs (rowid, code) VALUES (3, 'c'), (7, 'g')"
@@ -106,8 +97,8 @@ CREATE VIRTUAL TABLE docs_fts USING fts5 (code, content='docs'{option});
 INSERT INTO docs_fts (docs_fts) VALUES ('rebuild')"""
 
 
-def test_id_that_changes_the_rowids_of_an_fts_table_is_refused(file):
-    connection, database = file
+def test_id_that_changes_the_rowids_of_an_fts_table_is_refused(file_and_database):
+    connection, database = file_and_database
     connection.executescript(NOT_A_KEY.format(id=8, option=""))
     message = (
         "the virtual table docs_fts finds rows of docs by their rowid, which would "
@@ -120,8 +111,10 @@ def test_id_that_changes_the_rowids_of_an_fts_table_is_refused(file):
 
 
 @pytest.mark.parametrize(("id_value", "option"), [(1, ""), (8, ", content_rowid='id'")])
-def test_id_that_an_fts_table_can_follow_is_made_the_key(file, id_value, option):
-    connection, database = file
+def test_id_that_an_fts_table_can_follow_is_made_the_key(
+    file_and_database, id_value, option
+):
+    connection, database = file_and_database
     connection.executescript(NOT_A_KEY.format(id=id_value, option=option))
     assert NUMBERED_DOCS.run(database).status == "migrated"
     assert connection.execute(SEARCH).fetchall() == [("gamma",)]
@@ -131,8 +124,8 @@ def statistics_of(connection):
     return connection.execute("SELECT * FROM sqlite_stat1 ORDER BY idx").fetchall()
 
 
-def test_statistics_stay(file):
-    connection, database = file
+def test_statistics_stay(file_and_database):
+    connection, database = file_and_database
     connection.executescript(
         f"{CREATE_DOCS}; CREATE INDEX by_body ON docs (body); ANALYZE"
     )
@@ -142,8 +135,8 @@ def test_statistics_stay(file):
     assert statistics_of(connection) == before
 
 
-def test_statistics_of_another_library_stay(file):
-    connection, database = file
+def test_statistics_of_another_library_stay(file_and_database):
+    connection, database = file_and_database
     connection.executescript(
         f"{CREATE_DOCS}; ANALYZE; PRAGMA writable_schema = ON; CREATE TABLE "
         "IF NOT EXISTS sqlite_stat4 (tbl, idx, neq, nlt, ndlt, sample); "
@@ -154,8 +147,8 @@ def test_statistics_of_another_library_stay(file):
     assert found.fetchall() == [("docs", "x")]
 
 
-def test_statistics_of_a_changed_key_are_dropped(file):
-    connection, database = file
+def test_statistics_of_a_changed_key_are_dropped(file_and_database):
+    connection, database = file_and_database
     connection.executescript(
         "CREATE TABLE docs (code VARCHAR(20) NOT NULL UNIQUE, "
         "body VARCHAR(200) NOT NULL, amount INTEGER NOT NULL PRIMARY KEY); "
@@ -183,8 +176,8 @@ COMMENTS = (
 
 
 @pytest.mark.parametrize("column_type", ["TEXT", "INTEGER NULL"])
-def test_comments_stay_where_they_belong(file, column_type):
-    connection, database = file
+def test_comments_stay_where_they_belong(file_and_database, column_type):
+    connection, database = file_and_database
     create = COMMENTED.format(type=column_type)
     connection.execute(create.replace("NULL /* , */ NOT NULL", "/* , */"))
     assert DOCS.run(database).status == "migrated"
@@ -193,8 +186,8 @@ def test_comments_stay_where_they_belong(file, column_type):
         assert comment in sql[0]
 
 
-def test_comments_of_indexes_stay(file):
-    connection, database = file
+def test_comments_of_indexes_stay(file_and_database):
+    connection, database = file_and_database
     connection.executescript(
         f"{CREATE_DOCS}; CREATE INDEX by_body ON docs (body /* long */) -- rare\n;"
     )
@@ -208,8 +201,8 @@ def test_comments_of_indexes_stay(file):
     assert len(connection.execute("PRAGMA index_list(docs)").fetchall()) == 3
 
 
-def test_generated_column_becomes_an_ordinary_not_null_column(file):
-    connection, database = file
+def test_generated_column_becomes_an_ordinary_not_null_column(file_and_database):
+    connection, database = file_and_database
     connection.executescript(
         "CREATE TABLE docs (code VARCHAR(20) NOT NULL PRIMARY KEY, "
         "body VARCHAR(200) NOT NULL, amount INTEGER AS (length(body))); "

@@ -1,7 +1,6 @@
 """Plans are executed on a copy of an SQLite schema in memory before they are shown."""
 
 import logging
-import sqlite3
 
 import pytest
 from peewee import CharField, IntegerField, Model, SqliteDatabase, TextField
@@ -32,15 +31,6 @@ CREATE TABLE items (id INTEGER NOT NULL PRIMARY KEY, code VARCHAR(20) NOT NULL,
 CREATE UNIQUE INDEX item_code ON items (code);
 INSERT INTO items VALUES (1, 'a', 5);"""
 REBUILT = WITHOUT_NOTE.replace("amount INTEGER", "amount TEXT")
-
-
-@pytest.fixture
-def file(tmp_path):
-    """Return a connection to an empty file, and its database."""
-    path = tmp_path / "app.db"
-    connection = sqlite3.connect(path, isolation_level=None)
-    yield connection, SqliteDatabase(str(path), pragmas={"foreign_keys": 1})
-    connection.close()
 
 
 def refusal_of(database, error=ChangeRefused):
@@ -87,8 +77,10 @@ REFUSED = {
 
 @pytest.mark.parametrize("subject", REFUSED)
 @pytest.mark.parametrize("create", [WITHOUT_NOTE, REBUILT], ids=["added", "rebuilt"])
-def test_plan_that_breaks_something_is_refused_by_name(file, subject, create):
-    connection, database = file
+def test_plan_that_breaks_something_is_refused_by_name(
+    file_and_database, subject, create
+):
+    connection, database = file_and_database
     statements, reason = REFUSED[subject]
     connection.executescript(create + statements)
     before = schema_of(connection)
@@ -99,14 +91,14 @@ def test_plan_that_breaks_something_is_refused_by_name(file, subject, create):
     assert schema_of(connection) == before
 
 
-def test_view_that_is_broken_already_is_no_reason(file):
-    connection, database = file
+def test_view_that_is_broken_already_is_no_reason(file_and_database):
+    connection, database = file_and_database
     connection.executescript(WITHOUT_NOTE + "CREATE VIEW v AS SELECT * FROM missing")
     assert ITEMS.run(database).status == "migrated"
 
 
-def test_views_and_triggers_that_keep_working_are_no_reason(file):
-    connection, database = file
+def test_views_and_triggers_that_keep_working_are_no_reason(file_and_database):
+    connection, database = file_and_database
     connection.executescript(
         REBUILT + "CREATE VIEW v AS SELECT code, amount FROM items; "
         "CREATE TRIGGER t AFTER UPDATE ON items BEGIN "
@@ -121,8 +113,10 @@ def test_views_and_triggers_that_keep_working_are_no_reason(file):
 # -- functions of the application
 
 
-def test_function_of_the_application_is_known_to_the_rehearsal(file, caplog):
-    connection, database = file
+def test_function_of_the_application_is_known_to_the_rehearsal(
+    file_and_database, caplog
+):
+    connection, database = file_and_database
     database.register_function(str.upper, "shout", 1, deterministic=True)
     connection.create_function("shout", 1, str.upper, deterministic=True)
     connection.executescript(REBUILT + "CREATE INDEX loud ON items (shout(code))")
@@ -131,8 +125,8 @@ def test_function_of_the_application_is_known_to_the_rehearsal(file, caplog):
     assert "not rehearsed" not in caplog.text
 
 
-def test_function_of_the_connection_alone_is_not_rehearsed(file, caplog):
-    connection, database = file
+def test_function_of_the_connection_alone_is_not_rehearsed(file_and_database, caplog):
+    connection, database = file_and_database
     connection.create_function("shout", 1, str.upper, deterministic=True)
     connection.executescript(REBUILT + "CREATE INDEX loud ON items (shout(code))")
     with database.connection_context():
@@ -144,8 +138,8 @@ def test_function_of_the_connection_alone_is_not_rehearsed(file, caplog):
     assert reason in caplog.text
 
 
-def test_function_that_is_not_there_is_refused(file):
-    connection, database = file
+def test_function_that_is_not_there_is_refused(file_and_database):
+    connection, database = file_and_database
     connection.create_function("shout", 1, str.upper, deterministic=True)
     connection.executescript(REBUILT + "CREATE INDEX loud ON items (shout(code))")
     assert refusal_of(database) == (
@@ -158,8 +152,8 @@ def test_function_that_is_not_there_is_refused(file):
 # -- database classes of the application
 
 
-def test_database_class_with_its_own_parameters_is_rehearsed(file, caplog):
-    connection, database = file
+def test_database_class_with_its_own_parameters_is_rehearsed(file_and_database, caplog):
+    connection, database = file_and_database
     connection.executescript(WITHOUT_NOTE)
     path = database.database
 
@@ -172,8 +166,8 @@ def test_database_class_with_its_own_parameters_is_rehearsed(file, caplog):
     assert "not rehearsed" not in caplog.text
 
 
-def test_database_class_with_a_fixed_file_is_not_rehearsed(file, caplog):
-    connection, database = file
+def test_database_class_with_a_fixed_file_is_not_rehearsed(file_and_database, caplog):
+    connection, database = file_and_database
     connection.executescript(WITHOUT_NOTE)
     path = database.database
 
@@ -202,8 +196,10 @@ def test_database_class_with_a_fixed_file_is_not_rehearsed(file, caplog):
         ),
     ],
 )
-def test_statements_that_do_not_do_what_is_planned_are_refused(file, sql, message):
-    connection, database = file
+def test_statements_that_do_not_do_what_is_planned_are_refused(
+    file_and_database, sql, message
+):
+    connection, database = file_and_database
     connection.executescript(WITHOUT_NOTE)
     engine = engine_for(database, ITEMS.models, 1.0)
     with engine.session.connected():

@@ -7,6 +7,7 @@ import sqlite3
 import uuid
 from urllib.parse import unquote, urlsplit
 
+import peewee
 from states import BASE, COLUMNS, FOREIGN_KEYS, INDEXES, ROWS, UNIQUE, WORDS, row
 
 TYPE_CATEGORIES = {
@@ -49,6 +50,11 @@ CATALOGUE = [
         for table, key in _OF_A_TABLE.items()
     ),
 ]
+
+
+def sqlite_database(path):
+    """Return the Peewee database of an SQLite file, with enforced foreign keys."""
+    return peewee.SqliteDatabase(str(path), pragmas={"foreign_keys": 1})
 
 
 class World:
