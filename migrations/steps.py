@@ -17,6 +17,8 @@ import logging
 import time
 from typing import NamedTuple
 
+import peewee
+
 from db.plurals import plural
 from db.url import describe
 from migrations.comparison import Requires, compare, errors_of, shares_columns
@@ -141,16 +143,25 @@ class PhaseCall:
         """
         logger.info("── Validate")
         found = self.session.retry_on_lock(self._compare)
-        try:
-            self._refuse_what_cannot_be_repaired(found)
-            changes = self.session.retry_on_lock(lambda: self._statements(found))
-        except MigrationError:
-            self._log_differences(found)
-            raise
+        while True:
+            try:
+                changes = self._planned_changes(found)
+                break
+            except (MigrationError, peewee.DatabaseError):
+                # It holds no lock: a run may have changed the tables in the meantime.
+                latest = self.session.retry_on_lock(self._compare)
+                if latest.schema == found.schema:
+                    self._log_differences(found)
+                    raise
+                found = latest
         # Work that was found is what a check is for, so it is shown with --quiet, too.
         self._log_differences(found, level_of_errors=logging.WARNING)
         if changes:
             self._record_planned(changes)
+
+    def _planned_changes(self, found: Comparison) -> list[Change]:
+        self._refuse_what_cannot_be_repaired(found)
+        return self.session.retry_on_lock(lambda: self._statements(found))
 
     def _record_planned(self, changes: list[Change]) -> None:
         self.report = self.report._replace(
