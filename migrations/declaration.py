@@ -107,10 +107,11 @@ def declared_table(
 def _column(
     field: peewee.Field, database: peewee.Database, parse_type: Callable[[str], Type]
 ) -> Column:
-    datatype = field.ddl_datatype(database.get_sql_context())
+    context = database.get_sql_context()
+    datatype = context.sql(field.ddl_datatype(context)).query()[0]
     return Column(
         name=field.column_name,
-        type=parse_type(sql_of(datatype, database)),
+        type=parse_type(datatype),
         null=field.null,
         default=field_constraints(field, database).default,
         auto_increment=bool(field.auto_increment),

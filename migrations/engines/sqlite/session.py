@@ -48,9 +48,7 @@ ADVICE = {
     "such collation": _DEFINED_BY_APPLICATION,
 }
 # The name in the errors about those.
-_UNKNOWN_NAME = re.compile(
-    r"(?:such|unknown) (function|collation)(?: sequence)?: (\w+)"
-)
+_UNKNOWN_NAME = r"(?:such|unknown) (function|collation)(?: sequence)?: (\w+)"
 
 
 class SQLiteSession(Session):
@@ -213,7 +211,7 @@ class SQLiteSession(Session):
 
         :param error: the text of the other connection's error.
         """
-        found = _UNKNOWN_NAME.search(error)
+        found = re.search(_UNKNOWN_NAME, error)
         if found is None:
             return False
         kind, name = found.groups()

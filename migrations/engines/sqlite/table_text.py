@@ -17,7 +17,6 @@ from migrations.sql_text import masked
 
 QUOTED = r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]"
 _COMMENT = r"--[^\n]*|/\*.*?(?:\*/|\Z)"
-_COMMENTS = re.compile(rf"{QUOTED}|(?P<comment>{_COMMENT})", re.DOTALL)
 # A character of a name that needs no quotes: an ASCII letter or digit, _, $, and every
 # character beyond ASCII. It is written as what it is not: with IGNORECASE, `re` takes
 # 27 ms to compile a range up to \U0010ffff, as it folds the case of each character.
@@ -26,11 +25,6 @@ _NAME = re.compile(rf"\s*({QUOTED}|{_WORD}+)")
 _CLOSING_QUOTES = {'"': '"', "`": "`", "[": "]", "'": "'"}
 _TABLE_CONSTRAINT = re.compile(
     rf"(?:CONSTRAINT|PRIMARY|UNIQUE|CHECK|FOREIGN)(?!{_WORD})", re.IGNORECASE
-)
-# An option of an FTS table: the table that holds its content, or its key there.
-_CONTENT = re.compile(rf"\bcontent\s*=\s*({QUOTED}|{_WORD}+)", re.IGNORECASE)
-_CONTENT_ROWID = re.compile(
-    rf"\bcontent_rowid\s*=\s*({QUOTED}|{_WORD}+)", re.IGNORECASE
 )
 # The outermost parentheses of a masked text.
 _PARENTHESES = re.compile(r"\((x*)\)")
@@ -100,9 +94,7 @@ def parse_create_table(sql: str, table: str) -> TableText:
 
     :raises ChangeRefused: it cannot be read.
     """
-    name = re.escape(table)
-    qualifier = rf"(?:\b{name}|[\"`\[]{name}[\"`\]])\s*\."
-    text = _with_blanks(sql, qualifier)
+    text = _with_blanks(sql, table)
     parentheses = _PARENTHESES.search(masked(text, QUOTED))
     if parentheses is None:
         raise unreadable_definition(table)
@@ -112,11 +104,10 @@ def parse_create_table(sql: str, table: str) -> TableText:
     for item in items:
         clauses += _clauses_of(item.text)
     comments: dict[str, tuple[str, ...]] = {}
-    for found in _COMMENTS.finditer(sql):
-        if found["comment"]:
-            column = _column_of_comment(items, found.start() - start, sql[start:])
-            earlier = comments.get(column, ())
-            comments[column] = (*earlier, closed_comment(found["comment"]))
+    for position, comment in _comments_of(sql):
+        column = _column_of_comment(items, position - start, sql[start:])
+        earlier = comments.get(column, ())
+        comments[column] = (*earlier, closed_comment(comment))
     return TableText(tuple(clauses), text[parentheses.end() :].rstrip(), comments)
 
 
@@ -153,11 +144,19 @@ def refers_to_rowids(sql: str, table: str) -> bool:
 
     https://sqlite.org/fts5.html#external_content_tables
     """
-    content = _CONTENT.search(sql)
-    if content is None or _name_at(content[1]).lower() != table.lower():
-        return False
-    key = _CONTENT_ROWID.search(sql)
-    return key is None or _name_at(key[1]).lower() in ("rowid", "_rowid_", "oid")
+    content = _option(sql, "content")
+    return content.lower() == table.lower() and (
+        _option(sql, "content_rowid").lower() in ("", "rowid", "_rowid_", "oid")
+    )
+
+
+def _option(sql: str, name: str) -> str:
+    """Return the value of an option of a virtual table; "" if it is not given."""
+    pattern = rf"\b{name}\s*=\s*({QUOTED}|{_WORD}+)"
+    found = re.search(pattern, sql, re.IGNORECASE)
+    if found is None:
+        return ""
+    return _name_at(found[1])
 
 
 def closed_comment(comment: str) -> str:
@@ -171,22 +170,41 @@ def closed_comment(comment: str) -> str:
 
 def with_closed_comment(sql: str) -> str:
     """Return SQL so that a semicolon may follow it, even if it ends in a comment."""
-    for found in _COMMENTS.finditer(sql):
-        if found["comment"] and found.end() == len(sql):
-            return sql[: found.start()] + closed_comment(found["comment"])
+    for position, comment in _comments_of(sql):
+        if position + len(comment) == len(sql):
+            return sql[:position] + closed_comment(comment)
     return sql
 
 
-def _with_blanks(sql: str, left_out: str) -> str:
+def _comments_of(sql: str) -> Iterator[tuple[int, str]]:
+    """Yield the position of each comment in SQL, and its text."""
+    if not _may_have_comments(sql):
+        return
+    pattern = rf"{QUOTED}|(?P<comment>{_COMMENT})"
+    for found in re.finditer(pattern, sql, re.DOTALL):
+        if found["comment"]:
+            yield found.start(), found["comment"]
+
+
+def _may_have_comments(sql: str) -> bool:
+    """Whether it is worth to compile a pattern that finds comments, which is slow."""
+    return "--" in sql or "/*" in sql
+
+
+def _with_blanks(sql: str, table: str) -> str:
     """Return SQL of the same length, with blanks for comments.
 
-    :param left_out: a pattern of something else that is left out.
+    :param table: a table whose name is left out, too, where a column follows it.
     """
+    if not _may_have_comments(sql) and "." not in sql:
+        return sql
 
     def keep_quoted(found: re.Match[str]) -> str:
         return found["quoted"] or " " * len(found[0])
 
-    pattern = f"{left_out}|(?P<quoted>{QUOTED})|{_COMMENT}"
+    name = re.escape(table)
+    qualifier = rf"(?:\b{name}|[\"`\[]{name}[\"`\]])\s*\."
+    pattern = f"{qualifier}|(?P<quoted>{QUOTED})|{_COMMENT}"
     return re.sub(pattern, keep_quoted, sql, flags=re.IGNORECASE | re.DOTALL)
 
 
