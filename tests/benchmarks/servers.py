@@ -29,6 +29,7 @@ from .common import (
     show,
     upload,
 )
+from .first_call import first_call, write_migration
 
 SERVERS = {
     "postgresql": os.environ.get(
@@ -40,18 +41,21 @@ SERVERS = {
 
 def measure(engine, sizes):
     try:
-        with database_on(SERVERS[engine]) as database:
+        with database_on(SERVERS[engine]) as url:
+            first_call(engine, url)
+            database = db.connect(url)
             round_trips(engine, database)
             uploads(engine, database, sizes.upload, sizes.rounds)
             if engine == "postgresql":
                 stalls(database, sizes.stall)
+            database.close()
     except (peewee.OperationalError, db.UnusableURL) as error:
         show(f"{engine}: skipped, {' '.join(str(error).split())}"[:74], "", "", "")
 
 
 @contextlib.contextmanager
 def database_on(server):
-    """Yield a new database on a server, with the sample data."""
+    """Yield the URL of a new database on a server, with the sample data."""
     name = f"benchmark_{uuid.uuid4().hex}"
     admin = db.connect(server)
     admin.execute_sql(f"CREATE DATABASE {name}")
@@ -66,9 +70,7 @@ def database_on(server):
         init_db(database, sample_data=True)
         with database.connection_context():
             database.execute_sql("DELETE FROM weekly_actuals")
-        yield database
-        if not database.is_closed():
-            database.close()
+        yield parts.geturl()
     finally:
         admin.execute_sql(f"DROP DATABASE {name}")
         admin.close()
@@ -131,8 +133,7 @@ def without_changes(engine, database):
     from playhouse.migrations import Runner
 
     with tempfile.TemporaryDirectory() as folder:
-        with open(os.path.join(folder, "0001_nothing.py"), "w") as file:
-            file.write("def up(migrator, db):\n    pass\n")
+        write_migration(folder)
 
         def runner():
             if database.is_closed():
@@ -150,7 +151,7 @@ def without_changes(engine, database):
                 ensure = partial(phase_4_5.ensure, database)
                 times = medians(100, {"ensure": ensure, "Runner.up()": runner})
             compare(
-                f"{engine}: ensure(), no changes, connection {what}",
+                f"{engine}: second ensure(), no changes, connection {what}",
                 times,
                 **{"Runner.up()": goal},
             )
