@@ -18,6 +18,7 @@ PHASES = sorted((ROOT / "migrations").glob("phase_*.py"))
 CORE = [path for path in MIGRATIONS if path not in PHASES]
 SHARED = sorted((ROOT / "db").rglob("*.py"))
 ENGINES = ("sqlite", "postgresql", "mysql")
+SERVERS = ("mariadb",)  # in the package mysql
 ENGINE_REGISTRY = ROOT / "migrations" / "engines" / "__init__.py"
 OUTSIDE_ENGINES = [
     path for path in CORE if path.parent.name in ("migrations", "engines")
@@ -99,7 +100,16 @@ def test_engines_are_packages_of_the_same_parts():
         folder = ROOT / "migrations" / "engines" / engine
         assert parts <= {path.stem for path in folder.glob("*.py")}
     folders = {path.parent.name for path in CORE if path not in OUTSIDE_ENGINES}
-    assert folders == set(ENGINES)
+    assert folders == {*ENGINES, *SERVERS}
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_parts_of_a_server_do_not_know_those_of_another_one(server):
+    package = "migrations.engines.mysql"
+    others = tuple(f"{package}.{other}." for other in SERVERS if other != server)
+    for module, imported in GRAPH.items():
+        if module.startswith(f"{package}.{server}."):
+            assert [name for name in imported if name.startswith(others)] == []
 
 
 @in_files([path for path in OUTSIDE_ENGINES if path != ENGINE_REGISTRY])

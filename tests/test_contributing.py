@@ -16,6 +16,7 @@ FOLDERS = (
     "migrations",
     "migrations/engines",
     *(f"migrations/engines/{name}" for name in ENGINES),
+    "migrations/engines/mysql/mariadb",
 )
 
 

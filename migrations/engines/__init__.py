@@ -14,7 +14,7 @@ from migrations.errors import MigrationError
 _ENGINES = {
     peewee.SqliteDatabase: ("sqlite", "SQLiteEngine"),
     peewee.PostgresqlDatabase: ("postgresql", "PostgreSQLEngine"),
-    peewee.MySQLDatabase: ("mysql", "MySQLEngine"),
+    peewee.MySQLDatabase: ("mysql", "MySQLFamilyEngine"),
 }
 # By the module of a class, which need not be imported to ask: why it is not supported.
 _UNSUPPORTED = {

@@ -15,7 +15,7 @@ from migrations.report import Difference
 from migrations.schema import Column, ForeignKey, Schema, Table, Type
 from migrations.sql_text import comparable_condition
 
-# What models declare, by backend and model; worked out once per process.
+# What models declare, by database product and model; worked out once per process.
 _DECLARED: dict[tuple[str, Model], Table] = {}
 
 
@@ -139,7 +139,7 @@ class Catalog(ABC):
 
         It may query the database, once per process and model: see `normalized_default`.
         """
-        cache_key = (self.session.backend, model)
+        cache_key = (self.session.product, model)
         if cache_key not in _DECLARED:
             table = declared_table(model, self.session.database, self.parse_type)
             columns = {

@@ -29,8 +29,16 @@ class Engine(ABC):
     """
 
     session: Session
-    catalog: Catalog
-    conversions: Conversions
+
+    @property
+    @abstractmethod
+    def catalog(self) -> Catalog:
+        """Return what reads the catalog. Called once the session is connected."""
+
+    @property
+    @abstractmethod
+    def conversions(self) -> Conversions:
+        """Return what writes SQL about values. Called once the session is connected."""
 
     @property
     def models(self) -> PhaseModels:

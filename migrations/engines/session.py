@@ -75,6 +75,11 @@ class Session(ABC):
         self._announced: list[Change] = []
         self._wait_reported = False
 
+    @property
+    @abstractmethod
+    def product(self) -> str:
+        """The database's name in messages, such as "MariaDB"; known once connected."""
+
     # -- the connection
 
     @contextmanager

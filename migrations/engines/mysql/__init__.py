@@ -1,1 +1,1 @@
-"""MariaDB, on one server or a Galera cluster: every DDL statement commits."""
+"""The engine of MariaDB and MySQL; `mariadb` and `mysql` have what differs."""

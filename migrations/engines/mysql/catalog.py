@@ -1,11 +1,12 @@
-"""Reading: what MariaDB says of its tables."""
+"""Reading: what MariaDB and MySQL say of their tables."""
 
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import peewee
 
@@ -15,17 +16,16 @@ from migrations.engines.mysql.column_types import (
     literal_cast,
     parse_type,
 )
+from migrations.engines.mysql.server import CLUSTER_SYNC_SETTINGS
 from migrations.engines.mysql.server_errors import (
     DISCONNECTED,
     LOCKED,
-    NOT_VISIBLE,
     error_code,
 )
-from migrations.engines.mysql.session import CLUSTER_SYNC_SETTINGS, MySQLSession
+from migrations.engines.mysql.session import MySQLFamilySession
 from migrations.engines.mysql.show_create_table import (
     CreateTableText,
     parsed_table,
-    without_next_number,
 )
 from migrations.schema import UTC_NOW, Column, Schema, Table, Type
 from migrations.sql_text import literal, literal_meaning
@@ -76,15 +76,18 @@ class ReferringKey(NamedTuple):
     parent_columns: tuple[str, ...]
 
 
-class MySQLCatalog(Catalog):
+class MySQLFamilyCatalog(Catalog):
     """Reads the catalog."""
 
-    session: MySQLSession
+    session: MySQLFamilySession
+    text_class: ClassVar[type[CreateTableText]]
+    # The words before a query that make the server note the query in its own form.
+    explain: ClassVar[str]
     # InnoDB checks both at once, never at the end of the statement:
     # https://mariadb.com/kb/en/foreign-keys/
     equivalent_actions = {"RESTRICT": "NO ACTION"}
 
-    def __init__(self, session: MySQLSession) -> None:
+    def __init__(self, session: MySQLFamilySession) -> None:
         super().__init__(session)
         self._last_texts: dict[str, str] = {}
         self._last_read = Schema()
@@ -111,11 +114,11 @@ class MySQLCatalog(Catalog):
 
     def parse_table(self, name: str, text: str) -> Table:
         """Return the table of a text of SHOW CREATE TABLE."""
-        return parsed_table(name, text)
+        return parsed_table(self.text_class, name, text)
 
     def table_text(self, name: str) -> CreateTableText:
         """Return the text of a table that exists."""
-        return CreateTableText(self._texts([name])[name])
+        return self.text_class(self._texts([name])[name])
 
     def text_of(self, name: str) -> str:
         """Return the text of a table as it was when the phase's tables were read."""
@@ -126,31 +129,12 @@ class MySQLCatalog(Catalog):
         text = self._texts([name])[name]
         return self.parse_table(name, text.replace("CREATE TEMPORARY", "CREATE", 1))
 
+    @abstractmethod
     def _texts(self, names: Iterable[str]) -> dict[str, str]:
         """Return the texts of tables, as far as they exist and this user may see them.
 
-        One compound statement returns them all, so that it takes one round trip:
-        https://mariadb.com/kb/en/begin-end/
+        Without the next number of an auto-increment column.
         """
-        names = list(names)
-        queries = "; ".join(
-            f"SHOW CREATE TABLE {self.session.quote(name)}" for name in names
-        )
-        errors = ", ".join(str(code) for code in sorted(NOT_VISIBLE))
-        handler = f"DECLARE CONTINUE HANDLER FOR {errors} SELECT NULL, NULL"
-        sql = f"BEGIN NOT ATOMIC {handler}; {queries}; END"
-        with peewee.__exception_wrapper__:
-            cursor = self.session.database.execute_sql(self.session.escape_percent(sql))
-            rows = [cursor.fetchone()]
-            while cursor.nextset():
-                if cursor.description:  # the last result is that of the block
-                    rows.append(cursor.fetchone())
-        texts = {}
-        for name, row in zip(names, rows):
-            text = row[1]  # a view's row has more columns
-            if text:
-                texts[name] = without_next_number(text)
-        return texts
 
     def case_variants(self, table: str) -> list[str]:
         rows = self.session.query(
@@ -219,8 +203,8 @@ class MySQLCatalog(Catalog):
         name = self.session.quote(table.name)
         try:
             self.session.query_literally(
-                f"EXPLAIN EXTENDED SELECT ({declared}) AS declared, "
-                f"({actual}) AS actual FROM {name}"
+                f"{self.explain} SELECT ({declared}) AS declared, ({actual}) AS actual "
+                f"FROM {name}"
             )
             rows = self.session.query("SHOW WARNINGS")
         except peewee.DatabaseError as error:

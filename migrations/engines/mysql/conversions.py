@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from migrations.engines.conversions import Conversions
-from migrations.engines.mysql.catalog import MySQLCatalog
+from migrations.engines.mysql.catalog import MySQLFamilyCatalog
 from migrations.engines.mysql.column_types import (
     STRINGS,
     is_single_precision,
     is_unsigned,
 )
-from migrations.engines.mysql.session import MySQLSession
+from migrations.engines.mysql.session import MySQLFamilySession
 from migrations.schema import Column, ForeignKey, Type
 
 # A number with all digits that any type of a number or its text may have.
@@ -35,11 +35,11 @@ _CASTS = {
 _ONLY_TO_TEXT = ("enum", "set", "uuid", "inet4", "inet6")
 
 
-class MySQLConversions(Conversions):
+class MySQLFamilyConversions(Conversions):
     """Writes conditions and expressions."""
 
-    catalog: MySQLCatalog
-    session: MySQLSession
+    catalog: MySQLFamilyCatalog
+    session: MySQLFamilySession
 
     def lossy_condition(self, value: str, source: Type, target: Type) -> str:
         condition = "FALSE"

@@ -1,4 +1,4 @@
-"""The statements of MariaDB: each commits by itself, so each does as much as it can.
+"""The statements of MariaDB and MySQL: each commits, so each does as much as it can.
 
 `playhouse.migrate` writes MODIFY without a column's collation, comment, CHECK and
 fractions of seconds. And it takes several statements where one is enough, between which
@@ -8,12 +8,13 @@ a crash, or another session, finds the table without a key.
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from migrations import operations as do
 from migrations.engines.ddl import StatementDDL
-from migrations.engines.mysql.catalog import MySQLCatalog
+from migrations.engines.mysql.catalog import MySQLFamilyCatalog
 from migrations.engines.mysql.column_types import (
     STRINGS,
     fit_together,
@@ -22,12 +23,12 @@ from migrations.engines.mysql.column_types import (
     text_with_collation,
 )
 from migrations.engines.mysql.conversions import (
-    MySQLConversions,
+    MySQLFamilyConversions,
     escape_backslashes,
     is_converted_by_text,
 )
 from migrations.engines.mysql.planned_columns import PlannedColumns
-from migrations.engines.mysql.session import ONLINE, MySQLSession
+from migrations.engines.mysql.session import MySQLFamilySession
 from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.report import Change
@@ -35,7 +36,7 @@ from migrations.schema import UTC_NOW, Column, ForeignKey, Index, Schema, Table,
 from migrations.sql_text import literal
 
 # Characters of four bytes in a key of InnoDB, which has at most 3072 bytes.
-_LONGEST_KEY_COLUMN = 3072 // 4
+LONGEST_KEY_COLUMN = 3072 // 4
 _LONGEST_NAME = 64
 # A part of a key: a column, or the beginning of one, and its direction.
 _KEY_PART = re.compile(r"(?P<name>.*?)(?P<suffix>(\(\d+\))?( DESC)?)")
@@ -43,20 +44,24 @@ _KEY_PART = re.compile(r"(?P<name>.*?)(?P<suffix>(\(\d+\))?( DESC)?)")
 _REWRITTEN_CLAUSES = {"", "NOT", "NULL", "DEFAULT"}
 
 
-class MySQLDDL(StatementDDL):
+class MySQLFamilyDDL(StatementDDL):
     """Writes the statements of one plan.
 
     A change that the server cannot make online copies the table, and blocks writes.
     """
 
-    catalog: MySQLCatalog
-    conversions: MySQLConversions
-    session: MySQLSession
-    online: ClassVar[str] = ONLINE
-    used: ClassVar[str] = "NOT IGNORED"  # what ALTER INDEX makes of an ignored index
+    catalog: MySQLFamilyCatalog
+    conversions: MySQLFamilyConversions
+    session: MySQLFamilySession
+    # What ALTER INDEX makes of an index that no query uses.
+    used: ClassVar[str]
+    drop_check: ClassVar[str]  # the words that drop a CHECK constraint, before its name
 
     def __init__(
-        self, catalog: MySQLCatalog, conversions: MySQLConversions, schema: Schema
+        self,
+        catalog: MySQLFamilyCatalog,
+        conversions: MySQLFamilyConversions,
+        schema: Schema,
     ) -> None:
         super().__init__(catalog, conversions, schema)
         self.planned_columns = PlannedColumns(catalog, schema)
@@ -175,7 +180,9 @@ class MySQLDDL(StatementDDL):
         table = self.declared(operation.table)
         name = table.name
         columns = [self._new_column(name, each) for each in table.columns.values()]
-        self._refuse_index_that_is_cut(table, Index("a primary key", table.primary_key))
+        self._refuse_index_that_is_too_long(
+            table, Index("a primary key", table.primary_key)
+        )
         primary_key = f"PRIMARY KEY {self.quote_all(table.primary_key)}"
         indexes = [self._new_index(table, index) for index in table.indexes]
         checks = [
@@ -204,7 +211,7 @@ class MySQLDDL(StatementDDL):
         elif self._adding_copies(table, column):
             yield self._alter(description, table, [part], copies=True)
         else:
-            yield self._alter(description, table, [part, self.online])
+            yield self._alter(description, table, [part, self.session.server.online])
 
     def _adding_copies(self, table: str, column: Column) -> bool:
         """Whether adding a column copies the table."""
@@ -362,7 +369,7 @@ class MySQLDDL(StatementDDL):
         if operation.column.type.category != "datetime":
             clauses.add("ON")  # ON UPDATE CURRENT_TIMESTAMP
         if operation.actual.type.category == "json":
-            clauses.add("CHECK")  # MariaDB's JSON has one by itself
+            clauses.add("CHECK")  # the one that MariaDB's JSON has by itself
         return clauses
 
     def _null_and_default(self, operation: do.AlterColumn) -> str:
@@ -479,27 +486,16 @@ class MySQLDDL(StatementDDL):
             parts.append(f"DROP INDEX {self.quote(operation.replaces.name)}")
             parts += self._indexes_for_foreign_keys(operation)
         parts.append(f"ADD {self._new_index(declared, index)}")
-        is_hashed = self._has_hashed_index(table, index)
-        if not is_hashed:
-            parts.append(self.online)
-        yield self._alter(f"{verb} index {index.name}", table, parts, copies=is_hashed)
-
-    def _has_hashed_index(self, table: str, added: Index) -> bool:
-        """Whether a unique index of a table is too long for a key.
-
-        MariaDB has hashes of it in a hidden column, and changes no index online beside
-        that. A column may be longer than declared, or become as long as declared.
-        """
-        existing = self._existing(table)
-        unique = [index.columns for index in existing.indexes if index.unique]
-        unique.append(existing.primary_key)
-        if added.unique:
-            unique.append(added.columns)
-        return any(
-            _is_too_long_together(shape, columns)
-            for shape in (existing, self.declared(table))
-            for columns in unique
+        is_online = self.adds_index_online(table, index)
+        if is_online:
+            parts.append(self.session.server.online)
+        yield self._alter(
+            f"{verb} index {index.name}", table, parts, copies=not is_online
         )
+
+    def adds_index_online(self, table: str, added: Index) -> bool:
+        """Whether the server adds an index to a table without copying it."""
+        return True
 
     def _refuse_name_of_check(self, table: str, index: Index) -> None:
         """Refuse the name of a CHECK for a unique index: both are constraints."""
@@ -508,7 +504,7 @@ class MySQLDDL(StatementDDL):
             raise ChangeRefused(
                 f"{table}: a unique index has to be named {index.name}, and a CHECK of "
                 "the table has that name; drop it, and add it under another name: "
-                f"ALTER TABLE {self.quote(table)} DROP CONSTRAINT "
+                f"ALTER TABLE {self.quote(table)} {self.drop_check} "
                 f"{self.quote(check.name)}"
             )
 
@@ -541,7 +537,7 @@ class MySQLDDL(StatementDDL):
         parts = []
         if operation.replaces is not None:
             verb = "replace"
-            parts.append(f"DROP CONSTRAINT {self.quote(operation.replaces.name)}")
+            parts.append(f"{self.drop_check} {self.quote(operation.replaces.name)}")
         name = self.quote(check.name)
         parts.append(f"ADD CONSTRAINT {name} CHECK ({check.condition})")
         yield self._alter(f"{verb} the check {check.name}", table, parts, copies=True)
@@ -643,7 +639,7 @@ class MySQLDDL(StatementDDL):
             raise ChangeRefused(
                 f"{table}: a foreign key has to be named {name}, and a CHECK of the "
                 "table has that name; drop it, and add it under another name: ALTER "
-                f"TABLE {self.quote(table)} DROP CONSTRAINT {self.quote(name)}"
+                f"TABLE {self.quote(table)} {self.drop_check} {self.quote(name)}"
             )
 
     def _refuse_if_key_is_needed(
@@ -707,27 +703,27 @@ class MySQLDDL(StatementDDL):
 
     def _new_index(self, table: Table, index: Index) -> str:
         """Return the definition of a declared index."""
-        self._refuse_index_that_is_cut(table, index)
+        self._refuse_index_that_is_too_long(table, index)
         sql = f"INDEX {self.quote(index.name)} {self.quote_all(index.columns)}"
         if index.unique:
             return f"UNIQUE {sql}"
         return sql
 
-    def _refuse_index_that_is_cut(self, table: Table, index: Index) -> None:
-        """Refuse an index of a column that is longer than a key may be.
-
-        MariaDB has a unique index of it as a hash, but cuts another one short and says
-        no more than a note about it.
-        """
-        if index.unique:
+    def _refuse_index_that_is_too_long(self, table: Table, index: Index) -> None:
+        """Refuse an index of a column that is longer than a key may be."""
+        if self.may_index_long_columns(index):
             return
         for name in index.columns:
             column = table.columns[name]
             if _is_too_long(column):
                 raise ChangeRefused(
                     f"{table.name}.{name}: {column.type.text} is too long for "
-                    f"{index.name}; give it a length of at most {_LONGEST_KEY_COLUMN}"
+                    f"{index.name}; give it a length of at most {LONGEST_KEY_COLUMN}"
                 )
+
+    @abstractmethod
+    def may_index_long_columns(self, index: Index) -> bool:
+        """Whether an index may have columns that are longer than a key may be."""
 
 
 def _dropped_foreign_keys(
@@ -753,14 +749,4 @@ def _is_the_same_ignored(declared: Index, existing: Index) -> bool:
 def _is_too_long(column: Column) -> bool:
     """Whether a column is longer than a key may be."""
     size = column.type.size
-    return size is not None and size > _LONGEST_KEY_COLUMN
-
-
-def _is_too_long_together(table: Table, parts: Iterable[str]) -> bool:
-    """Whether the columns of an index are longer than a key may be."""
-    length = 0
-    for part in parts:
-        column = table.columns.get(part.partition(" ")[0])
-        if column is not None:
-            length += column.type.size or 0
-    return length > _LONGEST_KEY_COLUMN
+    return size is not None and size > LONGEST_KEY_COLUMN

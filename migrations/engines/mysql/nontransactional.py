@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from migrations.engines.mysql.session import MySQLSession
+from migrations.engines.mysql.session import MySQLFamilySession
 
 _TABLES = """
 SELECT LOWER(t.table_schema), LOWER(t.table_name)
@@ -48,7 +48,7 @@ class _Name(NamedTuple):
 
 
 def tables_without_transactions(
-    session: MySQLSession, names: Iterable[str]
+    session: MySQLFamilySession, names: Iterable[str]
 ) -> list[str]:
     """Return the tables without transactions that a row of these tables may reach.
 

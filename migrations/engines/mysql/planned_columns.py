@@ -7,7 +7,7 @@ sign, or the same character set and collation, or InnoDB refuses it
 
 from __future__ import annotations
 
-from migrations.engines.mysql.catalog import MySQLCatalog
+from migrations.engines.mysql.catalog import MySQLFamilyCatalog
 from migrations.engines.mysql.column_types import (
     STRINGS,
     is_single_precision,
@@ -23,7 +23,7 @@ class PlannedColumns:
     :param schema: the tables as they are before the plan.
     """
 
-    def __init__(self, catalog: MySQLCatalog, schema: Schema) -> None:
+    def __init__(self, catalog: MySQLFamilyCatalog, schema: Schema) -> None:
         self.catalog = catalog
         self.session = catalog.session
         self.models = catalog.models

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 import peewee
 
 from migrations import operations as do
-from migrations.engines.mysql.catalog import MySQLCatalog
+from migrations.engines.mysql.catalog import MySQLFamilyCatalog
 from migrations.engines.mysql.server_errors import (
     DISCONNECTED,
     LOCKED,
@@ -43,14 +43,12 @@ from migrations.sql_text import masked, one_line
 _COPIED_ROWS = 20
 _COPY = "table of a rehearsal"  # the name of a copy until it has its rows
 _FOREIGN_KEY_ONLY = re.compile(r"(DROP|ADD CONSTRAINT \S+) FOREIGN KEY ")
-# Temporary tables cannot be changed online; other sessions do not see them anyway.
-_ONLINE = re.compile(r", ALGORITHM=INPLACE(, LOCK=NONE)?$")
 
 
 class Rehearsal:
     """The rehearsal of one plan."""
 
-    def __init__(self, catalog: MySQLCatalog, plan: Plan) -> None:
+    def __init__(self, catalog: MySQLFamilyCatalog, plan: Plan) -> None:
         self.catalog = catalog
         self.session = catalog.session
         self.plan = plan
@@ -65,7 +63,7 @@ class Rehearsal:
         if self.session.in_transaction():
             logger.info("- the plan was not rehearsed inside the open transaction")
             return
-        settings = {**self.session.change_settings, "innodb_lock_wait_timeout": 0}
+        settings = {**self.session.server.run_settings, "innodb_lock_wait_timeout": 0}
         with self.session.variables(settings), self._dropped():
             try:
                 self._copy_tables()
@@ -139,7 +137,9 @@ class Rehearsal:
             sql = without_foreign_keys(sql)
             sql = sql.replace("CREATE TABLE ", "CREATE TEMPORARY TABLE ", 1)
         try:
-            self.session.execute_literally(_ONLINE.sub("", sql))
+            # Temporary tables cannot be changed online.
+            offline = sql.removesuffix(f", {self.session.server.online}")
+            self.session.execute_literally(offline)
         except peewee.DatabaseError as error:
             if error_code(error) in LOCKED | DISCONNECTED | NO_RIGHT | READ_ONLY:
                 raise

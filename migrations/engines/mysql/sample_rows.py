@@ -1,9 +1,10 @@
-"""The rows of the smoke test on MariaDB."""
+"""The rows of the smoke test on MariaDB and MySQL."""
 
 from __future__ import annotations
 
 import re
 import uuid
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
@@ -16,7 +17,7 @@ from migrations.engines.mysql.server_errors import (
     READ_ONLY,
     error_code,
 )
-from migrations.engines.mysql.session import MySQLSession
+from migrations.engines.mysql.session import MySQLFamilySession
 from migrations.engines.sample_rows import (
     SampleRow,
     SampleRows,
@@ -77,10 +78,10 @@ _MOST_RANDOM_BITS = 60
 _NOT_ABOUT_THE_ROW = LOCKED | ABORTED | INTERRUPTED | DISCONNECTED | READ_ONLY
 
 
-class MySQLSampleRows(SampleRows):
+class MySQLFamilySampleRows(SampleRows):
     """Makes the rows of one smoke test."""
 
-    session: MySQLSession
+    session: MySQLFamilySession
 
     def candidate_values(
         self, table: Table, column: Column, size: int, row: SampleRow
@@ -154,12 +155,13 @@ class MySQLSampleRows(SampleRows):
 
         An INSERT that selects from a row locks it, and waits for who has it locked.
         """
-        literals = []
-        for column in columns:
-            digits = f"hex(cast({column} AS BINARY))"
-            literals.append(f"coalesce(concat('x''', {digits}, ''''), 'NULL')")
+        literals = [self.literal_of(column) for column in columns]
         rows = self.session.query_literally(f"SELECT {', '.join(literals)} {source}")
         return [str(value) for row in rows for value in row]
+
+    @abstractmethod
+    def literal_of(self, column: str) -> str:
+        """Return an expression for the literal, in SQL, of a column's value."""
 
     def is_refusal(self, error: Exception) -> bool:
         return error_code(error) not in _NOT_ABOUT_THE_ROW

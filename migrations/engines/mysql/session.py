@@ -1,4 +1,4 @@
-"""The session on MariaDB: its settings, locks and transactions, and its errors."""
+"""The session on MariaDB or MySQL: settings, locks, transactions and errors."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import ClassVar
 
 import peewee
 
+from db.url import describe
+from migrations.engines.mysql.server import SQL_MODE, Server
 from migrations.engines.mysql.server_errors import (
     ABORTED,
     DISCONNECTED,
@@ -27,11 +29,6 @@ from migrations.errors import ChangeRefused, MigrationError
 from migrations.report import Change
 from migrations.sql_text import literal
 
-# A change that the server cannot make without blocking writes fails with these, instead
-# of copying the table: https://mariadb.com/kb/en/innodb-online-ddl-overview/
-ONLINE = "ALGORITHM=INPLACE, LOCK=NONE"
-# Values are neither truncated nor rounded silently, and an id of 0 stays 0.
-_SQL_MODE = literal("STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION")
 # Modes in which SQL, or the server's description of a table, means or looks different.
 _MISLEADING_MODES = {
     "ANSI_QUOTES",
@@ -44,16 +41,12 @@ _MISLEADING_MODES = {
     "ORACLE",
     "PAD_CHAR_TO_FULL_LENGTH",
 }
-# See what the other nodes of a Galera cluster have done, before reading (1) and before
-# SHOW (8).
-CLUSTER_SYNC_SETTINGS = {"wsrep_sync_wait": "9"}
 # How long the server's own threads (purge, statistics) may hold a table, in seconds. No
 # user can avoid that, so it is waited for even if the lock timeout is shorter.
 _BACKGROUND_TASK_DURATION = 0.5
 _ADVICE = {
     1045: "; check the user and the password in the URL",
     1049: "; check the name in the URL, or create the database",
-    1193: "; MariaDB 10.6 or newer is needed",
     4119: (
         "; remove the system versioning, or run: "
         "SET GLOBAL system_versioning_alter_history = KEEP"
@@ -66,7 +59,7 @@ _ADVICE_IF_DISCONNECTED = (
 _NEEDED_RIGHTS = "SELECT, INSERT, DELETE, CREATE, ALTER, INDEX, DROP, REFERENCES"
 
 
-class MySQLSession(Session):
+class MySQLFamilySession(Session):
     """The session of one call."""
 
     backend = "mysql"
@@ -74,33 +67,15 @@ class MySQLSession(Session):
     query_settings: ClassVar[Mapping[str, int]] = {
         "sql_quote_show_create": 1,
         "sql_select_limit": 2**64 - 1,
-        "max_statement_time": 0,
         "sql_big_selects": 1,
-    }
-    # What a run sets before it changes anything, as far as the server knows it.
-    change_settings: ClassVar[Mapping[str, str]] = {
-        **CLUSTER_SYNC_SETTINGS,
-        "sql_mode": _SQL_MODE,
-        "foreign_key_checks": "1",  # without it, a new foreign key accepts orphans
-        "unique_checks": "1",
-        "check_constraint_checks": "1",
-        "time_zone": "'+00:00'",  # for a TIMESTAMP that becomes a DATETIME
-        "alter_algorithm": "'DEFAULT'",  # others refuse a change that copies the table
-        "max_statement_time": "0",
-        "innodb_lock_wait_timeout": "1",
-        # All other sessions queue up behind an ALTER TABLE that waits for its metadata
-        # lock. So it does not wait, but is tried again.
-        "lock_wait_timeout": "0",
-    }
-    # Nobody executes a script again, so its statements wait a moment.
-    script_settings: ClassVar[Mapping[str, str]] = {
-        **change_settings,
-        "lock_wait_timeout": "1",
     }
     # The name of the lock that all runs on a database share. The names of locks are the
     # server's, not the database's, and have at most 64 characters.
-    migration_lock_name: ClassVar[str] = "CONCAT('migrations:', MD5(DATABASE()))"
+    migration_lock_name: ClassVar[str] = (
+        "CONCAT('migrations:', LEFT(SHA2(DATABASE(), 256), 32))"
+    )
 
+    server: Server  # set once the connection tells which one it leads to
     connection_id: int
     database_collation: str
 
@@ -111,22 +86,45 @@ class MySQLSession(Session):
         """Set what differs from the server's usual settings, if anything does."""
         names = list(self.query_settings)
         values = ", ".join(f"@@{name}" for name in names)
-        # The LIMIT is needed where sql_select_limit is 0.
-        ((connection_id, collation, modes, *current),) = self.query(
-            "SELECT CONNECTION_ID(), @@collation_database, @@sql_mode, "
-            f"{values} LIMIT 1"
+        # Only MariaDB executes what is in a comment that begins with M!, and only MySQL
+        # 8.0 and newer what is in one that begins with !80000. The LIMIT is needed
+        # where sql_select_limit is 0.
+        ((connection_id, version, collation, modes, *current),) = self.query(
+            "SELECT CONNECTION_ID(), @@version, @@collation_database, @@sql_mode, "
+            f"{values} "
+            "/*M! , @@max_statement_time */ /*!80000 , @@max_execution_time */ LIMIT 1"
         )
         self.connection_id = connection_id
         self.database_collation = collation
+        self.server = self._server_of(str(version))
+        usual = {**self.query_settings, self.server.time_limit: 0}
         before = {}
-        for name, value in zip(names, current):
-            if value != self.query_settings[name]:
+        for (name, usual_value), value in zip(usual.items(), current):
+            if value != usual_value:
                 before[name] = str(value)
         if not _MISLEADING_MODES.isdisjoint(modes.split(",")):
             before["sql_mode"] = literal(modes)
-        wanted = {**self.query_settings, "sql_mode": _SQL_MODE}
+        wanted = {**usual, "sql_mode": SQL_MODE}
         with self._statement_killed_on_interrupt(), self._variables_set(wanted, before):
             yield
+
+    def _server_of(self, version: str) -> Server:
+        """Return what this session's server does in its own way.
+
+        :param version: such as "10.11.19-MariaDB-0+deb12u1" and "9.7.4-2".
+        """
+        if "MariaDB" in version:
+            from migrations.engines.mysql.mariadb.server import MariaDBServer
+
+            return MariaDBServer(self, self.connection_id)
+        raise MigrationError(
+            f"{describe(self.database)} is MySQL {version}; MariaDB 10.6 or newer is "
+            "needed"
+        )
+
+    @property
+    def product(self) -> str:
+        return self.server.product
 
     @contextmanager
     def variables(self, wanted: Mapping[str, object]) -> Iterator[None]:
@@ -197,14 +195,10 @@ class MySQLSession(Session):
         # PyMySQL has it from the server's last answer.
         status = getattr(self.database.connection(), "server_status", None)
         if status is None:
-            open_on_server = self._server_is_in_transaction()
+            open_on_server = self.server.is_in_transaction()
         else:
             open_on_server = bool(status & 1)  # SERVER_STATUS_IN_TRANS
         return self.database.in_transaction() or open_on_server
-
-    def _server_is_in_transaction(self) -> bool:
-        ((status,),) = self.query("SELECT @@in_transaction LIMIT 1")
-        return bool(status)
 
     @contextmanager
     def smoke_test_transaction(self) -> Iterator[bool]:
@@ -214,7 +208,7 @@ class MySQLSession(Session):
             "innodb_lock_wait_timeout": seconds,
             "foreign_key_checks": 1,
             "check_constraint_checks": 0,
-            "sql_mode": _SQL_MODE,
+            "sql_mode": SQL_MODE,
         }
         with self.variables(wanted), super().smoke_test_transaction() as keys_enforced:
             yield keys_enforced
@@ -234,7 +228,7 @@ class MySQLSession(Session):
                 return work()
 
         self.remaining_timeout = max(self.remaining_timeout, _BACKGROUND_TASK_DURATION)
-        with self.variables(self.change_settings):
+        with self.variables(self.server.run_settings):
             return self.retry_on_lock(work_under_lock, self._is_lock_or_race)
 
     def _is_lock_or_race(self, error: Exception) -> bool:
@@ -280,7 +274,7 @@ class MySQLSession(Session):
         try:
             execute(change.sql)
         except peewee.DatabaseError as error:
-            offline = change.sql.removesuffix(f", {ONLINE}")
+            offline = change.sql.removesuffix(f", {self.server.online}")
             if error_code(error) not in NOT_ONLINE or offline == change.sql:
                 raise
             # Which changes cannot be combined online depends on the server's version.
@@ -291,29 +285,24 @@ class MySQLSession(Session):
             execute(offline)
 
     def script(self, changes: Sequence[Change]) -> list[str]:
+        # Nobody executes a script again, so its statements wait a moment.
+        wanted = {**self.server.run_settings, "lock_wait_timeout": "1"}
         settings = [
-            f"SET SESSION {name} = {self.script_settings[name]};"
-            for name in self._known_variables(self.script_settings)
+            f"SET SESSION {name} = {wanted[name]};"
+            for name in self._known_variables(wanted)
         ]
         return settings + super().script(changes)
 
     def progress(self) -> tuple[str, float | None]:
         second_connection = self.unopened_copy()
         with second_connection.connection_context():
-            found = second_connection.execute_sql(self._progress_query()).fetchall()
+            found = second_connection.execute_sql(
+                self.server.progress_query()
+            ).fetchall()
         if not found:
             return "", None
         ((stage, share),) = found
         return stage, share
-
-    def _progress_query(self) -> str:
-        """Return the query for the running statement's stage, and the share done."""
-        return (
-            "SELECT CONCAT('stage ', stage, ' of ', max_stage), "
-            "(stage - 1 + progress / 100) / max_stage "
-            "FROM information_schema.processlist "
-            f"WHERE id = {self.connection_id} AND max_stage > 0"
-        )
 
     # -- errors
 

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import functools
 import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 from migrations.engines.mysql.column_types import STRINGS, parse_type
 from migrations.errors import ChangeRefused
-from migrations.schema import Check, Column, ForeignKey, Index, Table
+from migrations.schema import Check, Column, ForeignKey, Index, Table, Type
 from migrations.sql_text import masked
 
 _NAME = r"`(?:[^`]|``)*`"
@@ -32,18 +34,10 @@ _COLLATION = re.compile(r"(?:CHARSET|CHARACTER SET|COLLATE)[ =](\w+)")
 _ACTION = re.compile(r"ON (DELETE|UPDATE) (CASCADE|SET \w+)")
 # The next number, which grows with every row.
 _NEXT_NUMBER = re.compile(r"(?<=\n\) ENGINE=InnoDB) AUTO_INCREMENT=\d+")
-# What MariaDB escapes in a string; a backslash stays as it writes it.
-_UNESCAPED = {r"\'": "''", r"\n": "\n", r"\r": "\r"}
 # How the servers mark an index that no query uses.
 _UNUSED = {"IGNORED", "INVISIBLE"}
 # Categories of types that have a collation.
 _WITH_COLLATION = (*STRINGS, "enum", "set", "json")
-
-
-@functools.lru_cache(512)
-def parsed_table(name: str, text: str) -> Table:
-    """Return the table of a text; each text is parsed once per process."""
-    return CreateTableText(text).table(name)
 
 
 def without_next_number(text: str) -> str:
@@ -59,14 +53,27 @@ def statement_of_temporary_table(text: str, name: str) -> str:
     :param text: the text of the other table.
     :param name: the quoted name of the temporary table.
     """
-    definition = CreateTableText(text)
     items = []
-    for words in definition.items:
+    for words in _items_of(text):
         is_foreign_key = words[0] == "CONSTRAINT" and words[2] == "FOREIGN"
         if not is_foreign_key and words[0] not in ("FULLTEXT", "VECTOR"):
             items.append(" ".join(words))
     options = text.rpartition("\n)")[2]
     return f"CREATE TEMPORARY TABLE {name} ({', '.join(items)}){options}"
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines after the first one, which only names the table."""
+    return text.split("\n")[1:]
+
+
+def _items_of(text: str) -> list[list[str]]:
+    """Return the words of each column, index and constraint; each has its own line."""
+    return [
+        split_sql(line.strip().rstrip(","))
+        for line in _lines(text)
+        if line.startswith("  ")
+    ]
 
 
 def without_foreign_keys(sql: str) -> str:
@@ -81,20 +88,15 @@ def without_foreign_keys(sql: str) -> str:
     return f"{sql[:start]}{', '.join(items)}{sql[end:]}"
 
 
-class CreateTableText:
-    """A text of SHOW CREATE TABLE."""
+class CreateTableText(ABC):
+    """A text of SHOW CREATE TABLE; a subclass knows how a server writes it."""
 
     def __init__(self, text: str) -> None:
         self.text = text
-        # The words of each column, index and constraint; each has a line of its own.
-        self.items: list[list[str]] = []
+        # The words of each column, index and constraint.
+        self.items = _items_of(text)
         # What follows them, such as ENGINE=InnoDB.
-        options = []
-        for line in text.split("\n")[1:]:
-            if line.startswith("  "):
-                self.items.append(split_sql(line.strip().rstrip(",")))
-            else:
-                options.append(line)
+        options = [line for line in _lines(text) if not line.startswith("  ")]
         self.options = masked(" ".join(options), QUOTED)
 
     def table(self, name: str) -> Table:
@@ -152,19 +154,16 @@ class CreateTableText:
         """Return the column of some words."""
         clauses = self._clauses(words)
         type_text = re.split(" CHARACTER SET | COLLATE ", clauses[""])[0]
-        type_ = parse_type(type_text)
-        # MariaDB has JSON as a LONGTEXT with this CHECK.
-        if clauses.get("CHECK") == f"CHECK (json_valid({words[0]}))":
-            type_ = type_._replace(category="json", size=None)
+        type_ = self.type_of_column(parse_type(type_text), words[0], clauses)
         default = None
         clause = clauses.get("DEFAULT", "DEFAULT NULL")
         if clause != "DEFAULT NULL":
-            default = _unescaped_string(clause.removeprefix("DEFAULT "))
+            default = self.default(clause.removeprefix("DEFAULT "), type_)
         collation = None
         if type_.category in _WITH_COLLATION:
-            collation = _collation(clauses[""]) or _collation(self.options)
+            collation = self.collation(clauses[""]) or self.collation(self.options)
         return Column(
-            name=_unquoted(words[0]),
+            name=unquoted(words[0]),
             type=type_,
             null="NOT" not in clauses,
             default=default,
@@ -181,7 +180,7 @@ class CreateTableText:
         :param column: its name in lower case.
         """
         for words in self.items:
-            if words[0].startswith("`") and _unquoted(words[0]).lower() == column:
+            if words[0].startswith("`") and unquoted(words[0]).lower() == column:
                 return self._clauses(words)
         raise KeyError(column)
 
@@ -206,7 +205,7 @@ class CreateTableText:
             position += 1
         name = ""
         if words[0] != "PRIMARY":
-            name = _unquoted(words[position - 1])
+            name = unquoted(words[position - 1])
         suffix = ""
         if words[0] not in ("PRIMARY", "UNIQUE", "KEY"):
             suffix = f" {words[0]}"  # FULLTEXT, SPATIAL
@@ -227,52 +226,56 @@ class CreateTableText:
             parent_columns=_columns(parent_columns),
             on_delete=actions.get("DELETE", "NO ACTION"),
             on_update=actions.get("UPDATE", "NO ACTION"),
-            name=_unquoted(name),
+            name=unquoted(name),
         )
 
     def check(self, words: list[str]) -> Check:
         """Return the CHECK constraint of some words."""
         _, name, _, condition, *_ = words  # CONSTRAINT name CHECK (condition)
-        return Check(_unquoted(name), condition[1:-1])
+        return Check(unquoted(name), condition[1:-1])
+
+    # -- what the servers write in different ways
+
+    def type_of_column(
+        self, type_: Type, name: str, clauses: Mapping[str, str]
+    ) -> Type:
+        """Return the type of a column, which its clauses may tell more about.
+
+        :param type_: the type that is shown.
+        :param name: the quoted name of the column.
+        """
+        return type_
 
     def checks_of_column(self, words: list[str]) -> list[Check]:
-        """Return the CHECK of a column, which has no name but the column's.
+        """Return the CHECK constraints that are written as a part of a column."""
+        return []
 
-        That of a JSON column is part of its type.
+    @abstractmethod
+    def default(self, shown: str, type_: Type) -> str:
+        """Return a DEFAULT as standard SQL, in whose strings a quote is written twice.
+
+        :param shown: the DEFAULT as the server shows it.
         """
-        clause = self._clauses(words).get("CHECK", "")
-        condition = clause.removeprefix("CHECK (").removesuffix(")")
-        if not clause or condition == f"json_valid({words[0]})":
-            return []
-        return [Check(_unquoted(words[0]), condition)]
+
+    def collation(self, sql: str) -> str:
+        """Return the last collation that some SQL names, or ""."""
+        found: list[str] = _COLLATION.findall(sql)
+        if found:
+            return found[-1]
+        return ""
 
 
-def _unescaped_string(expression: str) -> str:
-    r"""Return SQL in whose strings a quote is written twice, as in standard SQL.
-
-    MariaDB writes it so in the DEFAULT of a VARCHAR, but in that of a TEXT as `\'`. It
-    writes the end of a line as `\n`.
-    """
-
-    def unescaped(found: re.Match[str]) -> str:
-        return _UNESCAPED.get(found[0], found[0])
-
-    return re.sub(r"\\.", unescaped, expression)
-
-
-def _collation(sql: str) -> str:
-    """Return the last collation of some SQL; a character set stands for its default."""
-    found: list[str] = _COLLATION.findall(sql)
-    if found:
-        return found[-1]
-    return ""
+@functools.lru_cache(512)
+def parsed_table(text_class: type[CreateTableText], name: str, text: str) -> Table:
+    """Return the table of a text; each text is parsed once per process."""
+    return text_class(text).table(name)
 
 
 def _columns(group: str) -> tuple[str, ...]:
     """Return the parts of a key: names in lower case, with what makes one not plain."""
 
     def name(found: re.Match[str]) -> str:
-        return _unquoted(found[0]).lower()
+        return unquoted(found[0]).lower()
 
     parts = split_sql(group[1:-1], "[^,]+")
     return tuple(re.sub(_NAME, name, part) for part in parts)
@@ -287,5 +290,5 @@ def split_sql(sql: str, pattern: str = r"\S+") -> list[str]:
     return [sql[part.start() : part.end()].strip() for part in parts]
 
 
-def _unquoted(name: str) -> str:
+def unquoted(name: str) -> str:
     return name[1:-1].replace("``", "`")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import peewee
@@ -25,15 +26,19 @@ class PostgreSQLEngine(Engine):
     """The parts of the engine for PostgreSQL."""
 
     session: PostgreSQLSession
-    catalog: PostgreSQLCatalog
-    conversions: PostgreSQLConversions
 
     def __init__(
         self, database: peewee.Database, models: PhaseModels, lock_timeout: float
     ) -> None:
         self.session = PostgreSQLSession(database, models, lock_timeout)
-        self.catalog = PostgreSQLCatalog(self.session)
-        self.conversions = PostgreSQLConversions(self.catalog)
+
+    @cached_property
+    def catalog(self) -> PostgreSQLCatalog:
+        return PostgreSQLCatalog(self.session)
+
+    @cached_property
+    def conversions(self) -> PostgreSQLConversions:
+        return PostgreSQLConversions(self.catalog)
 
     def ddl(self, schema: Schema) -> PostgreSQLDDL:
         # Imported only where something changes.

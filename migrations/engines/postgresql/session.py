@@ -166,6 +166,7 @@ class PostgreSQLSession(Session):
     """
 
     backend = "postgresql"
+    product = "PostgreSQL"
 
     def __init__(
         self, database: peewee.Database, models: PhaseModels, lock_timeout: float

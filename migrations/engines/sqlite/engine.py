@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import peewee
@@ -25,15 +26,19 @@ class SQLiteEngine(Engine):
     """An SQLite file, or a database in memory."""
 
     session: SQLiteSession
-    catalog: SQLiteCatalog
-    conversions: SQLiteConversions
 
     def __init__(
         self, database: peewee.Database, models: PhaseModels, lock_timeout: float
     ) -> None:
         self.session = SQLiteSession(database, models, lock_timeout)
-        self.catalog = SQLiteCatalog(self.session)
-        self.conversions = SQLiteConversions(self.catalog)
+
+    @cached_property
+    def catalog(self) -> SQLiteCatalog:
+        return SQLiteCatalog(self.session)
+
+    @cached_property
+    def conversions(self) -> SQLiteConversions:
+        return SQLiteConversions(self.catalog)
 
     def ddl(self, schema: Schema) -> SQLiteDDL:
         from migrations.engines.sqlite.ddl import SQLiteDDL

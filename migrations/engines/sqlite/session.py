@@ -60,6 +60,7 @@ class SQLiteSession(Session):
     """
 
     backend = "sqlite"
+    product = "SQLite"
     in_callers_transaction = False
     enforces_foreign_keys = True
 

@@ -1,0 +1,1 @@
+"""What only MariaDB does in this way."""
