@@ -1,11 +1,11 @@
-"""Reading PostgreSQL's catalog: tables, and what is remembered of them."""
+"""Reading PostgreSQL's catalog."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import peewee
 
@@ -18,20 +18,10 @@ from migrations.schema import Check, Column, ForeignKey, Index, Schema, Table, T
 from migrations.sql_text import literal
 
 Query = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
-Fingerprint = tuple[object, ...]
 Place = tuple[str, str]  # a table, and a column of it
 Parts = list[str]  # each the JSON object of one column, index or constraint
 
 
-class _Remembered(NamedTuple):
-    """What this process read last of some tables."""
-
-    schema: Schema
-    fingerprint: Fingerprint | None  # taken before the schema was read
-
-
-# By database and names of tables.
-_REMEMBERED: dict[object, _Remembered] = {}
 # By database, table, its columns, and two conditions: whether these are the same.
 _SAME_CONDITIONS: dict[object, bool] = {}
 _ACTIONS = {
@@ -56,23 +46,20 @@ class PostgreSQLCatalog(Catalog):
     # -- tables
 
     def read(self) -> Schema:
-        schema, behind = self._read_or_remember()
+        schema = self.tables(self.models.by_table)
         if self._has_unfinished_index(schema):
             query = catalog_queries.INDEXES_BEING_BUILT
             if self.session.query(query, (self.managed,)):
                 # CREATE INDEX CONCURRENTLY IF NOT EXISTS would be satisfied with an
                 # index that another run is building at this moment.
                 raise MigrationLockHeld
-        for table, column in behind:
+        for table, column in self._ids_behind(schema):
             marked = schema[table].columns[column]._replace(ids_behind=True)
             schema = schema.with_table(table, schema[table].with_column(marked))
         return schema
 
     def _ids_behind(self, schema: Schema) -> list[Place]:
-        """Return the managed columns whose next id exists already.
-
-        That is never remembered: a sequence goes on without a change of the catalog.
-        """
+        """Return the managed columns whose next id exists already."""
         existing = [name for name in self.managed if name in schema]
         if not existing:
             return []
@@ -94,38 +81,6 @@ class PostgreSQLCatalog(Catalog):
             if name in schema and any(not each.valid for each in schema[name].indexes):
                 return True
         return False
-
-    def _read_or_remember(self) -> tuple[Schema, list[Place]]:
-        """Read the phase's tables, or return what was read of the same catalog before.
-
-        - The first read takes no fingerprint, as most processes read only once.
-        - The second read takes one, then reads the tables again.
-        - From the third on, an equal fingerprint returns the tables from memory.
-
-        In a transaction, tables are always read: all catalog rows that it wrote have
-        the same xmin, so that a further change would not change the fingerprint.
-
-        :return: the tables, and the columns whose next id exists already.
-        """
-        names = tuple(self.models.by_table)
-        if self.session.in_transaction():
-            schema = self.tables(names)
-            return schema, self._ids_behind(schema)
-        cache_key = (describe(self.session.database), names)
-        remembered = _REMEMBERED.get(cache_key)
-        if remembered is None:
-            schema = self.tables(names)
-            _REMEMBERED[cache_key] = _Remembered(schema, fingerprint=None)
-            return schema, self._ids_behind(schema)
-        settings = self.session.server_settings()
-        fingerprint, behind = read_fingerprint(
-            self.session.query, names, settings, self.managed
-        )
-        schema = remembered.schema
-        if fingerprint != remembered.fingerprint:
-            schema = self.tables(names)
-            _REMEMBERED[cache_key] = _Remembered(schema, fingerprint)
-        return schema, [(table, column) for table, column in behind if table in schema]
 
     def tables(self, names: Iterable[str]) -> Schema:
         if self.session.in_transaction():
@@ -270,27 +225,6 @@ def read_tables(
             checks=_checks(checks),
         )
     return Schema(tables)
-
-
-def read_fingerprint(
-    query: Query,
-    names: Iterable[str],
-    settings: Mapping[str, str] | None = None,
-    managed: Iterable[str] = (),
-) -> tuple[Fingerprint, tuple[Place, ...]]:
-    """Return a value that changes if anything does that `read_tables` returns.
-
-    :param settings: settings that hold for the query.
-    :param managed: the tables whose ids are looked at.
-    :return: that value, and the columns whose next id exists already.
-    """
-    values = settings or {}
-    parameters = (list(names), list(values), list(values.values()), list(managed))
-    rows = query(catalog_queries.FINGERPRINT_AND_IDS_BEHIND, parameters)
-    # Sorted, as the server returns the rows in any order.
-    fingerprint = tuple(sorted(text for text, _, _ in rows if text is not None))
-    behind = [(table, column) for text, table, column in rows if text is None]
-    return fingerprint, tuple(behind)
 
 
 def _columns(parts: Parts, key: tuple[str, ...]) -> dict[str, Column]:

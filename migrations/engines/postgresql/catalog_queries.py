@@ -201,41 +201,6 @@ FROM pg_class c
 {_SEQUENCE_OF_COLUMN}
 WHERE c.oid = to_regclass(quote_ident(%s)) AND a.attname = %s AND {_IS_NEXTVAL}"""
 
-# The numbers of the transactions that wrote the catalog rows which TABLES reads; no two
-# transactions of a server share a number. It does not change if a collation, an
-# operator class or a function is renamed.
-FINGERPRINT = """
-SELECT
-    pg_postmaster_start_time()::text,
-    t.name,
-    c.oid,
-    c.xmin::text,
-    (SELECT array_position(current_schemas(true), nspname)
-     FROM pg_namespace n WHERE n.oid = c.relnamespace),
-    (SELECT string_agg(
-         concat(
-             a.xmin,
-             CASE WHEN a.atttypid >= 16384 THEN format_type(a.atttypid, NULL) END),
-         ',' ORDER BY a.attnum)
-     FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0),
-    (SELECT string_agg(d.xmin::text, ',' ORDER BY d.adnum)
-     FROM pg_attrdef d WHERE d.adrelid = c.oid),
-    (SELECT string_agg(concat(x.xmin, '/', i.xmin), ',' ORDER BY i.oid)
-     FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
-     WHERE x.indrelid = c.oid),
-    (SELECT string_agg(
-         concat(k.xmin, CASE WHEN k.contype = 'f' THEN k.confrelid::regclass END),
-         ',' ORDER BY k.oid)
-     FROM pg_constraint k WHERE k.conrelid = c.oid)
-FROM unnest(%s::text[]) AS t (name)
-JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))"""
-
-# Both in one query, for a call that has nothing to do.
-FINGERPRINT_AND_IDS_BEHIND = f"""
-SELECT f::text, NULL, NULL FROM ({FINGERPRINT}) AS f
-UNION ALL
-SELECT NULL, i.relname, i.attname FROM ({IDS_BEHIND}) AS i"""
-
 # Another run may have created the table itself in the meantime.
 CASE_VARIANTS = """
 SELECT relname FROM pg_class
