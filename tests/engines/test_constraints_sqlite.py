@@ -273,3 +273,23 @@ def test_binary_collation_is_as_declared(file):
         "label VARCHAR(20), CONSTRAINT code_once UNIQUE (code))"
     )
     assert ITEMS.check(sqlite_database(path)).differences == ()
+
+
+def test_key_of_a_table_outside_of_the_phase_is_read_again(file_and_database):
+    connection, database = file_and_database
+    TASKS.ensure(database)
+    connection.executescript(
+        "CREATE TABLE people (name TEXT PRIMARY KEY, number INT UNIQUE);"
+        "ALTER TABLE tasks ADD COLUMN owner REFERENCES people"
+    )
+
+    def parent_columns():
+        with database.connection_context():
+            schema = engine_for(database, TASKS.models, 10).catalog.read()
+        return [key.parent_columns for key in schema["tasks"].foreign_keys]
+
+    assert parent_columns() == [("name",)]
+    connection.executescript(
+        "DROP TABLE people; CREATE TABLE people (name TEXT, number INT PRIMARY KEY)"
+    )
+    assert parent_columns() == [("number",)]
