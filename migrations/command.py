@@ -96,9 +96,12 @@ def main(phase: RunnablePhase, argv: list[str] | None = None) -> int:
         report = _call(phase, options)
         found_work = options.check and report.status == "pending"
         status = 1 if found_work else 0
-    except (UsageError, UnusableURL, UnsupportedModel) as error:
+    except (UsageError, UnusableURL) as error:
         status = 2
         report = _failed(error)
+    except UnsupportedModel as error:
+        status = 2
+        report = error.report or _failed(error)
     except MigrationError as error:
         report = error.report or _failed(error)
     except KeyboardInterrupt:

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from db.plurals import plural
+
 if TYPE_CHECKING:
     from typing import Any
+
+_SHOWN_PROBLEMS = 10
 
 
 class MigrationError(Exception):
@@ -38,7 +42,7 @@ class IncompatibleTables(MigrationError):
 
 
 class UnsupportedModel(MigrationError, ValueError):
-    """A phase cannot create or compare a model; raised when the phase is used.
+    """A phase cannot create or compare a model on a database; nothing was changed.
 
     The text has a line for each problem, at most ten, and the number of the others.
     """
@@ -57,3 +61,17 @@ class VerificationFailed(MigrationError):
 
 class SmokeTestFailed(MigrationError):
     """A table does not behave as its schema says."""
+
+
+def refuse_unsupported(problems: list[str]) -> None:
+    """Raise the error about some problems of models, if there are any.
+
+    :raises UnsupportedModel: with the first ten, and how many more there are.
+    """
+    if not problems:
+        return
+    shown = problems[:_SHOWN_PROBLEMS]
+    left_out = len(problems) - len(shown)
+    if left_out:
+        shown.append(f"and {plural(left_out, 'more problem')}")
+    raise UnsupportedModel("\n".join(shown))

@@ -38,7 +38,8 @@ class Phase:
     :param accepts: documented exceptions; everything else is compared strictly.
 
     A phase with a model that is not supported can be made, so that its command can
-    report it. It raises `UnsupportedModel` when it is used.
+    report it. It raises `UnsupportedModel` when it is used: before a database is opened
+    if no database supports the model, otherwise once it is connected.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Phase:
     def models(self) -> PhaseModels:
         """The models, the managed ones in the order in which they are created.
 
-        :raises UnsupportedModel: a model has something that a phase does not support.
+        :raises UnsupportedModel: a model has something that no database supports.
         """
         if self._models is None:
             # Each use raises an error of its own: one that is kept grows a traceback.
@@ -198,6 +199,7 @@ class Phase:
         logger.info("%s: %s in %s", self.title, self.tables, call.report.database)
         try:
             with engine.session.connected():
+                engine.model_support.validate()
                 yield call
         except MigrationError as error:
             call.fail(error)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from migrations.declaration import PhaseModels
 from migrations.engines.catalog import Catalog
 from migrations.engines.conversions import Conversions
+from migrations.engines.model_support import ModelSupport
 from migrations.engines.session import Session
 from migrations.report import Change
 from migrations.schema import Schema
@@ -22,13 +23,22 @@ if TYPE_CHECKING:
 class Engine(ABC):
     """The parts of an engine. One engine serves one call on one connection.
 
-    `session` connects, locks, executes and explains errors; `catalog` reads;
-    `conversions` writes SQL about values; `ddl` turns operations into statements;
-    `sample_rows` makes the rows of the smoke test. The last two are made, and imported,
-    only by the calls that need them: most calls have nothing to change.
+    `session` connects, locks, executes and explains errors; `model_support` says what
+    the database supports of the models; `catalog` reads; `conversions` writes SQL about
+    values; `ddl` turns operations into statements; `sample_rows` makes the rows of the
+    smoke test. The last two are made, and imported, only by the calls that need them:
+    most calls have nothing to change.
     """
 
     session: Session
+
+    @property
+    @abstractmethod
+    def model_support(self) -> ModelSupport:
+        """Return what knows which models the database supports.
+
+        Called once the session is connected.
+        """
 
     @property
     @abstractmethod

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from migrations.engines.mysql.catalog import MySQLFamilyCatalog
     from migrations.engines.mysql.conversions import MySQLFamilyConversions
     from migrations.engines.mysql.ddl import MySQLFamilyDDL
+    from migrations.engines.mysql.model_support import MySQLFamilyModelSupport
     from migrations.engines.mysql.parts import EngineParts
     from migrations.engines.mysql.sample_rows import MySQLFamilySampleRows
     from migrations.plan import Plan
@@ -50,6 +51,10 @@ class MySQLFamilyEngine(Engine):
         from migrations.engines.mysql.mariadb.parts import MariaDBParts
 
         return MariaDBParts()
+
+    @property
+    def model_support(self) -> MySQLFamilyModelSupport:
+        return self._parts.model_support(self.catalog)
 
     @cached_property
     def catalog(self) -> MySQLFamilyCatalog:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from migrations.engines.mysql.catalog import MySQLFamilyCatalog
 from migrations.engines.mysql.conversions import MySQLFamilyConversions
+from migrations.engines.mysql.model_support import MySQLFamilyModelSupport
 from migrations.engines.mysql.session import MySQLFamilySession
 from migrations.schema import Schema
 
@@ -24,6 +25,10 @@ class EngineParts(ABC):
     @abstractmethod
     def catalog(self, session: MySQLFamilySession) -> MySQLFamilyCatalog:
         """Return what reads the catalog. Called once per call."""
+
+    @abstractmethod
+    def model_support(self, catalog: MySQLFamilyCatalog) -> MySQLFamilyModelSupport:
+        """Return what knows which models the server supports. Called once per call."""
 
     def conversions(self, catalog: MySQLFamilyCatalog) -> MySQLFamilyConversions:
         """Return what writes SQL about values. Called once per call, if at all."""

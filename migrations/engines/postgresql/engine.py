@@ -12,6 +12,7 @@ from migrations.declaration import PhaseModels
 from migrations.engines.engine import Engine
 from migrations.engines.postgresql.catalog import PostgreSQLCatalog
 from migrations.engines.postgresql.conversions import PostgreSQLConversions
+from migrations.engines.postgresql.model_support import PostgreSQLModelSupport
 from migrations.engines.postgresql.session import PostgreSQLSession
 from migrations.report import Change
 from migrations.schema import Schema
@@ -31,6 +32,10 @@ class PostgreSQLEngine(Engine):
         self, database: peewee.Database, models: PhaseModels, lock_timeout: float
     ) -> None:
         self.session = PostgreSQLSession(database, models, lock_timeout)
+
+    @property
+    def model_support(self) -> PostgreSQLModelSupport:
+        return PostgreSQLModelSupport(self.catalog)
 
     @cached_property
     def catalog(self) -> PostgreSQLCatalog:

@@ -12,6 +12,7 @@ from migrations.declaration import PhaseModels
 from migrations.engines.engine import Engine
 from migrations.engines.sqlite.catalog import SQLiteCatalog
 from migrations.engines.sqlite.conversions import SQLiteConversions
+from migrations.engines.sqlite.model_support import SQLiteModelSupport
 from migrations.engines.sqlite.session import SQLiteSession
 from migrations.report import Change
 from migrations.schema import Schema
@@ -31,6 +32,10 @@ class SQLiteEngine(Engine):
         self, database: peewee.Database, models: PhaseModels, lock_timeout: float
     ) -> None:
         self.session = SQLiteSession(database, models, lock_timeout)
+
+    @property
+    def model_support(self) -> SQLiteModelSupport:
+        return SQLiteModelSupport(self.catalog)
 
     @cached_property
     def catalog(self) -> SQLiteCatalog:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from migrations.engines.mysql.catalog import MySQLFamilyCatalog
 from migrations.engines.mysql.conversions import MySQLFamilyConversions
 from migrations.engines.mysql.mariadb.catalog import MariaDBCatalog
+from migrations.engines.mysql.mariadb.model_support import MariaDBModelSupport
 from migrations.engines.mysql.parts import EngineParts
 from migrations.engines.mysql.session import MySQLFamilySession
 from migrations.schema import Schema
@@ -21,6 +22,9 @@ class MariaDBParts(EngineParts):
 
     def catalog(self, session: MySQLFamilySession) -> MariaDBCatalog:
         return MariaDBCatalog(session)
+
+    def model_support(self, catalog: MySQLFamilyCatalog) -> MariaDBModelSupport:
+        return MariaDBModelSupport(catalog)
 
     def ddl(
         self,

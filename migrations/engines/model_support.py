@@ -1,0 +1,254 @@
+"""What one database supports of the models that a phase manages.
+
+`ModelSupport` is the abstract base class; a subclass per database is in its package.
+What no database supports is the matter of `migrations.model_support`.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import peewee
+
+from db.constraints import field_constraints, table_constraints
+from migrations.declaration import (
+    Model,
+    declared_foreign_key,
+    declared_table,
+    has_plain_columns,
+    sql_of,
+)
+from migrations.engines.catalog import Catalog
+from migrations.errors import refuse_unsupported
+from migrations.schema import Table
+
+_SUPPORTED_TYPES = {
+    "AUTO",
+    "BIGAUTO",
+    "BIGINT",
+    "BLOB",
+    "BOOL",
+    "CHAR",
+    "DATE",
+    "DATETIME",
+    "DECIMAL",
+    "DOUBLE",
+    "FLOAT",
+    "INT",
+    "JSON",
+    "SMALLINT",
+    "TEXT",
+    "TIME",
+    "UUID",
+    "UUIDB",
+    "VARCHAR",
+}
+_FIELD_OPTIONS = ("collation", "sequence", "unindexed")
+_META_OPTIONS = (
+    "schema",
+    "table_settings",
+    "strict_tables",
+    "without_rowid",
+    "options",
+)
+_NAME = re.compile(r"[a-z_][a-z0-9_$]{0,62}")
+_LITERAL = re.compile(r"(-?\d+(\.\d+)?|'([^']|'')*'|TRUE|FALSE)\s*", re.IGNORECASE)
+_MAX_DECIMAL_DIGITS = 65  # https://mariadb.com/kb/en/decimal/
+
+
+class ModelSupport(ABC):
+    """Finds what a database cannot create of the managed models, or not compare.
+
+    It is asked once per call of a phase, right after connecting and before anything is
+    read. Its methods may query settings of the server, and change nothing. Each yields
+    a text per problem, which says what to write instead; the caller puts the name of
+    the model, and of the field, in front of it.
+
+    The methods of this class refuse whatever is not supported on every database. A
+    subclass overrides one to allow more.
+    """
+
+    # Actions of foreign keys that this database has.
+    supported_actions = frozenset({"NO ACTION", "RESTRICT", "CASCADE", "SET NULL"})
+    # Types (`field_type`) of columns that cannot be part of an index or a key.
+    not_indexable = frozenset({"TEXT", "BLOB", "JSON"})
+    # Of _META_OPTIONS and _FIELD_OPTIONS, what this database has.
+    supported_options: frozenset[str] = frozenset()
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.models = catalog.models
+        self.database = catalog.session.database
+
+    @property
+    @abstractmethod
+    def database_name(self) -> str:
+        """The name of the database for messages, such as "SQLite"."""
+
+    def validate(self) -> None:
+        """Check that this database supports the managed models.
+
+        :raises UnsupportedModel: it does not; the text has a line for each problem.
+        """
+        refuse_unsupported(list(self._problems()))
+
+    def _problems(self) -> Iterator[str]:
+        tables = []
+        for name in self.models.managed:
+            model = self.models.by_table[name]
+            table = declared_table(model, self.database, self.catalog.parse_type)
+            tables.append(table)
+            yield from self._problems_of_model(model, table)
+        yield from self.problems_of_shared_names(tables)
+
+    def _problems_of_model(self, model: Model, table: Table) -> Iterator[str]:
+        """Yield the problems of one model, each with its name."""
+        name = model.__name__
+        for check in (
+            self.problems_of_options,
+            self.problems_of_names,
+            self.problems_of_constraints,
+            self.problems_of_indexes,
+            self.problems_of_keys,
+        ):
+            for problem in check(model, table):
+                yield f"{name}: {problem}"
+        for field in model._meta.sorted_fields:
+            for problem in self._problems_of_field(field, table):
+                yield f"{name}.{field.name}: {problem}"
+
+    def _problems_of_field(self, field: peewee.Field, table: Table) -> Iterator[str]:
+        yield from self.problems_of_type(field)
+        for option in _FIELD_OPTIONS:
+            if getattr(field, option, None) and option not in self.supported_options:
+                yield f"{option} is not supported on {self.database_name}"
+        yield from self.problems_of_field_constraints(field)
+        if isinstance(field, peewee.ForeignKeyField):
+            yield from self.problems_of_foreign_key(field)
+
+    # -- tables
+
+    def problems_of_options(self, model: Model, table: Table) -> Iterator[str]:
+        """Yield the options in `Meta` that this database does not have."""
+        for option in _META_OPTIONS:
+            is_used = getattr(model._meta, option, None)
+            if is_used and option not in self.supported_options:
+                yield f"Meta.{option} is not supported on {self.database_name}"
+
+    def problems_of_names(self, model: Model, table: Table) -> Iterator[str]:
+        """Yield the names that this database would cut, or does not accept."""
+        for name in [*_object_names(table), *table.columns]:
+            if not _NAME.fullmatch(name):
+                yield (
+                    f"the name {name!r} is not supported on {self.database_name}; use "
+                    "at most 63 lower-case letters, digits, _ and $"
+                )
+
+    def problems_of_shared_names(self, tables: list[Table]) -> Iterator[str]:
+        """Yield the names that two of the objects have, where that is not possible."""
+        names: list[str] = []
+        for table in tables:
+            names += _object_names(table)
+        for name in sorted(set(names)):
+            if names.count(name) > 1:
+                yield f"the name {name} is given twice"
+
+    def problems_of_constraints(self, model: Model, table: Table) -> Iterator[str]:
+        """Yield what is in `Meta.constraints` and is not supported."""
+        for sql in table_constraints(model).unsupported:
+            yield (
+                f"the constraint {sql!r} is not supported; write UniqueConstraint("
+                'name, *columns) or SQL("CONSTRAINT name CHECK (condition)")'
+            )
+
+    def problems_of_indexes(self, model: Model, table: Table) -> Iterator[str]:
+        """Yield the indexes of a kind that is not supported."""
+        for index in model._meta.fields_to_index():
+            if not has_plain_columns(index):
+                name = getattr(index, "_name", None) or sql_of(index)
+                yield (
+                    f"the index {name} is not supported on {self.database_name}: "
+                    "partial, descending and expression indexes and other kinds than "
+                    "the usual one are not"
+                )
+
+    def problems_of_keys(self, model: Model, table: Table) -> Iterator[str]:
+        """Yield what is wrong with the columns of the primary key and of indexes."""
+        keys = {index.name: index.columns for index in table.indexes}
+        if model._meta.primary_key:
+            keys["the primary key"] = table.primary_key
+        else:
+            where = self.database_name
+            yield f"a table without a primary key is not supported on {where}"
+        for name in table.primary_key:
+            if table.columns[name].null:
+                yield f"{name} is in the primary key and may be NULL; remove null=True"
+        for key, columns in keys.items():
+            for name in columns:
+                field_type = model._meta.columns[name].field_type
+                if field_type in self.not_indexable:
+                    yield (
+                        f"{key} cannot contain {name}: {field_type} cannot be indexed "
+                        f"or unique on {self.database_name}; use CharField(n)"
+                    )
+
+    # -- fields
+
+    def problems_of_type(self, field: peewee.Field) -> Iterator[str]:
+        """Yield what is wrong with the type of a field."""
+        field_type = field.field_type
+        modifiers = field.get_modifiers()
+        # The field_type of playhouse's ArrayField is that of its elements.
+        is_array = hasattr(field, "dimensions")
+        if is_array or field_type not in _SUPPORTED_TYPES:
+            yield f"{type(field).__name__} is not supported on {self.database_name}"
+        if field_type in ("VARCHAR", "CHAR") and not modifiers:
+            yield "it needs a length"
+        if field_type == "DECIMAL":
+            digits, scale = modifiers
+            if not 0 <= scale <= digits <= _MAX_DECIMAL_DIGITS:
+                where = self.database_name
+                yield f"a decimal of {modifiers} is not supported on {where}"
+
+    def problems_of_field_constraints(self, field: peewee.Field) -> Iterator[str]:
+        """Yield what is wrong with the `constraints` of a field."""
+        constraints = field_constraints(field)
+        for sql in constraints.unsupported:
+            yield (
+                f"the constraint {sql!r} is not supported here; a field takes one "
+                "DEFAULT of a literal or DefaultUtcNow(), a CHECK belongs to "
+                "Meta.constraints"
+            )
+        if constraints.default_is_utc_now:
+            if field.field_type != "DATETIME":
+                yield "DefaultUtcNow() is for a DateTimeField"
+            return
+        default = constraints.default
+        if default is None:
+            return
+        if not _LITERAL.fullmatch(default):
+            advice = "use a literal or DefaultUtcNow()"
+            yield f"DEFAULT {default} is not supported; {advice}"
+            return
+        is_boolean = default.strip().upper() in ("TRUE", "FALSE")
+        if is_boolean != (field.field_type == "BOOL"):
+            yield "TRUE and FALSE are the DEFAULT of a BooleanField"
+
+    def problems_of_foreign_key(self, field: peewee.ForeignKeyField) -> Iterator[str]:
+        """Yield what is wrong with a foreign key."""
+        key = declared_foreign_key(field)
+        if field.deferrable:
+            yield f"DEFERRABLE is not supported on {self.database_name}"
+        for action in (key.on_delete, key.on_update):
+            if action not in self.supported_actions:
+                yield f"{action} is not supported on {self.database_name}"
+
+
+def _object_names(table: Table) -> list[str]:
+    """Return the names that a table uses, which on some databases must be unique."""
+    indexes = [index.name for index in table.indexes]
+    checks = [check.name for check in table.checks]
+    foreign_keys = [key.name for key in table.foreign_keys if key.name]
+    return [table.name, *indexes, *checks, *foreign_keys]
