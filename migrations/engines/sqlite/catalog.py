@@ -132,11 +132,15 @@ class SQLiteCatalog(Catalog):
         return schema
 
     def _depends_on_texts_alone(self, schema: Schema) -> bool:
-        """Whether no foreign key refers to the primary key of another text's table."""
-        for table in schema.values():
-            for key in table.foreign_keys:
-                if key.parent not in self.models.by_table:
-                    return False
+        """Whether no managed table refers to the primary key of an unknown table.
+
+        Foreign keys of required tables are not compared.
+        """
+        for name in self.models.managed:
+            if name in schema:
+                for key in schema[name].foreign_keys:
+                    if key.parent not in self.models.by_table:
+                        return False
         return True
 
     def _cache_key(
