@@ -314,7 +314,11 @@ def conflicting_rows(
     """
     session = engine.session
     keys = _key_columns(table, engine)
-    names = ", ".join(f"w.{session.quote(name)}" for name in keys) or "1"
+    shown_keys = []
+    for name in keys:
+        value = f"w.{session.quote(name)}"
+        shown_keys.append(engine.conversions.shown(value, table.columns[name].type))
+    names = ", ".join(shown_keys) or "1"
     rows = f"FROM {question.source} w WHERE"
     source = f"{rows} {quick_condition or question.condition}"
     examples = session.query_literally(

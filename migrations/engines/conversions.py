@@ -62,6 +62,13 @@ class Conversions(ABC):
         """
         return value
 
+    def shown(self, value: str, type_: Type) -> str:
+        """Return SQL of a value as people are shown it, which can be sorted.
+
+        Called by preflight and by the check for orphans, for the key of a row.
+        """
+        return value
+
     def not_usable_as_id(self, value: str) -> str:
         """Return a condition that is true for values that an id cannot have.
 

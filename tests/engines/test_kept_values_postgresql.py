@@ -51,6 +51,13 @@ def refusal(made, field):
 
 # -- values
 
+
+def test_a_row_is_named_whatever_values_its_key_has(world):
+    made = item(world, "date UNIQUE", "'infinity'")
+    field = peewee.CharField(3, null=True, unique=True)
+    assert "1 row (id 1, value infinity); see: " in refusal(made, field)
+
+
 NEEDS_JSONB = pytest.mark.skipif(
     not hasattr(peewee, "JSONField"), reason="Peewee 4.0 has no JSONField of its own"
 )

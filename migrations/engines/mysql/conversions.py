@@ -185,8 +185,11 @@ def _fits_float(value: str, source: Type, target: Type) -> str:
     if source.category == "float" and (target.size or 8) >= (source.size or 8):
         return "TRUE"
     text = _text(value)
+    whole = "[0-9]{1,15}"  # ZEROFILL writes a number with leading zeros
+    if source.category in STRINGS:
+        whole = "(0|[1-9][0-9]{0,14})"
     return (
-        f"{text} REGEXP '^(-?[0-9]{{1,15}}([.][0-9]*)?(e[+-]?[0-9]{{1,2}})?)$' "
+        f"{text} REGEXP '^(-?{whole}([.][0-9]*)?(e[+-]?[0-9]{{1,2}})?)$' "
         f"AND CAST(CAST({text} AS DOUBLE) AS {_EXACT_NUMBER}) = {_exact_number(value)}"
     )
 
@@ -201,9 +204,12 @@ def _fits_decimal(value: str, source: Type, target: Type) -> str:
 
 def _fits_string(value: str, source: Type, target: Type) -> str:
     condition = f"CHAR_LENGTH({_text(value)}) <= {target.size}"
-    if source.category == "blob":  # bytes that are no text become question marks
-        text = f"CONVERT({value} USING utf8mb4)"
-        condition += f" AND CAST({text} AS BINARY) = {value}"
+    if source.category == "blob":
+        # MODIFY reads the bytes in the character set of the new column, whichever that
+        # is. Only ASCII means the same in all of them: as UTF-8, any other character of
+        # latin1 has two bytes or more.
+        in_utf8 = f"CONVERT(CONVERT({value} USING latin1) USING utf8mb4)"
+        condition += f" AND LENGTH({in_utf8}) = LENGTH({value})"
     return condition
 
 
@@ -214,7 +220,13 @@ def _fits_fixed_string(value: str, source: Type, target: Type) -> str:
 
 
 def _fits_blob(value: str, source: Type, target: Type) -> str:
-    return f"LENGTH({value}) <= {target.size}"
+    condition = f"LENGTH({value}) <= {target.size}"
+    if source.category in STRINGS:
+        # MODIFY keeps the bytes of the column's character set; whoever reads them
+        # expects UTF-8, which every client and every other database writes.
+        text = f"CONVERT({value} USING utf8mb4)"
+        condition += f" AND CAST({text} AS BINARY) = CAST({value} AS BINARY)"
+    return condition
 
 
 def _fits_json(value: str, source: Type, target: Type) -> str:

@@ -21,6 +21,7 @@ _INTEGER = "-?(0|[1-9][0-9]{0,130})"
 _NUMBER = _INTEGER + "([.][0-9]{1,130})?(e[+-]?[0-9]{1,2})?"
 _UUID = "[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}"
 _NUMBERS = ("integer", "decimal", "float")
+_SHOWN_AS_THEY_ARE = (*_NUMBERS, "string", "fixed string")
 # Types that ::json or ::date, for example, cannot make directly of a number.
 _DIRECTLY_FROM_NUMBERS = (*_NUMBERS, "string", "fixed string", "boolean")
 # Conversions that no value gets lost in, by the category of either type.
@@ -86,6 +87,12 @@ class PostgreSQLConversions(Conversions):
         # By way of the text, which is what people have read: 0.1, not the float4 next
         # to it.
         return f"{_text_of(value, source)}::{type_}"
+
+    def shown(self, value: str, type_: Type) -> str:
+        if type_.category in _SHOWN_AS_THEY_ARE:
+            return value
+        # JSON has no order, and a driver cannot read each date, such as infinity.
+        return f"{value}::text"
 
     def lossy_condition(self, value: str, source: Type, target: Type) -> str:
         both = (source.category, target.category)
@@ -173,7 +180,7 @@ def _time_pattern(target: Type) -> str:
 
 def _accepted_as_integer(text: str, source: Type, target: Type) -> _Accepted:
     pattern = _INTEGER
-    if source.category != "string":  # a number's decimals, as far as they are zero
+    if source.category in _NUMBERS:  # of a text such as 7.0, the cast makes no integer
         pattern += "([.]0*)?"
     limit = 2 ** (8 * (target.size or 4) - 1)
     return _Accepted(pattern, f"{text}::numeric BETWEEN -{limit} AND {limit - 1}")

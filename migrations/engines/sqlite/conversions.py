@@ -24,7 +24,8 @@ _EXACT_IN_FLOAT = "BETWEEN -(1 << 53) AND 1 << 53"
 _UNUSUAL = {
     "integer": "{v} IS NOT CAST({integer} AS TEXT)",
     "float": (
-        "({v} <> {real} OR length({v}) > 17 OR abs({real}) NOT BETWEEN 1e-300 AND 9e15)"
+        "({v} <> {real} OR length({v}) > 17 OR abs({real}) NOT BETWEEN 1e-300 AND 9e15 "
+        "OR {padded})"
     ),
 }
 # By category, the condition that is true for a value {v} which such a column holds
@@ -126,6 +127,11 @@ def _parts_of(value: str) -> dict[str, str]:
         f"CASE WHEN {real} = 0 THEN 0 WHEN abs({real}) < 1 << 53 THEN 17 "
         f"WHEN abs({real}) < 9e999 THEN 15 ELSE 0 END"
     )
+    # 007 and +7 may be codes and telephone numbers, which are not the same as 7.
+    padded = (
+        f"{kind} = 'text' AND ({value} GLOB '[+ ]*' "
+        f"OR ltrim({value}, '-') GLOB '0[0-9]*')"
+    )
     return {
         "v": value,
         "kind": kind,
@@ -134,6 +140,8 @@ def _parts_of(value: str) -> dict[str, str]:
         "exact": _EXACT_IN_FLOAT,
         "whole": f"{kind} = 'text' AND CAST({integer} AS TEXT) = {value}",
         "decimal": (
-            f"{kind} = 'text' AND {value} = {real} AND {digits} <= {kept_digits}"
+            f"{kind} = 'text' AND {value} = {real} AND {digits} <= {kept_digits} "
+            f"AND NOT ({padded})"
         ),
+        "padded": padded,
     }

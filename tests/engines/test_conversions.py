@@ -1,0 +1,171 @@
+"""A converted value means what it meant before, or the run is refused.
+
+Every type of an engine is converted to every type that a field can have, with the
+values of `conversion_values`.
+"""
+
+import contextlib
+import datetime
+import decimal
+import json
+import re
+import uuid
+
+import peewee
+import pytest
+from conversion_values import VALUES
+
+import db
+from migrations.errors import ChangeRefused, UnsupportedModel
+from migrations.phase import Phase
+
+pytestmark = pytest.mark.drivers
+
+
+def cases():
+    found = []
+    for engine, values in VALUES.items():
+        for source in values.sources:
+            marks = [] if source in values.quick else [pytest.mark.exhaustive]
+            name = f"{engine}-{source or 'no type'}".replace(" ", "_")
+            found.append(pytest.param(engine, source, id=name, marks=marks))
+    return found
+
+
+def phase_of(field):
+    class Item(peewee.Model):
+        value = field
+
+        class Meta:
+            table_name = "item"
+
+    return Phase("Items", requires={}, manages=[Item])
+
+
+def create(made, values, source, unique):
+    """Create the table; return whether the database can do that."""
+    made.clear()
+    made.execute("DROP TABLE IF EXISTS item", *values.settings)
+    columns = f"id {values.key}, value {source} NULL"
+    if unique:
+        columns += ", UNIQUE (value)"
+    if not attempt(made, f"CREATE TABLE item ({columns}){values.table}"):
+        return False
+    for value in (*values.sources[source], "NULL"):
+        inserted = attempt(made, f"INSERT INTO item (value) VALUES ({value})")
+        assert inserted or unique
+    return True
+
+
+def attempt(made, statement):
+    try:
+        made.execute(statement)
+    except Exception:
+        return False
+    return True
+
+
+def texts(made, values, type_):
+    """Return the value of each row of a type as people read it."""
+    text = values.texts.get(type_.partition("(")[0], values.text)
+    return dict(made.query(f"SELECT id, {text} FROM item ORDER BY id"))
+
+
+def run_without_conflicting_rows(made, phase):
+    """Run a phase; if rows conflict with it, delete those that the refusal names."""
+    try:
+        run(made, phase)
+    except ChangeRefused as error:
+        refusal = str(error)
+    else:
+        return
+    conflicting = re.findall("see: SELECT [*] (FROM .*)", refusal)
+    assert conflicting, refusal
+    for rows in conflicting:
+        made.execute(
+            "DELETE FROM item WHERE id IN "
+            f"(SELECT id FROM (SELECT w.id {rows}) AS conflicting)"
+        )
+    run(made, phase)
+
+
+def run(made, phase):
+    phase.run(db.connect(made.url), smoke_test=False, statistics=False)
+
+
+# -- what a text means
+
+
+def number(text):
+    if re.search("^[+-]?0[0-9]|^[+]|[_nN ]", text):
+        raise ValueError(f"no number reads as {text}")
+    return decimal.Decimal(text)
+
+
+def point_in_time(text):
+    return datetime.datetime.fromisoformat(re.sub("[+]00$", "", text))
+
+
+def truth(text):
+    meanings = {"true": True, "t": True, "1": True}
+    meanings.update({"false": False, "f": False, "0": False})
+    return meanings[text]
+
+
+def document(text):
+    return json.loads(text, parse_float=decimal.Decimal)
+
+
+MEANINGS = (
+    number,
+    point_in_time,
+    datetime.time.fromisoformat,
+    truth,
+    document,
+    uuid.UUID,
+)
+
+
+def same(before, after):
+    """Whether two texts, of a value before and after its conversion, mean the same."""
+    if isinstance(before, bytes) or isinstance(after, bytes):
+        return before == after
+    before, after = str(before), str(after)
+    if after in (before, f"\\x{before.encode().hex()}"):
+        return True
+    for meaning in MEANINGS:
+        with contextlib.suppress(ValueError, ArithmeticError, KeyError):
+            if meaning(before) == meaning(after):
+                return True
+    return False
+
+
+@pytest.mark.parametrize(("engine", "source"), cases())
+def test_converted_values_are_the_same_or_refused(world, engine, source):
+    assert_same_or_refused(world(engine), VALUES[engine], source)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("engine", "source"), cases())
+def test_unique_values_are_the_same_or_refused(world, engine, source):
+    assert_same_or_refused(world(engine), VALUES[engine], source, unique=True)
+
+
+def assert_same_or_refused(made, values, source, unique=False):
+    changed = []
+    for name, field in values.targets.items():
+        if not create(made, values, source, unique):
+            continue  # the type has no index
+        before = texts(made, values, source)
+        phase = phase_of(field(null=True, unique=unique))
+        try:
+            run_without_conflicting_rows(made, phase)
+        except UnsupportedModel:
+            continue
+        for row, text in texts(made, values, "").items():
+            if "zerofill" in source:
+                before[row] = before[row] and before[row].lstrip("0")
+                text = text and text.lstrip("0")
+            if not (text is before[row] is None or same(before[row], text)):
+                changed.append((name, before[row], text))
+    assert not changed, "\n".join(map(str, changed))
