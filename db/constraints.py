@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import peewee
 
-from db.fields import DefaultUtcNow, UniqueConstraint
+from db.fields import DefaultUtcNow, RenamedFrom, UniqueConstraint
 
 _DEFAULT = re.compile(r"\s*DEFAULT\b\s*(?P<value>.*\S)\s*", re.IGNORECASE | re.DOTALL)
 _NAMED_CHECK = re.compile(
@@ -32,6 +32,8 @@ class FieldConstraints(NamedTuple):
     """Whether the default is a `DefaultUtcNow`."""
     unsupported: tuple[str, ...]
     """The SQL of all other constraints, among them a second DEFAULT."""
+    renamed_from: str | None = None
+    """The name that the column had before, or None."""
 
 
 class NamedCheck(NamedTuple):
@@ -48,6 +50,8 @@ class TableConstraints(NamedTuple):
     checks: tuple[NamedCheck, ...]
     unsupported: tuple[str, ...]
     """The SQL of all other constraints, among them a CHECK without a name."""
+    renamed_from: str | None = None
+    """The name that the table had before, or None."""
 
 
 def field_constraints(
@@ -60,7 +64,11 @@ def field_constraints(
     default = None
     default_is_utc_now = False
     unsupported = []
+    renamed_from = None
     for constraint in field.constraints or ():
+        if isinstance(constraint, RenamedFrom):
+            renamed_from = constraint.name
+            continue
         sql, _ = _written(constraint, database)
         found = _DEFAULT.fullmatch(sql)
         if found and default is None:
@@ -68,7 +76,9 @@ def field_constraints(
             default_is_utc_now = isinstance(constraint, DefaultUtcNow)
         else:
             unsupported.append(sql)
-    return FieldConstraints(default, default_is_utc_now, tuple(unsupported))
+    return FieldConstraints(
+        default, default_is_utc_now, tuple(unsupported), renamed_from
+    )
 
 
 def table_constraints(model: type[peewee.Model]) -> TableConstraints:
@@ -76,7 +86,11 @@ def table_constraints(model: type[peewee.Model]) -> TableConstraints:
     unique = []
     checks = []
     unsupported = []
+    renamed_from = None
     for constraint in model._meta.constraints or ():
+        if isinstance(constraint, RenamedFrom):
+            renamed_from = constraint.name
+            continue
         sql, parameters = _written(constraint, _NO_DATABASE)
         found = _NAMED_CHECK.fullmatch(sql)
         if isinstance(constraint, UniqueConstraint):
@@ -85,7 +99,9 @@ def table_constraints(model: type[peewee.Model]) -> TableConstraints:
             checks.append(NamedCheck(found["name"], found["condition"]))
         else:
             unsupported.append(sql)
-    return TableConstraints(tuple(unique), tuple(checks), tuple(unsupported))
+    return TableConstraints(
+        tuple(unique), tuple(checks), tuple(unsupported), renamed_from
+    )
 
 
 def _written(

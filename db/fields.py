@@ -9,6 +9,8 @@
         class Meta:
             constraints = [UniqueConstraint("unique_file_name", "file_name")]
 
+`RenamedFrom` says what a column, or a table, was called before, for a migration.
+
 Each writes the DDL of the database that the table is created on. A model that uses them
 need not be bound to a database.
 """
@@ -64,6 +66,30 @@ class UniqueConstraint(peewee.Node):
         return ctx.sql(
             peewee.EnclosedNodeList([peewee.Entity(column) for column in self.columns])
         )
+
+
+class _NoDDL(peewee.Node):
+    """A constraint that says something to a migration, and writes nothing into DDL."""
+
+    def __sql__(self, ctx: peewee.Context) -> peewee.Context:
+        # Peewee joins the constraints of a table with commas. One that is followed by
+        # nothing is a syntax error, so it is removed.
+        if ctx._sql and ctx._sql[-1] in (", ", " "):
+            ctx._sql.pop()
+        return ctx
+
+
+class RenamedFrom(_NoDDL):
+    """The name that a column, or a table, had before.
+
+    For the `constraints` of a field, or for `Meta.constraints`. A migration renames
+    what still has the old name.
+
+    :param name: the old name of the column or of the table.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
 
 class AutoIncrementField(peewee.AutoField):

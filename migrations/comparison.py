@@ -47,11 +47,15 @@ def compare(
 ) -> tuple[Difference, ...]:
     """Return the differences between the models and a schema.
 
+    What is to be renamed is one difference; everything else is compared as if it had
+    its new name.
+
     :param schema: the tables of the phase, as they are or as they will be.
     :param requires: the required models; {} leaves their tables out.
     """
     managed = [catalog.declared_by_name(name) for name in catalog.models.managed]
-    found: list[Difference] = []
+    schema, renames = catalog.under_new_names(schema)
+    found = list(renames)
     for model, columns in requires.items():
         table = catalog.declared(model)
         keys = _referenced_keys(table.name, managed)

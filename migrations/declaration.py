@@ -31,6 +31,18 @@ class PhaseModels(NamedTuple):
     by_table: Mapping[str, Model]  # required and managed ones
     managed: tuple[str, ...]  # names of tables, each after those that it refers to
     accepts: tuple[AcceptedColumn, ...] = ()
+    # By the name of a managed table, the name that it had before.
+    old_names: Mapping[str, str] = {}
+
+    @property
+    def tables_to_read(self) -> tuple[str, ...]:
+        """The names of all tables, and those that some of them may still have."""
+        return (*self.by_table, *self.old_names.values())
+
+    @property
+    def managed_or_old(self) -> tuple[str, ...]:
+        """The names of the managed tables, and those that some may still have."""
+        return (*self.managed, *self.old_names.values())
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -54,7 +66,12 @@ def phase_models(
     ordered = in_reference_order(managed)
     by_table = {table_name(model): model for model in [*required, *managed]}
     names = tuple(table_name(model) for model in ordered)
-    return PhaseModels(by_table, names, tuple(accepts))
+    old_names = {}
+    for model in ordered:
+        old_name = table_constraints(model).renamed_from
+        if old_name is not None:
+            old_names[table_name(model)] = old_name
+    return PhaseModels(by_table, names, tuple(accepts), old_names)
 
 
 def table_name(model: Model) -> str:
@@ -101,6 +118,7 @@ def declared_table(
         indexes=(*_indexes(model), *_unique_constraints(model)),
         foreign_keys=tuple(foreign_keys),
         checks=tuple(Check(each.name, each.condition) for each in constraints.checks),
+        renamed_from=constraints.renamed_from,
     )
 
 
@@ -109,14 +127,16 @@ def _column(
 ) -> Column:
     context = database.get_sql_context()
     datatype = context.sql(field.ddl_datatype(context)).query()[0]
+    constraints = field_constraints(field, database)
     return Column(
         name=field.column_name,
         type=parse_type(datatype),
         null=field.null,
-        default=field_constraints(field, database).default,
+        default=constraints.default,
         auto_increment=bool(field.auto_increment),
         reuses_ids=bool(field.auto_increment)
         and not isinstance(field, AutoIncrementField),
+        renamed_from=constraints.renamed_from,
     )
 
 

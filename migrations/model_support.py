@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import peewee
 
+from db.constraints import table_constraints
 from migrations.declaration import (
     Model,
     declared_foreign_key,
@@ -66,6 +67,7 @@ def _problems_of_managed(
         if model in requires:
             yield f"{model.__name__} is both required and managed"
         yield from _problems_of_model(model, known_tables)
+    yield from _problems_of_renamed_tables([*requires, *managed])
 
 
 def _problems_of_model(model: Model, known_tables: set[str]) -> Iterator[str]:
@@ -77,7 +79,7 @@ def _problems_of_model(model: Model, known_tables: set[str]) -> Iterator[str]:
             yield f"{name}: {problem}"
         return
     table = declared_table(model)
-    for problem in _problems_of_keys(table):
+    for problem in [*_problems_of_keys(table), *_problems_of_renames(table)]:
         yield f"{name}: {problem}"
     for field in model._meta.sorted_fields:
         if isinstance(field, peewee.ForeignKeyField):
@@ -120,6 +122,37 @@ def _problems_of_keys(table: Table) -> Iterator[str]:
         for name in columns:
             if name not in table.columns:
                 yield f"{key} has no column {name}"
+
+
+def _problems_of_renames(table: Table) -> Iterator[str]:
+    """Yield old names that are in use: nobody could tell what has such a name."""
+    old_names: list[str] = []
+    for column in table.columns.values():
+        old = column.renamed_from
+        if old is None:
+            continue
+        if old in table.columns:
+            yield f"{column.name} is renamed from {old}, which is a column all the same"
+        if old in old_names:
+            yield f"two columns are renamed from {old}"
+        old_names.append(old)
+
+
+def _problems_of_renamed_tables(models: Iterable[Model]) -> Iterator[str]:
+    """Yield old names of tables that are in use."""
+    models = list(models)
+    names = {table_name(model) for model in models}
+    old_names: list[str] = []
+    for model in models:
+        old = table_constraints(model).renamed_from
+        if old is None:
+            continue
+        name = model.__name__
+        if old in names:
+            yield f"{name}: it is renamed from {old}, which is a table all the same"
+        if old in old_names:
+            yield f"{name}: another table is renamed from {old}, too"
+        old_names.append(old)
 
 
 def _problems_of_reference(

@@ -8,9 +8,106 @@ statement.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from migrations.schema import Check, Column, ForeignKey, Index, Schema, Table
+from migrations.sql_text import with_renamed_column
+
+
+class RenameTable(NamedTuple):
+    """Give a table another name; what belongs to it and refers to it follows."""
+
+    table: str  # its new name
+    old_name: str  # in the schema
+    # Names of its foreign keys that the database changes with it, each with the new.
+    key_names: tuple[tuple[str, str], ...] = ()
+
+    def apply_to(self, schema: Schema) -> Schema:
+        old = schema[self.old_name]
+        new_names = dict(self.key_names)
+        own_keys = [
+            key._replace(name=new_names.get(key.name or "", key.name))
+            for key in old.foreign_keys
+        ]
+        renamed = old._replace(
+            name=self.table,
+            old_name=old.current_name,
+            foreign_keys=tuple(own_keys),
+        )
+        tables = {}
+        for name, table in schema.items():
+            if name == self.old_name:
+                name, table = self.table, renamed
+            keys = []
+            for key in table.foreign_keys:
+                if key.parent.lower() == self.old_name.lower():
+                    key = key._replace(parent=self.table)
+                keys.append(key)
+            tables[name] = table._replace(foreign_keys=tuple(keys))
+        return Schema(tables)
+
+
+class RenameColumn(NamedTuple):
+    """Give a column another name; what belongs to it and refers to it follows."""
+
+    table: str
+    column: Column  # as it is
+    name: str
+
+    def apply_to(self, schema: Schema) -> Schema:
+        tables = {}
+        for name, table in schema.items():
+            if name == self.table:
+                table = self._with_new_name(table)
+            keys = []
+            for key in table.foreign_keys:
+                if key.parent.lower() == self.table.lower():
+                    columns = self._renamed(key.parent_columns)
+                    key = key._replace(parent_columns=columns)
+                keys.append(key)
+            tables[name] = table._replace(foreign_keys=tuple(keys))
+        return Schema(tables)
+
+    def _with_new_name(self, table: Table) -> Table:
+        columns = {}
+        for name, column in table.columns.items():
+            if column.name == self.column.name:
+                old_name = column.current_name
+                column = column._replace(name=self.name, old_name=old_name)
+                name = self.name.lower()
+            columns[name] = column
+        indexes = [
+            index._replace(columns=self._renamed(index.columns))
+            for index in table.indexes
+        ]
+        foreign_keys = [
+            key._replace(columns=self._renamed(key.columns))
+            for key in table.foreign_keys
+        ]
+        checks = []
+        for check in table.checks:
+            condition = with_renamed_column(
+                check.condition, self.column.name, self.name
+            )
+            checks.append(check._replace(condition=condition))
+        return table._replace(
+            columns=columns,
+            primary_key=self._renamed(table.primary_key),
+            indexes=tuple(indexes),
+            foreign_keys=tuple(foreign_keys),
+            checks=tuple(checks),
+        )
+
+    def _renamed(self, parts: Iterable[str]) -> tuple[str, ...]:
+        """Return the parts of a key; one that is not a plain column has a suffix."""
+        renamed = []
+        for part in parts:
+            name, blank, suffix = part.partition(" ")
+            if name.lower() == self.column.name.lower():
+                name = self.name
+            renamed.append(name + blank + suffix)
+        return tuple(renamed)
 
 
 class CreateTable(NamedTuple):
@@ -183,7 +280,9 @@ class DropTable(NamedTuple):
 
 
 Operation = (
-    CreateTable
+    RenameTable
+    | RenameColumn
+    | CreateTable
     | DropForeignKey
     | AddColumn
     | AlterColumn
@@ -195,8 +294,10 @@ Operation = (
     | DropTable
 )
 # The order of execution: a column exists before what is made of it, and a key is unique
-# before a foreign key refers to it.
+# before a foreign key refers to it. All others use the new names.
 EXECUTION_ORDER: tuple[type[Operation], ...] = (
+    RenameTable,
+    RenameColumn,
     CreateTable,
     DropForeignKey,
     AddColumn,

@@ -50,6 +50,8 @@ def find_orphans(schema: Schema, engine: Engine, thorough: bool) -> OrphanCheck:
                 exists = table.columns.keys() >= set(key.columns)
                 if not exists or key.parent not in schema:
                     continue
+                if not schema[key.parent].columns.keys() >= set(key.parent_columns):
+                    continue  # a check found it before it is renamed
                 if _must_be_converted(table, declared, key):
                     continue
                 check = _check_key(engine, table, key, thorough)

@@ -9,7 +9,10 @@ from migrations.schema import Schema
 
 
 class Plan(NamedTuple):
-    """Operations in order of execution, and the schema before and after them."""
+    """Operations in order of execution, and the schema before and after them.
+
+    Both have the names that the plan gives; see `Table.current_name`.
+    """
 
     operations: tuple[Operation, ...]
     current: Schema

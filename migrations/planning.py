@@ -28,13 +28,14 @@ def make_plan(
 ) -> Plan:
     """Return the plan that repairs errors.
 
+    :param schema: the tables as they are.
     :raises VerificationFailed: the models and the planned schema would still differ.
     """
     operations = [each.repaired_by for each in errors if each.repaired_by is not None]
     operations += ddl.implied_operations(operations)
     operations = _merge_alterations(operations)
     if ddl.must_release_keys(operations):
-        operations = _recreate_foreign_keys(operations, schema, catalog.models)
+        operations = _recreate_foreign_keys(operations, ddl.schema, catalog.models)
     plan = plan_of(operations, schema, catalog.models)
     verify_plan(plan, catalog)
     return plan
@@ -50,10 +51,15 @@ def plan_of(
         return step, models.managed.index(operation.table)
 
     ordered = tuple(sorted(operations, key=position))
-    planned = schema
+    current = schema
     for operation in ordered:
-        planned = operation.apply_to(planned)
-    return Plan(ordered, schema, planned)
+        if isinstance(operation, do.RenameTable | do.RenameColumn):
+            current = operation.apply_to(current)
+    planned = current
+    for operation in ordered:
+        if not isinstance(operation, do.RenameTable | do.RenameColumn):
+            planned = operation.apply_to(planned)
+    return Plan(ordered, current, planned)
 
 
 def verify_plan(plan: Plan, catalog: Catalog) -> None:

@@ -73,6 +73,8 @@ def _reasons(errors: Iterable[Difference], plan: Plan) -> list[tuple[Operation, 
 def _subject(operation: Operation) -> tuple[str, str, str]:
     """Return what an operation is about: the table, the name in it, and its kind."""
     table = operation.table
+    if isinstance(operation, do.RenameColumn):
+        return table, operation.name, "name"
     if isinstance(operation, do.AlterColumn | do.AddColumn | do.AdvanceIds):
         return table, operation.column.name, "column"
     if isinstance(operation, do.DropForeignKey | do.AddForeignKey):
@@ -92,7 +94,8 @@ class PlannedRows:
     def __init__(self, name: str, plan: Plan, engine: Engine) -> None:
         self.engine = engine
         self.table = plan.current[name]
-        self.quoted_table = engine.session.quote(self.table.name)
+        # Where a column or the table is renamed, a subquery with the new names.
+        self.current_source = engine.catalog.current_source(self.table)
         # By column, the SQL of its planned value, if that is not what it is now.
         self.changed: dict[str, str] = {}
         for operation in plan.operations:
@@ -130,7 +133,7 @@ class PlannedRows:
         The table itself if none of them changes, which is quicker and easier to read.
         """
         if self.changed.keys().isdisjoint(columns):
-            return self.quoted_table
+            return self.current_source
         quote = self.engine.session.quote
         values = []
         for name, column in self.table.columns.items():
@@ -141,7 +144,7 @@ class PlannedRows:
         for name, value in self.changed.items():
             if name not in self.table.columns:
                 values.append(f"{value} AS {quote(name)}")
-        return f"(SELECT {', '.join(values)} FROM {self.quoted_table})"
+        return f"(SELECT {', '.join(values)} FROM {self.current_source} AS r)"
 
 
 class _TableChecks:
@@ -196,7 +199,7 @@ class _TableChecks:
         column = operation.column
         if column.optional:
             return
-        count = self.engine.catalog.count(self.table.name)
+        count = self.engine.catalog.count(self.table.current_name)
         if not count:
             return
         table = self.quote(operation.table)
@@ -224,12 +227,12 @@ class _TableChecks:
         actual = operation.actual
         value = f"w.{self.quote(actual.name)}"
         if operation.changes_null and not operation.column.null:
-            yield Question(self.rows.quoted_table, f"{value} IS NULL")
+            yield Question(self.rows.current_source, f"{value} IS NULL")
         if operation.converts_values:
             lossy = self.conversions.lossy_condition(
                 value, actual.type, operation.column.type
             )
-            yield Question(self.rows.quoted_table, lossy)
+            yield Question(self.rows.current_source, lossy)
 
     def _questions_about_primary_key(
         self, operation: do.SetPrimaryKey

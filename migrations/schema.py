@@ -52,6 +52,15 @@ class Column(NamedTuple):
     collation: str | None = None  # if it is not the table's usual one
     reuses_ids: bool = False  # auto-increment that may give out a deleted id again
     ids_behind: bool = False  # its next id exists already, so that inserts fail
+    # Of a declared column: the name that it had before.
+    renamed_from: str | None = None
+    # Of an existing one that a plan renames: its name until then.
+    old_name: str | None = None
+
+    @property
+    def current_name(self) -> str:
+        """The name in the database, until a plan is executed."""
+        return self.old_name or self.name
 
     @property
     def optional(self) -> bool:
@@ -141,6 +150,21 @@ class Table(NamedTuple):
     indexes: tuple[Index, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
     checks: tuple[Check, ...] = ()
+    # Of a declared table: the name that it had before.
+    renamed_from: str | None = None
+    # Of an existing one that a plan renames: its name until then.
+    old_name: str | None = None
+
+    @property
+    def current_name(self) -> str:
+        """The name in the database, until a plan is executed."""
+        return self.old_name or self.name
+
+    @property
+    def has_old_names(self) -> bool:
+        """Whether a plan renames the table, or a column of it."""
+        columns = self.columns.values()
+        return bool(self.old_name) or any(column.old_name for column in columns)
 
     @property
     def is_table(self) -> bool:

@@ -8,6 +8,15 @@ import re
 _NUMBER = re.compile(r"(-?\d*(\.\d*[1-9])?)\.?0*")
 
 
+# A string, a quoted name, or a name that needs no quotes and is not a function's.
+_NAMES = re.compile(
+    r"""'(?:[^']|'')*'
+        | "(?P<double>(?:[^"]|"")*)" | `(?P<back>(?:[^`]|``)*)` | \[(?P<square>[^\]]*)\]
+        | (?<![\w$.:]) (?<!\bas\ ) (?P<plain>[^\W\d][\w$]*) (?![\w$]) (?!\s*\()""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
 def literal(text: str) -> str:
     """Return a text as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
@@ -75,3 +84,18 @@ def comparable_condition(sql: str) -> str:
         else:
             text += re.sub(r'[\s()"`\[\]]', "", part).lower()
     return text
+
+
+def with_renamed_column(sql: str, old: str, new: str) -> str:
+    """Return an expression in which a column has another name."""
+
+    def renamed(found: re.Match[str]) -> str:
+        name = next((text for text in found.groups() if text is not None), None)
+        if name is None or name.lower() != old.lower():
+            return found[0]
+        start = found[0][0]
+        if start in '"`[':
+            return start + new + found[0][-1]
+        return new
+
+    return _NAMES.sub(renamed, sql)

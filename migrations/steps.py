@@ -178,12 +178,14 @@ class PhaseCall:
         """
         if not found.errors:
             return []
-        self._refuse_case_variants(found.schema)
+        # Under the names that the plan gives.
+        schema = self.engine.catalog.under_new_names(found.schema).schema
+        self._refuse_case_variants(schema)
         # Imported only where something changes.
         from migrations.planning import make_plan
         from migrations.preflight import conflicts
 
-        ddl = self.engine.ddl(found.schema)
+        ddl = self.engine.ddl(schema)
         plan = make_plan(found.errors, found.schema, ddl, self.engine.catalog)
         conflicting = list(conflicts(found.errors, plan, self.engine))
         if conflicting:
@@ -260,7 +262,10 @@ class PhaseCall:
 
     def create_missing(self) -> None:
         """Create the managed tables that are missing; leave the others as they are."""
-        schema = self.session.retry_on_lock(self.engine.catalog.read)
+        catalog = self.engine.catalog
+        schema = catalog.under_new_names(
+            self.session.retry_on_lock(catalog.read)
+        ).schema
         for name in self.managed:
             if name not in schema or not schema[name].is_table:
                 logger.info("── Create")
@@ -271,11 +276,12 @@ class PhaseCall:
     def _create(self) -> tuple[Difference, ...]:
         """Under the migration lock: create what is still missing, and return it."""
         schema = self.engine.catalog.read()
+        renamed = self.engine.catalog.under_new_names(schema).schema
         differences = compare(schema, self.engine.catalog, {})
         not_tables = [
             each
             for each in errors_of(differences)
-            if each.object in schema and not schema[each.object].is_table
+            if each.object in renamed and not renamed[each.object].is_table
         ]
         missing = [
             each for each in differences if isinstance(each.repaired_by, CreateTable)

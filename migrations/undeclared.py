@@ -44,10 +44,10 @@ def _columns(expected: Table, actual: Table) -> Iterator[Difference]:
         where = f"{expected.name}.{name}"
         renamed_to = _possible_new_name(column, missing)
         if renamed_to is not None:
-            rename = f"ALTER TABLE {actual.name} RENAME COLUMN {name} TO {renamed_to}"
             message = (
-                f"the column is not in the model and {renamed_to} is missing; "
-                f"if it was renamed, run first: {rename}"
+                f"the column is not in the model and {renamed_to} is missing; if it "
+                f"was renamed, add to the constraints of {renamed_to}: "
+                f'RenamedFrom("{column.name}")'
             )
             yield _warning(where, "no such column", column.type.text, message)
         if not column.optional:

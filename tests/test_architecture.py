@@ -42,6 +42,7 @@ VALUES = {
     "errors",
     "operations",
     "plan",
+    "renames",
     "report",
     "schema",
     "sql_text",

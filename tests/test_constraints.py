@@ -12,7 +12,7 @@ from db.constraints import (
     field_constraints,
     table_constraints,
 )
-from db.fields import DefaultUtcNow, UniqueConstraint
+from db.fields import DefaultUtcNow, RenamedFrom, UniqueConstraint
 from db.models import MODELS, Store, WeeklyActuals
 
 
@@ -212,4 +212,33 @@ def test_checks_of_the_application_are_read():
 def test_no_table_of_the_application_is_unsupported():
     assert [table_constraints(each).unsupported for each in MODELS] == [()] * len(
         MODELS
+    )
+
+
+# -- renames
+
+
+def test_old_names_are_read_and_are_no_sql():
+    renamed = field(RenamedFrom("count"), SQL("DEFAULT 1"))
+    assert field_constraints(renamed) == FieldConstraints("1", False, (), "count")
+    found = table_constraints(model(RenamedFrom("things")))
+    assert found == TableConstraints((), (), (), "things")
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_peewee_creates_a_table_without_a_trace_of_old_names(position):
+    constraints = [UniqueConstraint("unique_amount", "amount")]
+    constraints.insert(position, RenamedFrom("things"))
+
+    class Thing(peewee.Model):
+        amount = peewee.IntegerField(constraints=[RenamedFrom("count")])
+        price = peewee.IntegerField(constraints=[RenamedFrom("cost"), SQL("DEFAULT 1")])
+
+    Thing._meta.constraints = constraints
+    database = peewee.SqliteDatabase(":memory:")
+    manager = peewee.SchemaManager(Thing, database)
+    assert manager._create_table().query()[0] == (
+        'CREATE TABLE IF NOT EXISTS "thing" ("id" INTEGER NOT NULL PRIMARY KEY, '
+        '"amount" INTEGER NOT NULL, "price" INTEGER NOT NULL DEFAULT 1, '
+        'CONSTRAINT "unique_amount" UNIQUE ("amount"))'
     )

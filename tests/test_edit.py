@@ -402,9 +402,11 @@ def test_definition_that_disagrees_with_the_catalog_is_not_edited(make):
         ddl = engine.ddl(schema)
         errors = errors_of(compare(schema, engine.catalog, {}))
         operations = make_plan(errors, schema, ddl, engine.catalog).operations
-        assert NewDefinition(ddl, table, operations).sql().startswith("(id INTEGER")
+        definition = NewDefinition(ddl, table, operations, engine.session)
+        assert definition.sql().startswith("(id INTEGER")
+        table = table._replace(columns=fewer)
         with pytest.raises(phase_4_5.ChangeRefused, match="cannot be read"):
-            NewDefinition(ddl, table._replace(columns=fewer), operations)
+            NewDefinition(ddl, table, operations, engine.session)
 
 
 # -- connections that may not write to the schema

@@ -16,7 +16,7 @@ from peewee import SQL, Check, CompositeKey, fn
 from playhouse.sqlite_ext import FTSModel
 
 import db
-from db.fields import DefaultUtcNow, JSONField, UniqueConstraint
+from db.fields import DefaultUtcNow, JSONField, RenamedFrom, UniqueConstraint
 from migrations.errors import MigrationError, UnsupportedModel
 from migrations.phase import Phase
 
@@ -304,6 +304,24 @@ def assert_holds(text, says):
         (
             lambda: model(base=FTSModel, id=None),
             r"Thing: a virtual table \(USING FTS4\) is not supported",
+        ),
+        (
+            lambda: model(
+                amount=peewee.TextField(),
+                price=peewee.TextField(constraints=[RenamedFrom("amount")]),
+            ),
+            "Thing: price is renamed from amount, which is a column all the same",
+        ),
+        (
+            lambda: model(
+                cost=peewee.TextField(constraints=[RenamedFrom("amount")]),
+                price=peewee.TextField(constraints=[RenamedFrom("amount")]),
+            ),
+            "Thing: two columns are renamed from amount",
+        ),
+        (
+            lambda: checked(RenamedFrom("things")),
+            "Thing: it is renamed from things, which is a table all the same",
         ),
         (
             lambda: model(meta={"indexes": ((("wrod",), True),)}),

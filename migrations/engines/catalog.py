@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from migrations.declaration import Model, declared_table
 from migrations.engines.session import Session
+from migrations.renames import Renamed, under_new_names
 from migrations.report import Difference
 from migrations.schema import Column, ForeignKey, Schema, Table, Type
 from migrations.sql_text import comparable_condition
@@ -58,6 +59,43 @@ class Catalog(ABC):
 
         What the phase manages itself is left out. Called by a rollback.
         """
+
+    def key_of(self, name: str) -> str:
+        """Return the key of a name in a schema and in the columns of a table.
+
+        Two names with the same key are the same to this database.
+        """
+        return name.lower()
+
+    def under_new_names(self, schema: Schema) -> Renamed:
+        """Return tables as if all that the models rename had its new name."""
+        declared = [self.declared_by_name(name) for name in self.models.managed]
+        return under_new_names(schema, declared, self.key_of, self.new_key_names)
+
+    def new_key_names(self, table: Table, name: str) -> tuple[tuple[str, str], ...]:
+        """Return the foreign keys of a table that change their names with it.
+
+        :param name: the new name of the table.
+        :return: pairs of the old and the new name.
+        """
+        return ()
+
+    def current_source(self, table: Table) -> str:
+        """Return what to select from to get rows under the names that a plan gives.
+
+        The table itself, unless something of it is to be renamed.
+        """
+        quote = self.session.quote
+        source = quote(table.current_name)
+        if not table.has_old_names:
+            return source
+        values = []
+        for column in table.columns.values():
+            value = quote(column.current_name)
+            if column.old_name:
+                value += f" AS {quote(column.name)}"
+            values.append(value)
+        return f"(SELECT {', '.join(values)} FROM {source})"
 
     # -- rows
 

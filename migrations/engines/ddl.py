@@ -8,7 +8,8 @@ in its package.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import peewee
 
@@ -16,6 +17,7 @@ from migrations import operations as do
 from migrations.engines.catalog import Catalog
 from migrations.engines.conversions import Conversions
 from migrations.operations import Operation
+from migrations.renames import rename_description
 from migrations.report import Change
 from migrations.schema import Column, ForeignKey, Schema, Table
 
@@ -37,7 +39,9 @@ class _RecordingDatabase:
 class DDL(ABC):
     """Writes the statements of one plan; it changes nothing.
 
-    :param schema: the tables as they are before the plan.
+    :param schema: the tables as they are before the plan, under the names that it gives
+        them: its renames are executed first. Questions to the database are about
+        `current_table` and `current_column`.
     """
 
     def __init__(
@@ -50,6 +54,18 @@ class DDL(ABC):
         self.schema = schema
         self.quote = self.session.quote
         self.quote_all = self.session.quote_all
+
+    def current_table(self, table: str) -> str:
+        """Return the name that a table has until the plan is executed."""
+        existing = self.schema.get(table)
+        return table if existing is None else existing.current_name
+
+    def current_column(self, table: str, column: str) -> str:
+        """Return the name that a column has until the plan is executed."""
+        existing = self.schema.get(table)
+        if existing is None or column not in existing.columns:
+            return column
+        return existing.columns[column].current_name
 
     # -- planning
 
@@ -94,6 +110,36 @@ class DDL(ABC):
         manager = peewee.SchemaManager(model, self.session.database)
         sql = manager._drop_table(safe=False).query()[0]
         yield Change(f"drop table {operation.table}", sql)
+
+    def renamed_table(self, operation: do.RenameTable, also_breaks: str = "") -> Change:
+        """Return the statement that renames a table.
+
+        Peewee's `rename_table` executes queries, so it cannot be shown before.
+
+        :param also_breaks: what does not follow, for the description.
+        """
+        old, new = self.current_table(operation.table), operation.table
+        sql = self.alter_table(old, [f"RENAME TO {self.quote(new)}"])
+        return Change(rename_description("table", old, new) + also_breaks, sql)
+
+    def renamed_column(
+        self,
+        operation: do.RenameColumn,
+        parts: Iterable[str] = (),
+        also_breaks: str = "",
+    ) -> Change:
+        """Return the statement that renames a column.
+
+        Peewee's `rename_column` recreates the table on SQLite, and loses the clauses
+        of a column on MySQL.
+
+        :param parts: further parts of the statement.
+        :param also_breaks: what does not follow, for the description.
+        """
+        old, new = operation.column.current_name, operation.name
+        rename = f"RENAME COLUMN {self.quote(old)} TO {self.quote(new)}"
+        sql = self.alter_table(operation.table, [rename, *parts])
+        return Change(rename_description("column", old, new) + also_breaks, sql)
 
     def create_index(self, operation: do.AddIndex) -> Change:
         """Peewee's own index: `playhouse.migrate` names it only from Peewee 4.5 on."""
@@ -162,25 +208,29 @@ class StatementDDL(DDL):
 
     def _statements_of(self, operation: Operation) -> Iterable[Change]:
         # Each operation has a method of its own.
-        if isinstance(operation, do.CreateTable):
-            return self.create_table(operation)
-        if isinstance(operation, do.DropForeignKey):
-            return self.drop_foreign_key(operation)
-        if isinstance(operation, do.AddColumn):
-            return self.add_column(operation)
-        if isinstance(operation, do.AlterColumn):
-            return self.alter_column(operation)
-        if isinstance(operation, do.SetPrimaryKey):
-            return self.set_primary_key(operation)
-        if isinstance(operation, do.AdvanceIds):
-            return self.advance_ids(operation)
-        if isinstance(operation, do.AddIndex):
-            return self.add_index(operation)
-        if isinstance(operation, do.AddCheck):
-            return self.add_check(operation)
-        if isinstance(operation, do.AddForeignKey):
-            return self.add_foreign_key(operation)
-        return self.drop_table(operation)  # mypy proves that nothing else is left
+        methods: dict[type[Operation], Callable[[Any], Iterable[Change]]] = {
+            do.RenameTable: self.rename_table,
+            do.RenameColumn: self.rename_column,
+            do.CreateTable: self.create_table,
+            do.DropForeignKey: self.drop_foreign_key,
+            do.AddColumn: self.add_column,
+            do.AlterColumn: self.alter_column,
+            do.SetPrimaryKey: self.set_primary_key,
+            do.AdvanceIds: self.advance_ids,
+            do.AddIndex: self.add_index,
+            do.AddCheck: self.add_check,
+            do.AddForeignKey: self.add_foreign_key,
+            do.DropTable: self.drop_table,
+        }
+        return methods[type(operation)](operation)
+
+    @abstractmethod
+    def rename_table(self, operation: do.RenameTable) -> Iterable[Change]:
+        """Rename a table; refuse what would break and does not follow by itself."""
+
+    @abstractmethod
+    def rename_column(self, operation: do.RenameColumn) -> Iterable[Change]:
+        """Rename a column; refuse what would break and does not follow by itself."""
 
     @abstractmethod
     def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterable[Change]:

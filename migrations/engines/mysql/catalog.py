@@ -66,6 +66,15 @@ _VIEWS = (
     f"SELECT 'view', {_PATH} FROM information_schema.views "
     "WHERE LOCATE(CONCAT('`', DATABASE(), '`.`', %s, '`'), view_definition)"
 )
+# Parameters: the table that the view selects from, and twice the column that it names.
+_VIEWS_OF_COLUMN = (
+    _VIEWS.replace("'view', ", "")
+    + " AND (%s IS NULL OR LOCATE(CONCAT('.`', %s, '`'), view_definition))"
+)
+_TRIGGERS = (
+    "SELECT trigger_name, event_object_table, action_statement "
+    "FROM information_schema.triggers WHERE trigger_schema = DATABASE() ORDER BY 1"
+)
 
 
 class ReferringKey(NamedTuple):
@@ -95,13 +104,13 @@ class MySQLFamilyCatalog(Catalog):
     # -- tables
 
     def read(self) -> Schema:
-        schema = self.tables(self.models.by_table)
+        schema = self.tables(self.models.tables_to_read)
         required = self.models.by_table.keys() - set(self.models.managed)
         if not required <= schema.keys():
             # Perhaps it was created on another node of a cluster a moment ago.
             with self.session.variables(CLUSTER_SYNC_SETTINGS):
-                schema = self.tables(self.models.by_table)
-        self._last_read = schema
+                schema = self.tables(self.models.tables_to_read)
+        self._last_read = self.under_new_names(schema).schema
         return schema
 
     def tables(self, names: Iterable[str]) -> Schema:
@@ -129,6 +138,16 @@ class MySQLFamilyCatalog(Catalog):
         text = self._texts([name])[name]
         return self.parse_table(name, text.replace("CREATE TEMPORARY", "CREATE", 1))
 
+    def new_key_names(self, table: Table, name: str) -> tuple[tuple[str, str], ...]:
+        """The names that InnoDB itself gave begin with the name of the table."""
+        pairs = []
+        for key in table.foreign_keys:
+            old_name = key.name or ""
+            number = old_name.removeprefix(f"{table.name}_ibfk_")
+            if number != old_name:
+                pairs.append((old_name, f"{name}_ibfk_{number}"))
+        return tuple(pairs)
+
     @abstractmethod
     def _texts(self, names: Iterable[str]) -> dict[str, str]:
         """Return the texts of tables, as far as they exist and this user may see them.
@@ -151,7 +170,9 @@ class MySQLFamilyCatalog(Catalog):
         """
         rows = self.session.query(f"{_REFERRING_TABLES} UNION {_VIEWS}", (table, table))
         return [
-            f"{kind} {name}" for kind, name in rows if name not in self.models.managed
+            f"{kind} {name}"
+            for kind, name in rows
+            if name not in self.models.managed_or_old
         ]
 
     def referring_tables(self, table: str, column: str) -> list[str]:
@@ -163,7 +184,26 @@ class MySQLFamilyCatalog(Catalog):
             f"{_REFERRING_TABLES} AND referenced_column_name = %s", (table, column)
         )
         names = dict.fromkeys(name for _, name in rows)
-        return [name for name in names if name not in self.models.managed]
+        return [name for name in names if name not in self.models.managed_or_old]
+
+    def breaks_if_renamed(self, table: str, column: str | None = None) -> list[str]:
+        """Return the views and triggers whose text names a table, or a column of it.
+
+        The server changes the text of neither. The trigger of the table itself follows
+        the table.
+        """
+        found = []
+        for (view,) in self.session.query(_VIEWS_OF_COLUMN, (table, column, column)):
+            found.append(f"view {view}")
+        for trigger, owner, text in self.session.query(_TRIGGERS):
+            words = [table] if column is None else [column]
+            if owner != table:
+                words.append(table)
+            elif column is None:
+                continue
+            if all(_has_word(text, word) for word in words):
+                found.append(f"trigger {trigger}")
+        return found
 
     def referring_keys(self, table: str) -> list[ReferringKey]:
         """Return the foreign keys to a table, those of the phase among them."""
@@ -200,11 +240,11 @@ class MySQLFamilyCatalog(Catalog):
         """
         if super().same_condition(table, declared, actual):
             return True
-        name = self.session.quote(table.name)
+        source = self.current_source(table)
         try:
             self.session.query_literally(
                 f"{self.explain} SELECT ({declared}) AS declared, ({actual}) AS actual "
-                f"FROM {name}"
+                f"FROM {source} AS t"
             )
             rows = self.session.query("SHOW WARNINGS")
         except peewee.DatabaseError as error:
@@ -266,3 +306,8 @@ class MySQLFamilyCatalog(Catalog):
         if column.type.category in ("integer", "decimal"):
             return column._replace(default=text)
         return column._replace(default=literal(text))
+
+
+def _has_word(text: str, name: str) -> bool:
+    """Whether a text has a name as a word, in whatever case."""
+    return bool(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE))

@@ -33,7 +33,7 @@ from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.report import Change
 from migrations.schema import UTC_NOW, Column, ForeignKey, Index, Schema, Table, Type
-from migrations.sql_text import literal
+from migrations.sql_text import literal, with_renamed_column
 
 # Characters of four bytes in a key of InnoDB, which has at most 3072 bytes.
 LONGEST_KEY_COLUMN = 3072 // 4
@@ -199,6 +199,44 @@ class MySQLFamilyDDL(StatementDDL):
         )
         yield Change(f"create table {table.name}", sql)
 
+    # -- renames
+
+    def rename_table(self, operation: do.RenameTable) -> Iterator[Change]:
+        old = self.current_table(operation.table)
+        self._refuse_what_breaks(f"{old} has to become {operation.table}", old)
+        yield self.renamed_table(operation)
+
+    def rename_column(self, operation: do.RenameColumn) -> Iterator[Change]:
+        table = operation.table
+        old = operation.column.current_name
+        reason = f"{table}.{old} has to become {operation.name}"
+        self._refuse_what_breaks(reason, self.current_table(table), old)
+        yield self.renamed_column(operation, [self.session.server.online])
+
+    def _refuse_what_breaks(
+        self, reason: str, table: str, column: str | None = None
+    ) -> None:
+        found = self.catalog.breaks_if_renamed(table, column)
+        if found:
+            verb = "names" if len(found) == 1 else "name"
+            pronoun = "it" if len(found) == 1 else "them"
+            raise ChangeRefused(
+                f"{reason}, and the {' and the '.join(found)} {verb} the old name; "
+                f"drop {pronoun}, run again, then create {pronoun} with the new name"
+            )
+
+    def _clauses(self, table: str, column: str) -> dict[str, str]:
+        """Return the clauses of a column, with the new names of those it refers to."""
+        text = self.catalog.table_text(self.current_table(table))
+        clauses = text.clauses(self.current_column(table, column).lower())
+        for other in self.schema[table].columns.values():
+            if other.old_name:
+                for keyword, clause in clauses.items():
+                    clauses[keyword] = with_renamed_column(
+                        clause, other.old_name, other.name
+                    )
+        return clauses
+
     # -- columns
 
     def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
@@ -235,7 +273,7 @@ class MySQLFamilyDDL(StatementDDL):
         """
         table = operation.table
         column = operation.column
-        clauses = self.catalog.table_text(table).clauses(column.name)
+        clauses = self._clauses(table, column.name)
         if "VIRTUAL" in clauses.get("GENERATED", ""):
             raise ChangeRefused(
                 f"{table}.{column.name} is a generated column, and a VIRTUAL one "
@@ -343,7 +381,9 @@ class MySQLFamilyDDL(StatementDDL):
         target = column.type
         if target.category == "string" and target.covers(operation.actual.type):
             return
-        for other in self.catalog.referring_tables(table, column.name):
+        for other in self.catalog.referring_tables(
+            self.current_table(table), self.current_column(table, column.name)
+        ):
             raise ChangeRefused(
                 f"{table}.{column.name} has to be converted, and the foreign key of "
                 f"the table {other} depends on it; drop that foreign key, run again, "
@@ -623,11 +663,12 @@ class MySQLFamilyDDL(StatementDDL):
             if (table, name) in self._dropped_keys:
                 continue
             known = [key.name for key in self._existing(table).foreign_keys]
-            if other == table.lower() and name not in known:
+            current = self.current_table(table).lower()
+            if other == current and name not in known:
                 continue  # another run has added it in the meantime
             quoted = self.quote(name)
             where = f"a foreign key of the table {other}"
-            if other == table.lower():
+            if other == current:
                 where = "another foreign key of this table"
             raise ChangeRefused(
                 f"{table}: a foreign key has to be named {name}, and {where} has that "
@@ -651,13 +692,17 @@ class MySQLFamilyDDL(StatementDDL):
 
         :param left: the columns of each index that the table will have.
         """
-        for key in self.catalog.referring_keys(table):
-            length = len(key.parent_columns)
-            if key.parent_columns != tuple(dropped[:length]):
+        new_names = {}
+        for column in self._existing(table).columns.values():
+            new_names[column.current_name.lower()] = column.name.lower()
+        for key in self.catalog.referring_keys(self.current_table(table)):
+            referred = tuple(new_names.get(name, name) for name in key.parent_columns)
+            length = len(referred)
+            if referred != tuple(dropped[:length]):
                 continue
-            if any(key.parent_columns == tuple(other[:length]) for other in left):
+            if any(referred == tuple(other[:length]) for other in left):
                 continue
-            columns = ", ".join(key.parent_columns)
+            columns = ", ".join(referred)
             raise ChangeRefused(
                 f"{table}: an index on ({columns}) has to be replaced, and the foreign "
                 f"key {key.name} of the table {key.table} refers to it; drop that "
@@ -680,7 +725,7 @@ class MySQLFamilyDDL(StatementDDL):
 
     def _blocked_by_copy(self, table: str) -> str | None:
         """Return what copying a table blocks: nothing for long if it has no rows."""
-        if self.catalog.has_rows(table):
+        if self.catalog.has_rows(self.current_table(table)):
             return "writes"
         return None
 

@@ -78,7 +78,7 @@ class PlannedColumns:
         """Whether a column may hold values with more digits than a FLOAT shows."""
         if actual.scale is None and is_single_precision(actual):
             return False
-        return self.catalog.has_rows(table)
+        return self.catalog.has_rows(self.schema[table].current_name)
 
     def _fitted_to_parent(self, table: str, column: Column, key: ForeignKey) -> Column:
         """Return a column as the column that its foreign key refers to wants it."""

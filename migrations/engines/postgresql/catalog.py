@@ -41,12 +41,12 @@ class PostgreSQLCatalog(Catalog):
 
     def __init__(self, session: PostgreSQLSession) -> None:
         super().__init__(session)
-        self.managed = list(self.models.managed)
+        self.managed = list(self.models.managed_or_old)
 
     # -- tables
 
     def read(self) -> Schema:
-        schema = self.tables(self.models.by_table)
+        schema = self.tables(self.models.tables_to_read)
         if self._has_unfinished_index(schema):
             query = catalog_queries.INDEXES_BEING_BUILT
             if self.session.query(query, (self.managed,)):
@@ -94,6 +94,9 @@ class PostgreSQLCatalog(Catalog):
         settings = self.session.server_settings()
         managed = set(self.managed)
         return read_tables(self.session.query, list(names), settings, managed)
+
+    def key_of(self, name: str) -> str:
+        return name
 
     def case_variants(self, table: str) -> list[str]:
         return self.session.query_texts(catalog_queries.CASE_VARIANTS, table, table)
@@ -157,8 +160,8 @@ class PostgreSQLCatalog(Catalog):
         return _SAME_CONDITIONS[question]
 
     def _reads_the_same(self, table: Table, declared: str, actual: str) -> bool:
-        name = self.session.quote(table.name)
-        sql = f"SELECT ({declared}), ({actual}) FROM {name}"
+        source = self.current_source(table)
+        sql = f"SELECT ({declared}), ({actual}) FROM {source} AS t"
         explain = f"EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) {sql}"
         try:
             with self.session.settings_transaction():

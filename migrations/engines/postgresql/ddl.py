@@ -8,6 +8,7 @@ a new auto-increment column and for most changes of type: those say what they bl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -105,10 +106,16 @@ class PostgreSQLDDL(StatementDDL):
 
     # -- helpers
 
+    def _current(self, table: str, column: str) -> tuple[str, str]:
+        """Return the names that a table and a column of it have until the plan."""
+        return self.current_table(table), self.current_column(table, column)
+
     def _has_rows(self, table: str) -> bool:
         """Whether a table has rows, so that others may be writing to it."""
         if table not in self._tables_with_rows:
-            has_rows = table in self.schema and self.catalog.has_rows(table)
+            has_rows = table in self.schema and self.catalog.has_rows(
+                self.current_table(table)
+            )
             self._tables_with_rows[table] = has_rows
         return self._tables_with_rows[table]
 
@@ -135,7 +142,9 @@ class PostgreSQLDDL(StatementDDL):
     def _refuse_taken_names(self, table: str, names: Collection[str]) -> None:
         """Refuse names that something else has: indexes share them with tables."""
         query = catalog_queries.TAKEN_NAMES
-        existing_table = table if table in self.schema else None
+        existing_table = None
+        if table in self.schema:
+            existing_table = self.current_table(table)
         taken = self.query_texts(query, list(names), existing_table)
         if taken:
             raise ChangeRefused(
@@ -154,7 +163,7 @@ class PostgreSQLDDL(StatementDDL):
             return
         dropped_before = self._dropped_constraints.get(table, set())
         query = catalog_queries.CONSTRAINT
-        for definition in self.query_texts(query, table, name):
+        for definition in self.query_texts(query, self.current_table(table), name):
             if name in dropped_before:
                 continue
             rename = f"RENAME CONSTRAINT {self.quote(name)} TO …"
@@ -163,6 +172,30 @@ class PostgreSQLDDL(StatementDDL):
                 f"has it: {definition}; rename or drop that, then run again: "
                 f"{self.alter_table(table, [rename])}"
             )
+
+    # -- renames
+
+    def rename_table(self, operation: do.RenameTable) -> Iterator[Change]:
+        old = self.current_table(operation.table)
+        self._refuse_taken_names(operation.table, [operation.table])
+        query = catalog_queries.FUNCTIONS_THAT_NAME
+        functions = self.query_texts(query, _as_word(old))
+        yield self.renamed_table(operation, _also_breaks(functions, old))
+
+    def rename_column(self, operation: do.RenameColumn) -> Iterator[Change]:
+        """Views, indexes and constraints follow, the text of a function does not."""
+        table = self.current_table(operation.table)
+        old = operation.column.current_name
+        query = catalog_queries.TRIGGERS_THAT_NAME
+        for trigger, function in self.session.query(query, (table, _as_word(old))):
+            raise ChangeRefused(
+                f"{operation.table}.{old} has to be renamed to {operation.name}, and "
+                f"the trigger {trigger} calls {function}, whose text names {old}; drop "
+                "the trigger, run again, then create both again with the new name"
+            )
+        query = catalog_queries.FUNCTIONS_THAT_NAME_BOTH
+        functions = self.query_texts(query, _as_word(table), _as_word(old))
+        yield self.renamed_column(operation, also_breaks=_also_breaks(functions, old))
 
     # -- tables and columns
 
@@ -185,7 +218,7 @@ class PostgreSQLDDL(StatementDDL):
         parts = []
         if column.auto_increment:
             replaced_key = self.schema[table].primary_key
-            for use in self.catalog.uses_of_row_type(table):
+            for use in self.catalog.uses_of_row_type(self.current_table(table)):
                 raise ChangeRefused(
                     f"{table}.{column.name} has to be added to every row, and the "
                     f"{use} holds rows of the table; drop that, then run again"
@@ -232,7 +265,7 @@ class PostgreSQLDDL(StatementDDL):
 
     def _make_plain_column(self, table: str, name: str) -> Change:
         query = catalog_queries.KIND_OF_GENERATED_COLUMN
-        if self.query_texts(query, table, name) == ["v"]:
+        if self.query_texts(query, *self._current(table, name)) == ["v"]:
             raise ChangeRefused(
                 f"{table}.{name} is a virtual generated column, which cannot become a "
                 "plain one; drop it, then run again"
@@ -286,7 +319,9 @@ class PostgreSQLDDL(StatementDDL):
         if actual.auto_increment and actual.default:
             # The sequence of a SMALLSERIAL would end where its old type ends.
             query = catalog_queries.SEQUENCE
-            for sequence in self.query_texts(query, self.quote(table), column.name):
+            current_table, current_column = self._current(table, column.name)
+            quoted = self.quote(current_table)
+            for sequence in self.query_texts(query, quoted, current_column):
                 yield Change(
                     f"convert the sequence of {column.name} to {type_}",
                     f"ALTER SEQUENCE {sequence} AS {type_}",
@@ -318,7 +353,7 @@ class PostgreSQLDDL(StatementDDL):
 
     def _refuse_domain(self, table: str, actual: Column, type_: str) -> None:
         """Refuse to take a column out of a domain that restricts its values."""
-        domain = self.catalog.domain_of_column(table, actual.name)
+        domain = self.catalog.domain_of_column(*self._current(table, actual.name))
         if domain is None:
             return
         parts = self._alter_column(actual.name, [f"TYPE {type_}"])
@@ -345,7 +380,8 @@ class PostgreSQLDDL(StatementDDL):
     def _refuse_parent(self, table: str, parent: str) -> None:
         """Refuse a foreign key to a table that is temporary or UNLOGGED."""
         query = catalog_queries.LESS_PERMANENT
-        for name in self.query_texts(query, table, parent):
+        tables = self.current_table(table), self.current_table(parent)
+        for name in self.query_texts(query, *tables):
             raise ChangeRefused(
                 f"{table} cannot refer to {name}, which is temporary or UNLOGGED; run "
                 f"first: ALTER TABLE {self.quote(parent)} SET LOGGED"
@@ -355,7 +391,8 @@ class PostgreSQLDDL(StatementDDL):
         """Return what keeps the storage that was set for a column: TYPE resets it."""
         if column.type.category not in _STORED_OUT_OF_LINE:
             return []
-        found = self.query_texts(catalog_queries.STORAGE, table, column.name)
+        query = catalog_queries.STORAGE
+        found = self.query_texts(query, *self._current(table, column.name))
         return [f"SET STORAGE {storage}" for storage in found]
 
     def _type_clause(self, actual: Column, column: Column, keeps_rows: bool) -> str:
@@ -373,7 +410,7 @@ class PostgreSQLDDL(StatementDDL):
 
         PostgreSQL would refuse it as well, or fail.
         """
-        dependents = self.catalog.dependents_of_column(table, name)
+        dependents = self.catalog.dependents_of_column(*self._current(table, name))
         if keeps_rows:
             # ALTER TYPE recreates constraints. To another category it may fail, as
             # their conditions may have no operators for the new type.
@@ -381,7 +418,7 @@ class PostgreSQLDDL(StatementDDL):
                 each for each in dependents if not each.startswith("constraint ")
             ]
         else:
-            dependents += self.catalog.uses_of_row_type(table)
+            dependents += self.catalog.uses_of_row_type(self.current_table(table))
         if not dependents:
             return
         if len(dependents) == 1:
@@ -402,7 +439,7 @@ class PostgreSQLDDL(StatementDDL):
         """
         # Since PostgreSQL 18, NOT NULL can exist without having been validated.
         query = catalog_queries.UNVALIDATED_NOT_NULL
-        for constraint in self.query_texts(query, table, name):
+        for constraint in self.query_texts(query, *self._current(table, name)):
             yield self._validate(table, constraint, f"NOT NULL of {name}")
             return
         check_name = f"not_null_{name}"[:_MAX_NAME_LENGTH]
@@ -470,7 +507,8 @@ class PostgreSQLDDL(StatementDDL):
             yield change
             return
         query = catalog_queries.INDEX_DETAILS
-        for storage, comment in self.session.query(query, (table, replaced.name)):
+        current = self.current_table(table)
+        for storage, comment in self.session.query(query, (current, replaced.name)):
             yield change._replace(sql=change.sql + storage)
             yield from self._comment("INDEX", self.quote(index.name), comment)
 
@@ -493,7 +531,8 @@ class PostgreSQLDDL(StatementDDL):
                 self._refuse_taken_names(table, [name])
             return
         query = catalog_queries.INDEX
-        ((index, dependent),) = self.session.query(query, (table, existing.name))
+        current = self.current_table(table)
+        ((index, dependent),) = self.session.query(query, (current, existing.name))
         if dependent:
             raise ChangeRefused(
                 f"{table}.{name} has to be recreated, and {dependent} depends on it; "
@@ -588,7 +627,7 @@ class PostgreSQLDDL(StatementDDL):
         """Return the name of a table's primary key, if it has one."""
         names = []
         query = catalog_queries.PRIMARY_KEY
-        for name, child in self.session.query(query, (table,)):
+        for name, child in self.session.query(query, (self.current_table(table),)):
             if child:
                 declared_key = ", ".join(self.declared(table).primary_key)
                 raise ChangeRefused(
@@ -597,7 +636,9 @@ class PostgreSQLDDL(StatementDDL):
                     "foreign key, run again, then create it again"
                 )
             names.append(name)
-        for dependent in self.catalog.dependents_of_primary_key(table):
+        for dependent in self.catalog.dependents_of_primary_key(
+            self.current_table(table)
+        ):
             declared_key = ", ".join(self.declared(table).primary_key)
             raise ChangeRefused(
                 f"the primary key of {table} has to become {declared_key}, and the "
@@ -627,7 +668,8 @@ class PostgreSQLDDL(StatementDDL):
         name = operation.column.name
         highest = f"(SELECT max({self.quote(name)}) FROM {self.quote(table)})"
         query = catalog_queries.SEQUENCE_OF_IDS
-        for sequence, increment in self.session.query(query, (table, name)):
+        current = self._current(table, name)
+        for sequence, increment in self.session.query(query, current):
             # Another session may have advanced it further in the meantime.
             next_value = f"greatest({highest}, last_value) + {increment}"
             yield Change(
@@ -716,7 +758,7 @@ class PostgreSQLDDL(StatementDDL):
 
     def _details(self, table: str, name: str | None) -> _Details:
         query = catalog_queries.CONSTRAINT_DETAILS
-        for row in self.session.query(query, (table, name)):
+        for row in self.session.query(query, (self.current_table(table), name)):
             return _Details(*row)
         return _Details()
 
@@ -745,7 +787,8 @@ class PostgreSQLDDL(StatementDDL):
         if exists:
             # What PostgreSQL 18 calls NOT ENFORCED cannot be validated.
             query = catalog_queries.NOT_ENFORCED
-            exists = not self.query_texts(query, table, constraint.name)
+            current = self.current_table(table)
+            exists = not self.query_texts(query, current, constraint.name)
         online = self._has_rows(table)
         if not exists:
             name = constraint.name
@@ -769,6 +812,18 @@ class PostgreSQLDDL(StatementDDL):
         validate = f"VALIDATE CONSTRAINT {self.quote(name)}"
         change = self._change_table(f"validate the {description}", table, [validate])
         return change._replace(own_transaction=self._has_rows(table))
+
+
+def _as_word(name: str) -> str:
+    """Return a regular expression of PostgreSQL for a name as a word."""
+    return r"\y" + re.sub(r"(\W)", r"\\\1", name) + r"\y"
+
+
+def _also_breaks(functions: Sequence[str], name: str) -> str:
+    if not functions:
+        return ""
+    verb = "does" if len(functions) == 1 else "do"
+    return f", and so {verb} {' and '.join(functions)}, whose text names {name}"
 
 
 def _truncated(name: str, suffix: str) -> str:

@@ -82,8 +82,9 @@ class Rehearsal:
     # -- the copies
 
     def _make_copies(self) -> None:
+        changed = [self._current(name) for name in self.changed]
         statements = self.session.query_texts(
-            catalog_queries.COPIES_OF_TABLES, self._copied_tables(), self.changed
+            catalog_queries.COPIES_OF_TABLES, self._copied_tables(), changed
         )
         self.session.query(catalog_queries.PUT_TEMPORARY_TABLES_FIRST)
         for sql in statements:
@@ -100,7 +101,12 @@ class Rehearsal:
         for operation in self.plan.operations:
             if isinstance(operation, CreateTable):
                 names.discard(operation.table)
-        return sorted(names)
+        return sorted(self._current(name) for name in names)
+
+    def _current(self, name: str) -> str:
+        """Return the name that a table has before the plan."""
+        table = self.plan.current.get(name)
+        return name if table is None else table.current_name
 
     # -- the statements
 

@@ -394,7 +394,7 @@ class PostgreSQLSession(Session):
         self._waits_for_autovacuum = False
         if waited_for_autovacuum:
             return
-        tables = list(self.models.by_table)
+        tables = list(self.models.tables_to_read)
         locks = self.query(catalog_queries.AUTOVACUUM_LOCKS, (tables,))
         if locks:
             (deadlock_timeout,) = locks[0]
@@ -426,7 +426,7 @@ class PostgreSQLSession(Session):
             self._retry_with_short_lock_wait(execute)
 
     def progress(self) -> tuple[str, float | None]:
-        managed = list(self.models.managed)
+        managed = list(self.models.managed_or_old)
         query = catalog_queries.INDEXES_BEING_BUILT
         with self.second_connection() as database:
             rows = database.execute_sql(query, (managed,)).fetchall()
@@ -492,7 +492,7 @@ class PostgreSQLSession(Session):
         return sqlstate(error) == _READ_ONLY
 
     def lock_holders(self) -> str:
-        tables = list(self.models.by_table)
+        tables = list(self.models.tables_to_read)
         holders: list[str] = []
         # In a failed transaction nothing can be asked.
         with contextlib.suppress(peewee.DatabaseError):

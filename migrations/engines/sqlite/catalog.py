@@ -136,23 +136,23 @@ class SQLiteCatalog(Catalog):
 
         Foreign keys of required tables are not compared.
         """
-        for name in self.models.managed:
+        for name in self.models.managed_or_old:
             if name in schema:
                 for key in schema[name].foreign_keys:
-                    if key.parent not in self.models.by_table:
+                    if key.parent not in self.models.tables_to_read:
                         return False
         return True
 
     def _cache_key(
         self, texts: Sequence[Row]
     ) -> tuple[tuple[str, ...], tuple[Row, ...]]:
-        return tuple(self.models.managed), tuple(texts)
+        return self.models.managed_or_old, tuple(texts)
 
     def _stored_texts(self) -> list[Row]:
         """Return kind, name and SQL of all that belongs to the phase's tables."""
         conditions = [
             f"tbl_name = {literal(name)} COLLATE NOCASE"
-            for name in self.models.by_table
+            for name in self.models.tables_to_read
         ]
         of_phase = " OR ".join(conditions)
         # A name without a schema means the temporary table, if there is one.
@@ -186,6 +186,10 @@ class SQLiteCatalog(Catalog):
                 found[wanted] = self._table(kind, name, text)
         return Schema(found)
 
+    def _is_managed(self, name: str) -> bool:
+        names = {each.lower() for each in self.models.managed_or_old}
+        return name.lower() in names
+
     def case_variants(self, table: str) -> list[str]:
         return []  # names are the same in any case
 
@@ -195,7 +199,7 @@ class SQLiteCatalog(Catalog):
         if kind != "table":
             return Table(name, kind)
         clauses = parse_create_table(sql, name).clauses
-        is_managed = name.lower() in self.models.managed
+        is_managed = self._is_managed(name)
         conflicts = {}
         if is_managed:
             conflicts = _conflicts_of(clauses)
@@ -278,7 +282,7 @@ class SQLiteCatalog(Catalog):
         )
         dependents = []
         for kind, name, of_table in found:
-            if of_table.lower() not in self.models.managed:
+            if not self._is_managed(of_table):
                 dependents.append(f"{kind} {name}")
         return dependents
 
@@ -302,7 +306,7 @@ class SQLiteCatalog(Catalog):
             return False
 
     def _program_of(self, table: Table, condition: str) -> list[Row]:
-        source = f"main.{self.session.quote(table.name)}"
+        source = self.current_source(table)
         return self.session.query_literally(
             f"EXPLAIN SELECT ({condition}) FROM {source}"
         )

@@ -29,9 +29,14 @@ from migrations.engines.ddl import DDL
 from migrations.engines.sqlite.catalog import REFERRING_TABLES, SQLiteCatalog
 from migrations.engines.sqlite.column_types import affinity, rowid_name
 from migrations.engines.sqlite.conversions import SQLiteConversions
+from migrations.engines.sqlite.schema_copy import NotCopied, copy_of_schema, error_of
 from migrations.engines.sqlite.session import SQLiteSession
 from migrations.engines.sqlite.table_rewrite import NewDefinition
-from migrations.engines.sqlite.table_text import refers_to_rowids, with_closed_comment
+from migrations.engines.sqlite.table_text import (
+    reads_content_of,
+    refers_to_rowids,
+    with_closed_comment,
+)
 from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.report import Change
@@ -68,7 +73,80 @@ class SQLiteDDL(DDL):
     ) -> None:
         super().__init__(catalog, conversions, schema)
 
+        # The schema whose stored texts are read: that of the connection, unless the
+        # plan renames something. Then SQLite itself renames it in a copy.
+        self.stored_schema: SQLiteSession = catalog.session
+        self._renames: list[Change] = []
+
     def statements(self, operations: Sequence[Operation]) -> list[Change]:
+        self._renames = self._rename_statements(operations)
+        others = [each for each in operations if not _is_rename(each)]
+        if not self._renames or not others:
+            return self._other_statements(others)
+        try:
+            with copy_of_schema(self.session) as copy:
+                self.stored_schema = copy.session
+                for change in self._renames:
+                    self._rename_in_copy(change)
+                return self._other_statements(others)
+        except NotCopied as reason:
+            tables = " and ".join(dict.fromkeys(each.table for each in operations))
+            raise ChangeRefused(
+                f"{tables}: a table cannot be renamed and changed in one run here "
+                f"({reason}); rename in one run, and change in the next one"
+            ) from None
+        finally:
+            self.stored_schema = self.session
+
+    def _rename_in_copy(self, change: Change) -> None:
+        error = error_of(self.stored_schema, change.sql)
+        if error and "sqlite_stat" not in error:
+            advice = self.session.advice_about(error)
+            raise ChangeRefused(
+                f"{change.description} would fail ({error}), nothing was changed"
+                f"{advice or '; change or drop what is in its way, then run again'}"
+            )
+
+    def _rename_statements(self, operations: Iterable[Operation]) -> list[Change]:
+        changes: list[Change] = []
+        for operation in operations:
+            if isinstance(operation, do.RenameTable):
+                changes += self._rename_table(operation)
+            elif isinstance(operation, do.RenameColumn):
+                table = self.current_table(operation.table)
+                self._refuse_full_text_search(table, operation.column.current_name)
+                changes.append(self.renamed_column(operation))
+        return changes
+
+    def _rename_table(self, operation: do.RenameTable) -> Iterator[Change]:
+        table = self.schema[operation.table]
+        self._refuse_full_text_search(table.current_name)
+        self._refuse_taken_name(operation.table, table.current_name)
+        yield self.renamed_table(operation)
+        for name in self._statistics_tables(table):
+            # What ANALYZE has found out does not follow.
+            moved = f"UPDATE main.{name} SET tbl = {literal(table.name)} "
+            moved += f"WHERE tbl = {literal(table.current_name)}"
+            yield Change(f"keep the statistics of {table.name}", moved)
+
+    def _refuse_full_text_search(self, table: str, column: str = "") -> None:
+        """Refuse a rename that an FTS table with external content does not notice.
+
+        https://sqlite.org/fts5.html#external_content_tables
+        """
+        for name, sql in self.session.query(
+            "SELECT name, sql FROM main.sqlite_master "
+            "WHERE type = 'table' AND rootpage = 0"
+        ):
+            if not reads_content_of(sql, table):
+                continue
+            where = f"{table}.{column}" if column else table
+            raise ChangeRefused(
+                f"{where} has to be renamed, and the virtual table {name} reads its "
+                "content by the old name; drop it, run again, then create it again"
+            )
+
+    def _other_statements(self, operations: Sequence[Operation]) -> list[Change]:
         changes: list[Change] = []
         rebuilds = False
         for name in dict.fromkeys(operation.table for operation in operations):
@@ -78,21 +156,28 @@ class SQLiteDDL(DDL):
             rebuilds = rebuilds or table_changes.is_rebuild
         if rebuilds:
             return self._with_rebuild_settings(changes)
-        return changes
+        return [*self._renames, *changes]
 
     def _with_rebuild_settings(self, changes: Iterable[Change]) -> list[Change]:
-        """Add the pragmas that a rebuild needs around its transaction.
+        """Add the pragmas that a rebuild needs.
 
-        See `SQLiteSession.with_migration_lock`.
+        That of foreign keys has an effect outside of a transaction only, see
+        `SQLiteSession.with_migration_lock`. With the other one, views and triggers may
+        name the old table while the new one is renamed.
         """
-        before = {"foreign_keys": "OFF", "legacy_alter_table": "ON"}
-        after = {"foreign_keys": "ON", "legacy_alter_table": "OFF"}
+        name = "legacy_alter_table"
+        legacy_on = Change("prepare the rebuild", f"PRAGMA {name} = ON")
+        legacy_off = Change("finish the rebuild", f"PRAGMA {name} = OFF")
+        inside = [*self._renames, legacy_on, *changes, legacy_off]
         if not self.session.enforces_foreign_keys:
-            del before["foreign_keys"], after["foreign_keys"]
+            return inside
+        foreign_keys = "PRAGMA foreign_keys"
         return [
-            *_pragmas("prepare the rebuild", before),
-            *changes,
-            *_pragmas("finish the rebuild", after),
+            Change(
+                "prepare the rebuild", f"{foreign_keys} = OFF", own_transaction=True
+            ),
+            *inside,
+            Change("finish the rebuild", f"{foreign_keys} = ON", own_transaction=True),
         ]
 
     def _table_changes(
@@ -104,7 +189,7 @@ class SQLiteDDL(DDL):
             return _TableChanges(self._own_statements(operations))
         if all(_needs_no_definition(operation) for operation in operations):
             return _TableChanges(self._own_statements(operations))
-        definition = NewDefinition(self, table, operations)
+        definition = NewDefinition(self, table, operations, self.stored_schema)
         indexes = [each for each in operations if isinstance(each, do.AddIndex)]
         edits = any(_is_edit(operation) for operation in operations)
         rebuilds = self._needs_rebuild(operations, definition)
@@ -201,7 +286,7 @@ class SQLiteDDL(DDL):
         table = operation.table
         self._refuse_taken_name(operation.definition.name, table)
         change = super().create_index(operation)
-        if table in self.schema and self.catalog.has_rows(table):
+        if table in self.schema and self.catalog.has_rows(self.current_table(table)):
             return change._replace(blocks="writes")
         return change
 
@@ -210,7 +295,7 @@ class SQLiteDDL(DDL):
 
         Tables and indexes of a schema share their names.
         """
-        found = self.session.query(
+        found = self.stored_schema.query(
             "SELECT type, tbl_name FROM (SELECT * FROM main.sqlite_master "
             "UNION ALL SELECT * FROM sqlite_temp_master) "
             "WHERE type <> 'trigger' AND name = ? COLLATE NOCASE "
@@ -251,7 +336,7 @@ class SQLiteDDL(DDL):
     ) -> list[Change]:
         self._refuse_rebuild(table, definition)
         definition.add_unique_constraints()
-        rows = self.catalog.count(table.name)
+        rows = self.catalog.count(table.current_name)
         blocks = self._blocked_by_rebuild(rows)
         changes = []
         for step, sql in self._rebuild_steps(table, definition, rows):
@@ -345,7 +430,7 @@ class SQLiteDDL(DDL):
         found = []
         for (name,) in stored:
             rows = f"SELECT 1 FROM main.{name} WHERE tbl = ? LIMIT 1"
-            if self.session.query(rows, (table.name,)):
+            if self.session.query(rows, (table.current_name,)):
                 found.append(name)
         return found
 
@@ -376,8 +461,9 @@ class SQLiteDDL(DDL):
         name = self._rowid_name(table)
         if not name or key not in table.columns:
             return
-        key = self.quote(table.columns[key].name)
-        differs = f"SELECT 1 FROM {self.quote(table.name)} WHERE {key} <> {name}"
+        key = self.quote(table.columns[key].current_name)
+        source = self.quote(table.current_name)
+        differs = f"SELECT 1 FROM {source} WHERE {key} <> {name}"
         if not self.session.query(f"{differs} LIMIT 1"):
             return
         virtual = self.session.query(
@@ -385,7 +471,7 @@ class SQLiteDDL(DDL):
             "WHERE type = 'table' AND rootpage = 0"
         )
         for other, sql in virtual:
-            if refers_to_rowids(sql, table.name):
+            if refers_to_rowids(sql, table.current_name):
                 raise ChangeRefused(
                     f"the virtual table {other} finds rows of {table.name} by their "
                     f"rowid, which would become {key}; drop it, run again, then "
@@ -397,7 +483,7 @@ class SQLiteDDL(DDL):
     ) -> None:
         """Refuse to change a primary key to which keys without columns refer."""
         sql = f'SELECT m.name FROM {REFERRING_TABLES} AND f."to" IS NULL'
-        for (other,) in self.session.query(sql, (table.name,)):
+        for (other,) in self.stored_schema.query(sql, (table.name,)):
             raise ChangeRefused(
                 f"the primary key of {table.name} has to become "
                 f"{', '.join(primary_key)}, and the table {other} refers to the "
@@ -416,7 +502,7 @@ class SQLiteDDL(DDL):
             "tbl_name = ?1 COLLATE NOCASE AND type IN ('index', 'trigger') "
             "AND sql IS NOT NULL"
         )
-        stored = self.session.query(
+        stored = self.stored_schema.query(
             f"SELECT type, name, sql FROM main.sqlite_master WHERE {of_table} "
             "UNION ALL SELECT type, name, 'CREATE TEMP' || substr(sql, 7) "
             f"FROM sqlite_temp_master WHERE {of_table}",
@@ -429,13 +515,8 @@ class SQLiteDDL(DDL):
                 yield f"restore index {name}", with_closed_comment(sql)
 
 
-def _pragmas(description: str, values: dict[str, str]) -> list[Change]:
-    """Return statements that set pragmas outside of a transaction."""
-    changes = []
-    for name, value in values.items():
-        sql = f"PRAGMA {name} = {value}"
-        changes.append(Change(description, sql, own_transaction=True))
-    return changes
+def _is_rename(operation: Operation) -> bool:
+    return isinstance(operation, do.RenameTable | do.RenameColumn)
 
 
 def _needs_no_definition(operation: Operation) -> bool:

@@ -2,10 +2,10 @@
 
     rehearse(catalog, plan, changes)
 
-The copy has every table, index, view and trigger of the file, without rows and without
-virtual tables. What the statements make of it is read back and compared with the
-planned schema, and every view and trigger that could be compiled before must be
-compiled afterwards. SQLite itself reports a broken view only when it is used.
+The copy has every table, index, view and trigger of the file, without rows. What the
+statements make of it is read back and compared with the planned schema, and every view
+and trigger that could be compiled before must be compiled afterwards. SQLite itself
+reports a broken view only when it is used.
 """
 
 from __future__ import annotations
@@ -14,37 +14,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-import peewee
-
-from migrations.engines.session import Row, logger
+from migrations.engines.session import logger
 from migrations.engines.sqlite.catalog import SQLiteCatalog
+from migrations.engines.sqlite.schema_copy import NotCopied, copy_of_schema, error_of
 from migrations.engines.sqlite.session import SQLiteSession
 from migrations.errors import ChangeRefused, VerificationFailed
 from migrations.plan import Plan
 from migrations.report import Change
 from migrations.schema import Column, Index, Table
-from migrations.sql_text import one_line
-
-# Tables before what is made of them, and views before their triggers.
-_STORED = """
-SELECT type, name, sql FROM (
-    SELECT type, name, sql FROM main.sqlite_master
-    WHERE sql IS NOT NULL AND NOT (type = 'table' AND rootpage = 0)
-    UNION ALL
-    SELECT type, name, 'CREATE TEMP' || substr(sql, 7) FROM sqlite_temp_master
-    WHERE type = 'trigger')
-ORDER BY instr('table index view trigger', type)"""
 
 
 class _Probe(NamedTuple):
     """A statement that is only compiled, and what cannot be used if that fails."""
 
-    subject: str
+    subject: str  # under the names after the plan
+    kind: str
     sql: str
 
 
-class _NotRehearsed(Exception):
-    """The schema, or what a plan needs of it, cannot be copied; the text says why."""
+# Why probes fail, or "", by their subjects and kinds.
+_Errors = Mapping[tuple[str, str], str]
 
 
 def rehearse(catalog: SQLiteCatalog, plan: Plan, changes: Sequence[Change]) -> None:
@@ -56,21 +45,14 @@ def rehearse(catalog: SQLiteCatalog, plan: Plan, changes: Sequence[Change]) -> N
     :raises ChangeRefused: a statement fails, or something could not be used any more.
     :raises VerificationFailed: the statements do not lead to the planned schema.
     """
-    stored = catalog.session.query(_STORED)
-    session = catalog.session.in_memory()
     try:
-        with session.connected():
-            copy = _Copy(session, catalog.session, plan)
-            copy.refuse_file()
-            copy.create(stored)
+        with copy_of_schema(catalog.session) as copied:
+            copy = _Copy(copied.session, catalog.session, plan)
+            copy.refuse_missing_tables(copied.missing)
             copy.execute(changes)
             copy.compare()
-    except _NotRehearsed as reason:
+    except NotCopied as reason:
         logger.info("  the plan was not rehearsed: %s", reason)
-    finally:
-        close_pool = getattr(session.database, "close_all", None)
-        if close_pool is not None:
-            close_pool()
 
 
 class _Copy:
@@ -89,58 +71,56 @@ class _Copy:
         self.changed = sorted({operation.table for operation in plan.operations})
         self.catalog = SQLiteCatalog(session)
 
-    # -- before
+    def refuse_missing_tables(self, missing: Mapping[str, str]) -> None:
+        """Rehearse nothing if the copy lacks a table that changes.
 
-    def refuse_file(self) -> None:
-        """Make sure that the copy is in memory.
-
-        A class of the application may open its file whatever it is told.
+        :param missing: by the lower-case name of a table, why it is not there.
         """
-        for _, name, file in self.session.query("PRAGMA database_list"):
-            if name == "main" and file:
-                raise _NotRehearsed(f"a database in memory became {file}")
-
-    def create(self, stored: Sequence[Row]) -> None:
-        """Execute the stored texts; leave out what this connection cannot create."""
-        with self.session.pragmas(foreign_keys=0, legacy_alter_table=1):
-            names = {name for _, name, _ in stored}
-            if "sqlite_stat1" in names:
-                self.session.database.execute_sql("ANALYZE")  # it makes that table
-            for kind, name, sql in stored:
-                if name.startswith("sqlite_"):
-                    continue
-                error = self._error_of(sql)
-                if error and kind == "table" and name.lower() in self.changed:
-                    raise _NotRehearsed(error)
+        for name in self.changed:
+            table = self.plan.current.get(name)
+            if table is not None and table.current_name.lower() in missing:
+                raise NotCopied(missing[table.current_name.lower()])
 
     # -- the statements
 
     def execute(self, changes: Sequence[Change]) -> None:
         """Execute changes as a run does, and find out what they break."""
-        probes = list(self._probes())
+        probes = list(self._probes(self._new_names()))
         # With foreign keys, a key of another table that refers to nothing is an error
         # that would hide those of triggers.
         errors = self._errors_of(probes, foreign_keys=0)
         errors_with_keys = self._errors_of(probes, foreign_keys=1)
         self.session.with_migration_lock(partial(self._execute_all, changes))
+        probes = list(self._probes({}))
         self._refuse_new_errors(errors, self._errors_of(probes, foreign_keys=0))
         with_keys = self._errors_of(probes, foreign_keys=1)
         self._refuse_new_errors(errors_with_keys, with_keys)
 
+    def _new_names(self) -> dict[str, str]:
+        """Return the new names of the tables that are renamed, by the old ones."""
+        renamed = {}
+        for name, table in self.plan.current.items():
+            if table.old_name:
+                renamed[table.old_name] = name
+        return renamed
+
     def _errors_of(
         self, probes: Sequence[_Probe], foreign_keys: int
-    ) -> dict[_Probe, str]:
+    ) -> dict[tuple[str, str], str]:
         """Return why each statement cannot be compiled, or ""."""
+        errors = {}
         with self.session.pragmas(foreign_keys=foreign_keys):
-            return {probe: self._error_of(probe.sql) for probe in probes}
+            for probe in probes:
+                error = error_of(self.session, probe.sql)
+                errors[(probe.subject, probe.kind)] = error
+        return errors
 
-    def _refuse_new_errors(
-        self, before: Mapping[_Probe, str], after: Mapping[_Probe, str]
-    ) -> None:
+    def _refuse_new_errors(self, before: _Errors, after: _Errors) -> None:
         for probe, error in after.items():
-            if error and not before[probe]:
+            if error and not before.get(probe):
+                subject, _ = probe
                 raise ChangeRefused(
-                    f"{probe.subject} could not be used after the change ({error}), "
+                    f"{subject} could not be used after the change ({error}), "
                     "nothing was changed; change or drop it, then run again"
                 )
 
@@ -148,14 +128,14 @@ class _Copy:
         for change in changes:
             if change.own_transaction:
                 continue  # the session has set those pragmas
-            error = self._error_of(change.sql)
+            error = error_of(self.session, change.sql)
             # This library may know less statistics than the one that made the file's.
             if error and "no such table: main.sqlite_stat" not in error:
                 self._refuse(change, error)
 
     def _refuse(self, change: Change, error: str) -> None:
         if self.original.knows_what_is_missing(error):
-            raise _NotRehearsed(error)
+            raise NotCopied(error)
         advice = self.original.advice_about(error)
         if not advice:
             advice = "; change or drop what is in its way, then run again"
@@ -163,18 +143,13 @@ class _Copy:
             f"{change.description} would fail ({error}), nothing was changed{advice}"
         )
 
-    def _error_of(self, sql: str) -> str:
-        """Execute a statement; return why it fails, or ""."""
-        try:
-            self.session.execute_literally(sql)
-        except peewee.DatabaseError as error:
-            return one_line(error)
-        return ""
-
     # -- views and triggers
 
-    def _probes(self) -> Iterator[_Probe]:
-        """Yield statements that compile every view and every trigger."""
+    def _probes(self, new_names: Mapping[str, str]) -> Iterator[_Probe]:
+        """Yield statements that compile every view and every trigger.
+
+        :param new_names: of the tables that are still to be renamed.
+        """
         quote = self.session.quote
         triggers: dict[str, list[str]] = {}
         for name, table in self.session.query(
@@ -187,29 +162,33 @@ class _Copy:
             "SELECT name FROM main.sqlite_master WHERE type = 'view'"
         )
         for (name,) in views:
-            yield _Probe(f"the view {name}", f"EXPLAIN SELECT * FROM {quote(name)}")
+            sql = f"EXPLAIN SELECT * FROM {quote(name)}"
+            yield _Probe(f"the view {name}", "select", sql)
+        old_names = {new: old for old, new in new_names.items()}
         for name in self.changed:
             if name in self.plan.current:
-                triggers.setdefault(self.plan.current[name].name, [])
+                table_name = self.plan.current[name].name
+                triggers.setdefault(old_names.get(table_name, table_name), [])
         for table, names in triggers.items():
-            subject = f"the table {table}"
+            new_name = new_names.get(table, table)
+            subject = f"the table {new_name}"
             if names:
-                subject = f"the trigger {' or '.join(sorted(names))} of {table}"
-            for sql in self._writing_statements(table):
-                yield _Probe(subject, sql)
+                subject = f"the trigger {' or '.join(sorted(names))} of {new_name}"
+            for kind, sql in self._writing_statements(table):
+                yield _Probe(subject, kind, sql)
 
-    def _writing_statements(self, table: str) -> Iterator[str]:
+    def _writing_statements(self, table: str) -> Iterator[tuple[str, str]]:
         """Yield statements that compile the triggers of a table or a view."""
         name = self.session.quote(table)
-        yield f"EXPLAIN INSERT INTO {name} DEFAULT VALUES"
-        yield f"EXPLAIN DELETE FROM {name}"
+        yield "insert", f"EXPLAIN INSERT INTO {name} DEFAULT VALUES"
+        yield "delete", f"EXPLAIN DELETE FROM {name}"
         columns = self.session.query(f"PRAGMA table_xinfo({name})")
         assignments = []
         for _, column, *_, hidden in columns:
             if not hidden:
                 quoted = self.session.quote(column)
                 assignments.append(f"{quoted} = {quoted}")
-        yield f"EXPLAIN UPDATE {name} SET {', '.join(assignments)}"
+        yield "update", f"EXPLAIN UPDATE {name} SET {', '.join(assignments)}"
 
     # -- after
 

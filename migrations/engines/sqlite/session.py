@@ -227,9 +227,9 @@ class SQLiteSession(Session):
             # Peewee's migration_context() does this too, but has no effect inside a
             # transaction.
             foreign_keys=0,
-            # Otherwise renaming the new table fails because of views and triggers that
-            # name the old one: https://sqlite.org/lang_altertable.html#altertabrename
-            legacy_alter_table=1,
+            # What refers to a renamed table follows; a rebuild switches it on:
+            # https://sqlite.org/lang_altertable.html#altertabrename
+            legacy_alter_table=0,
             writable_schema=0,
             # In SQLite's own 2 MiB a rebuild writes its pages several times and takes a
             # tenth longer.

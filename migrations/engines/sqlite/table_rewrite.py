@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from migrations import operations as do
 from migrations.engines.ddl import DDL
+from migrations.engines.sqlite.session import SQLiteSession
 from migrations.engines.sqlite.table_text import (
     QUOTED,
     Clause,
@@ -37,13 +38,21 @@ class NewDefinition:
     """What follows a table's name in its CREATE TABLE once operations are executed.
 
     :param table: the table as it is.
+    :param stored_schema: what the stored text is read from.
     :param operations: all on this table; the others have no effect on its definition.
     :raises ChangeRefused: the stored text cannot be read, or the table is STRICT and
         would need a type that STRICT does not allow.
     """
 
-    def __init__(self, ddl: DDL, table: Table, operations: Sequence[Operation]) -> None:
+    def __init__(
+        self,
+        ddl: DDL,
+        table: Table,
+        operations: Sequence[Operation],
+        stored_schema: SQLiteSession,
+    ) -> None:
         self.ddl = ddl
+        self.stored_schema = stored_schema
         self.declared = ddl.declared(operations[0].table)
         text = parse_create_table(self._stored_sql(table), table.name)
         self.clauses = text.clauses
@@ -66,7 +75,7 @@ class NewDefinition:
 
     def _stored_sql(self, table: Table) -> str:
         sql = "SELECT sql FROM main.sqlite_master WHERE type = 'table' AND name = ?"
-        ((text,),) = self.ddl.session.query(sql, (table.name,))
+        ((text,),) = self.stored_schema.query(sql, (table.name,))
         return str(text)
 
     def _validate_columns(self, table: Table) -> None:
@@ -76,7 +85,7 @@ class NewDefinition:
             for clause in self.clauses
             if clause.column and not clause.kind
         ]
-        if columns != list(table.columns):
+        if columns != [column.name.lower() for column in table.columns.values()]:
             raise unreadable_definition(table.name)
 
     def _take(self, operation: Operation) -> None:

@@ -139,13 +139,17 @@ def unreadable_definition(table: str) -> ChangeRefused:
     )
 
 
+def reads_content_of(sql: str, table: str) -> bool:
+    """Whether a CREATE VIRTUAL TABLE names a table that holds its content."""
+    return _option(sql, "content").lower() == table.lower()
+
+
 def refers_to_rowids(sql: str, table: str) -> bool:
     """Whether a CREATE VIRTUAL TABLE finds rows of a table by their rowids.
 
     https://sqlite.org/fts5.html#external_content_tables
     """
-    content = _option(sql, "content")
-    return content.lower() == table.lower() and (
+    return reads_content_of(sql, table) and (
         _option(sql, "content_rowid").lower() in ("", "rowid", "_rowid_", "oid")
     )
 

@@ -1,0 +1,124 @@
+"""Renames that the models declare, and tables under the names that they will have.
+
+    renamed = under_new_names(schema, declared, key_of)
+
+Everything else of a comparison and a plan is about the new names. A table and a column
+that are still called otherwise in the database know it: see `current_name`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from migrations.errors import ChangeRefused
+from migrations.operations import RenameColumn, RenameTable
+from migrations.report import Difference
+from migrations.schema import Schema, Table
+
+# Returns a name as it is a key of a `Schema`, or of the columns of a `Table`.
+KeyOf = Callable[[str], str]
+_BREAKS_OLD_RELEASE = "processes of the old release fail from then on"
+
+
+class Renamed(NamedTuple):
+    """Tables under their new names, and what has to be renamed for that."""
+
+    schema: Schema
+    differences: tuple[Difference, ...]
+
+
+def under_new_names(
+    schema: Schema,
+    declared: Iterable[Table],
+    key_of: KeyOf,
+    new_key_names: Callable[[Table, str], tuple[tuple[str, str], ...]],
+) -> Renamed:
+    """Return tables as if everything that can be renamed had its new name.
+
+    :param declared: the managed tables.
+    :param new_key_names: see `Catalog.new_key_names`.
+    """
+    found: list[Difference] = []
+    for table in declared:
+        for difference in _rename_of_table(table, schema, key_of):
+            operation = difference.repaired_by
+            if isinstance(operation, RenameTable):
+                names = new_key_names(schema[operation.old_name], table.name)
+                operation = operation._replace(key_names=names)
+                difference = difference._replace(repaired_by=operation)
+                schema = operation.apply_to(schema)
+            found.append(difference)
+        if table.name not in schema:
+            continue
+        for difference in _renames_of_columns(table, schema[table.name], key_of):
+            found.append(difference)
+            if difference.repaired_by is not None:
+                schema = difference.repaired_by.apply_to(schema)
+    return Renamed(schema, tuple(found))
+
+
+def _rename_of_table(
+    declared: Table, schema: Schema, key_of: KeyOf
+) -> Iterator[Difference]:
+    """Yield the rename of a table, or why that is refused."""
+    name, old = declared.name, declared.renamed_from
+    if old is None or key_of(old) == key_of(name) and name in schema:
+        return
+    old_key = old if old in schema else key_of(old)
+    if old_key not in schema:
+        return
+    if name not in schema:
+        yield _rename(name, name, old, RenameTable(name, old_key))
+    elif schema[old_key].is_table:  # a view may stand in for the old table
+        message = (
+            f"{name}: the table exists, and so does {old}, which it is renamed from; "
+            "move the rows, drop or rename the table that is not needed, then run again"
+        )
+        yield _refused(name, name, old, message)
+
+
+def _renames_of_columns(
+    declared: Table, actual: Table, key_of: KeyOf
+) -> Iterator[Difference]:
+    """Yield the renames of a table's columns, or why one is refused."""
+    for column in declared.columns.values():
+        name, old = column.name, column.renamed_from
+        if old is None or key_of(old) == key_of(name):
+            continue
+        old_key = key_of(old)
+        if old_key not in actual.columns:
+            continue
+        where = f"{declared.name}.{name}"
+        if key_of(name) not in actual.columns:
+            operation = RenameColumn(declared.name, actual.columns[old_key], name)
+            yield _rename(where, name, old, operation)
+            continue
+        message = (
+            f"{where}: the column exists, and so does {old}, which it is renamed from; "
+            f"move the values, drop the column that is not needed, then run again: "
+            f"UPDATE {declared.name} SET {name} = {old} WHERE {name} IS NULL"
+        )
+        yield _refused(where, name, old, message)
+
+
+def _rename(
+    where: str, name: str, old: str, operation: RenameTable | RenameColumn
+) -> Difference:
+    message = f"{where}: expected {name}, found its old name {old}; "
+    return Difference(
+        "error", where, name, old, message + _BREAKS_OLD_RELEASE, repaired_by=operation
+    )
+
+
+def _refused(where: str, name: str, old: str, message: str) -> Difference:
+    found = f"{name} and {old}"
+    return Difference("error", where, name, found, message, stops_with=ChangeRefused)
+
+
+def rename_description(kind: str, old: str, new: str) -> str:
+    """Return what a statement renames, and what that breaks.
+
+    :param kind: "table" or "column".
+    """
+    return f"rename {kind} {old} to {new}; {_BREAKS_OLD_RELEASE}"
