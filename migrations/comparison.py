@@ -27,7 +27,15 @@ from migrations.errors import (
 )
 from migrations.operations import Operation
 from migrations.report import Difference
-from migrations.schema import Check, Column, ForeignKey, Index, Schema, Table
+from migrations.schema import (
+    NULLS_NOT_DISTINCT,
+    Check,
+    Column,
+    ForeignKey,
+    Index,
+    Schema,
+    Table,
+)
 from migrations.undeclared import undeclared_objects
 
 # The required models, each with the columns that the phase relies on.
@@ -182,7 +190,7 @@ def _compare_managed(
         yield _fatal(name, f"the columns of {name}", found, ChangeRefused)
         return
     # The declared spelling of the name, where the database ignores case.
-    actual = actual._replace(name=name)
+    actual = _without_needless_suffixes(actual, expected)._replace(name=name)
     for column in expected.columns.values():
         yield from _compare_column(expected, column, actual, catalog)
     yield from _compare_primary_key(expected, actual, catalog)
@@ -194,6 +202,24 @@ def _compare_managed(
         yield from _compare_foreign_key(foreign_key, actual)
     yield from undeclared_objects(expected, actual)
     yield from catalog.undeclared(expected, actual)
+
+
+def _without_needless_suffixes(actual: Table, expected: Table) -> Table:
+    """Return a table whose indexes say only what matters once it is as declared.
+
+    Whether NULLs are distinct does not matter in a column that must not be NULL.
+    """
+    indexes = []
+    for index in actual.indexes:
+        columns = []
+        for part in index.columns:
+            name = part.removesuffix(NULLS_NOT_DISTINCT)
+            column = expected.columns.get(name) or actual.columns.get(name)
+            if column is not None and not column.null:
+                part = name
+            columns.append(part)
+        indexes.append(index._replace(columns=tuple(columns)))
+    return actual._replace(indexes=tuple(indexes))
 
 
 def _is_unrelated(expected: Table, actual: Table) -> bool:

@@ -1,6 +1,6 @@
 """Preflight: the rows that conflict with a plan, found before its first statement.
 
-    for line in conflicts(errors, plan, engine): ...
+    for line in conflicts(errors, plan, engine, ddl): ...
 
 Every question is asked of the rows as they will be (`PlannedRows`): an added column
 with its DEFAULT, a converted column with its converted value. A change that would lose
@@ -14,8 +14,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import peewee
+
 from db.plurals import plural
 from migrations import operations as do
+from migrations.engines.ddl import DDL
 from migrations.engines.engine import Engine
 from migrations.operations import Operation
 from migrations.plan import Plan
@@ -33,7 +36,7 @@ class Question(NamedTuple):
 
 
 def conflicts(
-    errors: Iterable[Difference], plan: Plan, engine: Engine
+    errors: Iterable[Difference], plan: Plan, engine: Engine, ddl: DDL
 ) -> Iterator[str]:
     """Yield one line for each change that rows conflict with."""
     reasons = _reasons(errors, plan)
@@ -42,11 +45,13 @@ def conflicts(
         if name not in plan.current:
             continue
         checks = _TableChecks(name, plan, engine)
+        copied = ddl.copies_rows(plan.operations, name)
         with engine.session.all_rows():
             for operation, reason in reasons:
                 if operation.table == name:
                     yield from checks.conflicts_with(operation, reason)
             yield from checks.conflicts_of_collapsing_keys()
+            yield from checks.conflicts_with_existing_checks(copied)
 
 
 def _reasons(errors: Iterable[Difference], plan: Plan) -> list[tuple[Operation, str]]:
@@ -181,10 +186,13 @@ class _TableChecks:
             yield from conflicting_rows(reason, question, self.table, self.engine)
 
     def conflicts_of_collapsing_keys(self) -> Iterator[str]:
-        """Yield a line for each existing unique key that conversions would violate."""
-        for index in self.declared.indexes:
+        """Yield a line for each existing unique key that conversions would violate.
+
+        Those that are not declared stay, too.
+        """
+        for index in self.table.indexes:
             recreated = index.columns in self.added_indexes
-            if recreated or not index.unique:
+            if recreated or not index.unique or not index.covers_all_rows:
                 continue
             if self.collapsing.isdisjoint(index.columns):
                 continue
@@ -194,6 +202,43 @@ class _TableChecks:
             )
             for question in self._duplicates(index.columns):
                 yield from conflicting_rows(reason, question, self.table, self.engine)
+
+    def conflicts_with_existing_checks(self, copied: bool) -> Iterator[str]:
+        """Yield a line for each existing CHECK that rows will violate.
+
+        Declared or not, it is asked again for each row whose value is converted.
+
+        :param copied: every CHECK is asked again for every row.
+        """
+        for check in self.table.checks:
+            names = _named_columns(check.condition, self.table)
+            is_converted = not self.rows.changed.keys().isdisjoint(names)
+            if not check.valid or not (is_converted or copied):
+                continue
+            label = check.name or f"({check.condition})"
+            reason = f"{self.table.name}: rows that violate the CHECK {label}"
+            if is_converted:
+                reason += " once they are converted"
+            question = Question(self.rows.source(names), f"NOT ({check.condition})")
+            yield from self._conflicts_if_possible(reason, question)
+
+    def _conflicts_if_possible(self, reason: str, question: Question) -> Iterator[str]:
+        """Yield a line for the rows that a question finds, if it can be asked.
+
+        A condition may have no meaning for the new type of its column: then the change
+        fails in the rehearsal.
+        """
+        session = self.engine.session
+        try:
+            with session.transaction():
+                lines = list(
+                    conflicting_rows(reason, question, self.table, self.engine)
+                )
+        except peewee.DatabaseError as error:
+            if session.was_aborted(error) or session.is_lock_timeout(error):
+                raise
+            return
+        yield from lines
 
     def _rows_without_value(self, operation: do.AddColumn) -> Iterator[str]:
         column = operation.column
@@ -295,12 +340,17 @@ class _TableChecks:
         yield Question(source, condition)
 
     def _question_about_check(self, condition: str) -> Question:
-        names = [
-            name
-            for name in self.declared.columns
-            if re.search(rf"\b{re.escape(name)}\b", condition)
-        ]
+        names = _named_columns(condition, self.declared)
         return Question(self.rows.source(names), f"NOT ({condition})")
+
+
+def _named_columns(condition: str, table: Table) -> list[str]:
+    """Return the columns of a table that a condition names, or some more."""
+    return [
+        name
+        for name in table.columns
+        if re.search(rf"\b{re.escape(name)}\b", condition, re.IGNORECASE)
+    ]
 
 
 def conflicting_rows(

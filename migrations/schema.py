@@ -12,6 +12,8 @@ from typing import NamedTuple
 # The comparable form of a DEFAULT that is the current time in UTC, however a database
 # writes it; see Catalog.default_meaning.
 UTC_NOW = "now in UTC"
+# The suffix of a part of a unique index in which two rows may not both be NULL.
+NULLS_NOT_DISTINCT = " NULLS NOT DISTINCT"
 
 
 class Type(NamedTuple):

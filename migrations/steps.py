@@ -187,7 +187,7 @@ class PhaseCall:
 
         ddl = self.engine.ddl(schema)
         plan = make_plan(found.errors, found.schema, ddl, self.engine.catalog)
-        conflicting = list(conflicts(found.errors, plan, self.engine))
+        conflicting = list(conflicts(found.errors, plan, self.engine, ddl))
         if conflicting:
             separator = "\n  " if len(conflicting) > 1 else " "
             lines = separator.join(conflicting)

@@ -58,7 +58,7 @@ class Conversions(ABC):
 
         Called by preflight.
 
-        :param value: a CASE, whose collation may be another one.
+        :param value: a CASE, whose collation or affinity may be another one.
         """
         return value
 

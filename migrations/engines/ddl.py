@@ -83,6 +83,13 @@ class DDL(ABC):
         """
         return []
 
+    def copies_rows(self, operations: Sequence[Operation], table: str) -> bool:
+        """Whether rows of a table are copied, so that each CHECK is asked again.
+
+        Called while planning, with the operations of the whole plan.
+        """
+        return False
+
     @abstractmethod
     def statements(self, operations: Sequence[Operation]) -> list[Change]:
         """Return the statements of operations that are in order of execution.

@@ -61,6 +61,24 @@ def refusal(made, phase, **options):
 
 
 PREVENTED = {
+    "view of a table that inherits": (
+        (
+            "CREATE TABLE item (id serial PRIMARY KEY, n bigint)",
+            "CREATE TABLE heir () INHERITS (item)",
+            "CREATE VIEW seen AS SELECT n FROM heir",
+        ),
+        {"n": word(null=True)},
+        "the view seen depends on it; drop the view, run again",
+    ),
+    "NOT NULL of a replica identity": (
+        (
+            "CREATE TABLE item (id serial PRIMARY KEY, n integer NOT NULL)",
+            "CREATE UNIQUE INDEX once ON item (n)",
+            "ALTER TABLE item REPLICA IDENTITY USING INDEX once",
+        ),
+        {"n": number(null=True)},
+        'column "n" is in index used as replica identity; repair that by hand',
+    ),
     "enum in a partial index": (
         (
             MOOD, "CREATE TABLE item (id serial PRIMARY KEY, m mood)",

@@ -59,3 +59,14 @@ def test_without_nulls_the_key_is_as_declared(world):
     made = item(world, "a")
     report = phase_of([UniqueConstraint("once", "a")]).run(db.connect(made.url))
     assert (report.status, report.differences) == ("up_to_date", ())
+
+
+def test_nulls_that_become_possible_make_the_key_another_one(world):
+    made = item(world, "a")
+    made.execute("UPDATE item SET a = 1")
+    field = peewee.IntegerField(null=True, unique=True)
+    meta = type("Meta", (), {"table_name": "item"})
+    model = type("Item", (peewee.Model,), {"a": field, "Meta": meta})
+    phase = Phase("Items", requires={}, manages=[model])
+    assert phase.run(db.connect(made.url)).status == "migrated"
+    assert phase.check(db.connect(made.url)).status == "up_to_date"

@@ -70,6 +70,16 @@ class MySQLFamilyDDL(StatementDDL):
 
     # -- planning
 
+    def copies_rows(self, operations: Sequence[do.Operation], table: str) -> bool:
+        for operation in operations:
+            if operation.table != table:
+                continue
+            if isinstance(operation, do.SetPrimaryKey | do.AddCheck | do.AddForeignKey):
+                return True
+            if isinstance(operation, do.AlterColumn) and operation.changes_type:
+                return True
+        return False
+
     def must_release_keys(self, operations: Sequence[Operation]) -> bool:
         # A column keeps its type as long as a foreign key has it (errors 1832, 1833).
         return True

@@ -73,8 +73,7 @@ SELECT
                     CASE WHEN NOT opclass.opcdefault THEN ' ' || opclass.opcname END,
                     CASE WHEN NOT x.indimmediate THEN ' DEFERRABLE' END,
                     CASE
-                        WHEN NOT a.attnotnull
-                             AND to_jsonb(x) ->> 'indnullsnotdistinct' = 'true'
+                        WHEN to_jsonb(x) ->> 'indnullsnotdistinct' = 'true'
                         THEN ' NULLS NOT DISTINCT'
                     END,
                     CASE
@@ -275,9 +274,16 @@ DEPENDENTS_OF_TABLE = (
 DEPENDENTS_OF_PRIMARY_KEY = (
     _OBJECT_WITH_PARTS.format(object=_PRIMARY_KEY) + _DEPENDENTS_OF_PARTS + _IS_NO_PART
 )
+# A table, and those that inherit from it: a change of its columns is one of theirs.
+_WITH_HEIRS = """
+    WITH RECURSIVE heir (oid) AS (
+        SELECT to_regclass(quote_ident(%s))::oid
+        UNION
+        SELECT inhrelid FROM heir JOIN pg_inherits ON inhparent = heir.oid)
+    SELECT oid FROM heir"""
 DEPENDENTS_OF_COLUMN = f"""{_DESCRIBED.format(source="pg_depend d")}
   AND d.refclassid = 'pg_class'::regclass
-  AND d.refobjid = to_regclass(quote_ident(%s))
+  AND d.refobjid IN ({_WITH_HEIRS})
   AND d.refobjsubid = (
       SELECT attnum FROM pg_attribute WHERE attrelid = d.refobjid AND attname = %s)
 ORDER BY 1"""
@@ -300,9 +306,9 @@ ORDER BY 1"""
 # The columns that hold rows of a table as values: its row type, or an array, a domain
 # or another row type that is made of it. A table whose rows are written again must have
 # none.
-USES_OF_ROW_TYPE = """
+USES_OF_ROW_TYPE = f"""
 WITH RECURSIVE t (oid) AS (
-    SELECT reltype FROM pg_class WHERE oid = to_regclass(quote_ident(%s))
+    SELECT reltype FROM pg_class WHERE oid IN ({_WITH_HEIRS})
     UNION
     SELECT made.oid FROM t JOIN LATERAL (
         SELECT y.oid FROM pg_type y WHERE t.oid IN (y.typelem, y.typbasetype)
@@ -407,9 +413,10 @@ WHERE conrelid = to_regclass(quote_ident(%s)) AND conname = %s
 # -- the rehearsal
 
 # Statements that make empty copies of some tables (parameter 1), as temporary ones: the
-# tables, their unique keys and indexes under their own names, and the foreign keys of
-# those that change (parameter 2). A foreign key to a table that the search path hides
-# has a CHECK in its place, which has its name.
+# tables, their unique keys and indexes under their own names, which of those is their
+# REPLICA IDENTITY, and the foreign keys of those that change (parameter 2). A foreign
+# key to a table that the search path hides has a CHECK in its place, which has its
+# name.
 # pg_get_indexdef always writes the schema of the table.
 COPIES_OF_TABLES = """
 WITH t AS (
@@ -463,6 +470,15 @@ SELECT sql FROM (
     WHERE k.contype = 'f' AND t.relname = ANY (%s::text[]) AND NOT EXISTS (
         SELECT FROM pg_constraint o
         WHERE o.oid = k.conparentid AND o.conrelid = t.oid)
+    UNION ALL
+    SELECT
+        5,
+        i.relname,
+        format('ALTER TABLE %%s REPLICA IDENTITY USING INDEX %%I', copy, i.relname)
+    FROM t
+    JOIN pg_index x ON x.indrelid = t.oid
+    JOIN pg_class i ON i.oid = x.indexrelid
+    WHERE x.indisreplident
     ) AS statement (step, name, sql)
 ORDER BY step, name"""
 # Later in the transaction, unqualified names are those of temporary tables.

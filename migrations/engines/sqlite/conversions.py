@@ -80,6 +80,7 @@ class SQLiteConversions(Conversions):
         return f"CAST({value} AS {cast_type})"
 
     def with_collation(self, value: str, actual: Column, planned: Column) -> str:
+        value = self.cast(value, planned.type)  # a CASE has no affinity
         if actual.collation is None:
             return value
         return f"({value}) COLLATE {self.session.quote(actual.collation)}"

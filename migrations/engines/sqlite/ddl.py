@@ -78,6 +78,14 @@ class SQLiteDDL(DDL):
         self.stored_schema: SQLiteSession = catalog.session
         self._renames: list[Change] = []
 
+    def copies_rows(self, operations: Sequence[Operation], table: str) -> bool:
+        try:
+            changes = self.statements(operations)
+        except ChangeRefused:
+            return False  # the plan will be refused, whatever its rows are
+        prefix = _rebuild_step(table, "")
+        return any(change.description.startswith(prefix) for change in changes)
+
     def statements(self, operations: Sequence[Operation]) -> list[Change]:
         self._renames = self._rename_statements(operations)
         others = [each for each in operations if not _is_rename(each)]
@@ -340,7 +348,7 @@ class SQLiteDDL(DDL):
         blocks = self._blocked_by_rebuild(rows)
         changes = []
         for step, sql in self._rebuild_steps(table, definition, rows):
-            change = Change(f"rebuild {table.name}: {step}", sql, blocks)
+            change = Change(_rebuild_step(table.name, step), sql, blocks)
             changes.append(change)
         return changes
 
@@ -513,6 +521,11 @@ class SQLiteDDL(DDL):
                 yield f"restore trigger {name}", sql
             elif name.lower() not in added:
                 yield f"restore index {name}", with_closed_comment(sql)
+
+
+def _rebuild_step(table: str, step: str) -> str:
+    """Return the description of a step of a rebuild."""
+    return f"rebuild {table}: {step}"
 
 
 def _is_rename(operation: Operation) -> bool:

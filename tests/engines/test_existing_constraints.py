@@ -1,0 +1,93 @@
+"""What a table has and its model does not must not stop a run that was announced."""
+
+import peewee
+import pytest
+from states import ENGINES, WORDS
+
+import db
+from migrations.errors import ChangeRefused
+from migrations.phase import Phase
+
+pytestmark = pytest.mark.drivers
+
+# More rows than any rehearsal copies; the last one is the one that conflicts.
+MANY = 40
+
+
+def phase_of(**fields):
+    meta = type("Meta", (), {"table_name": "item"})
+    item = type("Item", (peewee.Model,), {**fields, "Meta": meta})
+    return Phase("Items", requires={}, manages=[item])
+
+
+PRICE = phase_of(value=peewee.DecimalField(10, 2, null=True))
+
+
+@pytest.fixture(params=ENGINES)
+def item(world, request):
+    """Return a function that creates a table with undeclared items and rows."""
+
+    def make(*items, rows, before=()):
+        made = world(request.param)
+        made.clear()
+        columns = ", ".join([f"id {WORDS[request.param]['id']}", *items])
+        made.execute(f"CREATE TABLE item ({columns})", *before)
+        made.execute(f"INSERT INTO item (value) VALUES {', '.join(rows)}")
+        return made
+
+    return make
+
+
+def refusal(made, phase):
+    """Return the message of a refusal by check and run."""
+    before = made.dump()
+    with pytest.raises(ChangeRefused) as checked:
+        phase.check(db.connect(made.url))
+    with pytest.raises(ChangeRefused) as refused:
+        phase.run(db.connect(made.url))
+    assert str(refused.value) == str(checked.value)
+    assert made.dump() == before
+    return str(refused.value)
+
+
+def test_a_check_on_a_converted_column_is_asked_of_every_row(item):
+    made = item(
+        "value VARCHAR(20)",
+        "CONSTRAINT own CHECK (value <> '7.00')",
+        rows=[*["('1')"] * (MANY - 1), "('7')"],
+    )
+    message = refusal(made, PRICE)
+    assert "item: rows that violate the CHECK own once they are converted: 1 row " in (
+        message
+    )
+    assert "(id 40); see: SELECT * FROM " in message
+
+
+# On PostgreSQL no row violates a valid CHECK.
+@pytest.mark.parametrize("item", ["sqlite", "mysql"], indirect=True)
+def test_rows_that_violate_a_check_already_are_refused_before_they_are_copied(item):
+    made = item(
+        "value VARCHAR(20)",
+        "number INTEGER",
+        "CONSTRAINT own CHECK (number > 0)",
+        rows=["('1')"],
+    )
+    ignore, enforce = {
+        "sqlite": ("PRAGMA ignore_check_constraints = 1", "SELECT 1"),
+        "mysql": ("SET check_constraint_checks = 0", "SET check_constraint_checks = 1"),
+    }[made.engine]
+    made.execute(ignore, "UPDATE item SET number = -1", enforce)
+    assert "rows that violate the CHECK own: 1 row (id 1); see: SELECT * FROM " in (
+        refusal(made, PRICE)
+    )
+
+
+def test_undeclared_unique_values_that_become_equal_are_refused(item):
+    made = item(
+        "value VARCHAR(20)",
+        "CONSTRAINT own UNIQUE (value)",
+        rows=[*[f"('{number}')" for number in range(MANY - 1)], "('1.0')"],
+    )
+    assert "rows that become equal once they are converted: 2 rows (id 2; id 40)" in (
+        refusal(made, PRICE)
+    )
