@@ -11,10 +11,24 @@ def exhaustive(*values):
     return [pytest.param(value, marks=pytest.mark.exhaustive) for value in values]
 
 
+class Variant(str):
+    """The name of an engine, on another server than the usual one.
+
+    It equals the engine's name, so tests that know the engine know the variant.
+    """
+
+    def __new__(cls, engine, server):
+        variant = super().__new__(cls, engine)
+        variant.server = server
+        return variant
+
+
+MYSQL97 = Variant("mysql", "mysql97")
 SERVERS = ["postgresql", "mysql", *exhaustive("postgresql18")]
 DRIVERS = {
     "postgresql": "psycopg",
     "mysql": "pymysql",
+    "mysql97": "pymysql",
     "postgresql18": "psycopg",
     "alone": "psycopg",
 }
@@ -25,6 +39,50 @@ _SCHEMES = {
     "mariadb": "mysql",
 }
 _LEFT_OUT = "left out: "
+
+
+def with_variants(argnames, argvalues, ids):
+    """Return values and ids for `parametrize`, with those of MySQL.
+
+    Each test with a parameter "mysql", which is MariaDB, runs on MySQL as well, in the
+    exhaustive run.
+    """
+    if isinstance(argnames, str):
+        argnames = [name.strip() for name in argnames.split(",")]
+    values = list(argvalues)
+    names = list(ids) if isinstance(ids, (list, tuple)) else ids
+    if not _PARAMETERS.intersection(argnames):
+        return values, names
+    for number, value in enumerate(list(values)):
+        parts, marks, name = _parts_of_parameter(value, len(argnames))
+        positions = [at for at, name in enumerate(argnames) if name in _PARAMETERS]
+        if not any(type(parts[at]) is str and parts[at] == "mysql" for at in positions):
+            continue
+        if any(mark.name == "mariadb_only" for mark in marks):
+            continue
+        on_mysql = [MYSQL97 if part == "mysql" else part for part in parts]
+        if name:
+            name = f"{name}-mysql97"
+        elif len(parts) == 1:
+            name = "mysql97"
+        values.append(
+            pytest.param(*on_mysql, marks=[*marks, pytest.mark.exhaustive], id=name)
+        )
+        if isinstance(names, list):
+            names.append(f"{names[number]}-mysql97")
+    return values, names
+
+
+_PARAMETERS = {"engine"}
+
+
+def _parts_of_parameter(value, count):
+    """Return the values, the marks and the id of an element of `parametrize`."""
+    if hasattr(value, "marks"):  # a pytest.param
+        return list(value.values), value.marks, value.id
+    if count == 1:
+        return [value], (), None
+    return list(value), (), None
 
 
 def leave_out(engine, why):

@@ -6,6 +6,7 @@ import uuid
 
 import drivers
 import pytest
+from engines.mysql_server import MySQL
 from engines.postgresql18 import PostgreSQL18
 from engines.servers import (
     COMPLETE,
@@ -18,6 +19,18 @@ from engines.servers import (
 from engines.worlds import WORLDS, PostgreSQL, SQLite, sqlite_database
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc):
+    """Add the variants of engines to all parameters of tests and of fixtures."""
+    parametrize = metafunc.parametrize
+
+    def with_variants(argnames, argvalues, indirect=False, ids=None, **options):
+        values, ids = drivers.with_variants(argnames, argvalues, ids)
+        parametrize(argnames, values, indirect=indirect, ids=ids, **options)
+
+    metafunc.parametrize = with_variants
+
+
 @pytest.fixture(scope="session")
 def servers():
     """Return a function that gives an empty database on a server.
@@ -27,6 +40,7 @@ def servers():
     made = {}
 
     def get(engine):
+        engine = getattr(engine, "server", engine)
         drivers.require(engine)
         if engine not in made:
             try:
@@ -34,6 +48,7 @@ def servers():
                     **WORLDS,
                     "alone": PostgreSQL,
                     "postgresql18": PostgreSQL18,
+                    "mysql97": MySQL,
                 }[engine]()
             except Exception as error:
                 made[engine] = (

@@ -445,11 +445,12 @@ class PostgreSQL(Server):
 
 class MariaDB(Server):
     engine = "mysql"
+    is_mariadb = True
 
-    def __init__(self):
+    def __init__(self, server=None):
         import pymysql
 
-        server = os.environ.get("MARIADB_URL", "mysql://root@127.0.0.1:3306/")
+        server = server or os.environ.get("MARIADB_URL", "mysql://root@127.0.0.1:3306/")
         parts = urlsplit(server)
         self.server = pymysql.connect(
             host=parts.hostname,
