@@ -24,6 +24,9 @@ class Change(NamedTuple):
     # What it blocks for as long as it runs: None, "writes" or "reads and writes".
     blocks: str | None = None
     own_transaction: bool = False  # whether it must not share a transaction
+    # Variables of the session for this statement alone, by name, as SQL.
+    settings: tuple[tuple[str, str], ...] = ()
+    note: str = ""  # what else somebody has to know while it runs; for the log
 
     def to_dict(self) -> dict[str, Any]:
         """Return the change as the JSON document has it."""

@@ -18,7 +18,7 @@ PHASES = sorted((ROOT / "migrations").glob("phase_*.py"))
 CORE = [path for path in MIGRATIONS if path not in PHASES]
 SHARED = sorted((ROOT / "db").rglob("*.py"))
 ENGINES = ("sqlite", "postgresql", "mysql")
-SERVERS = ("mariadb",)  # in the package mysql
+SERVERS = ("mariadb", "mysql")  # in the package mysql
 ENGINE_REGISTRY = ROOT / "migrations" / "engines" / "__init__.py"
 OUTSIDE_ENGINES = [
     path for path in CORE if path.parent.name in ("migrations", "engines")

@@ -11,18 +11,18 @@ from application import ROOT
 from readme import CONTRIBUTING, blocks, code_in, tables
 
 ENGINES = ("sqlite", "postgresql", "mysql")
+SERVERS = ("mysql/mariadb", "mysql/mysql")
 FOLDERS = (
     "db",
     "migrations",
     "migrations/engines",
-    *(f"migrations/engines/{name}" for name in ENGINES),
-    "migrations/engines/mysql/mariadb",
+    *(f"migrations/engines/{name}" for name in (*ENGINES, *SERVERS)),
 )
 
 
 def documented_modules():
     """Return the paths of the modules that the layout names."""
-    of_db, of_migrations, of_engines, further = [
+    of_db, of_migrations, of_engines, further, of_servers = [
         [name for row in rows[1:] for name in code_in(row[0])]
         for rows in tables("## Layout", CONTRIBUTING)
     ]
@@ -34,6 +34,11 @@ def documented_modules():
         f"migrations/engines/{engine}/{name}"
         for engine in ENGINES
         for name in of_engines
+    ]
+    paths += [
+        f"migrations/engines/{server}/{name}"
+        for server in SERVERS
+        for name in of_servers
     ]
     return sorted(f"{path}.py" for path in paths)
 

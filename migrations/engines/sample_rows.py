@@ -143,14 +143,16 @@ class SampleRows(ABC):
         """Return the columns that CHECK constraints name, if those are not ignored."""
         return set()
 
-    def copied_values(self, columns: Iterable[str], source: str) -> list[str]:
-        """Return the values of an existing row, or [] if there is none.
+    def copied_values(
+        self, table: Table, names: Iterable[str], source: str
+    ) -> list[str]:
+        """Return some values of an existing row, or [] if there is none.
 
-        :param columns: quoted names.
         :param source: `FROM …` up to `LIMIT 1`.
         """
         if not self.session.query_literally(f"SELECT 1 {source}"):
             return []
+        columns = [self.quoted_column(table, name) for name in names]
         return [f"(SELECT {column} {source})" for column in columns]
 
     def is_refusal(self, error: Exception) -> bool:
@@ -302,8 +304,7 @@ class SampleRows(ABC):
         if key:  # without an order, the whole table might be read
             order = ", ".join(self.quoted_column(table, name) for name in key)
             source += f" ORDER BY {order}"
-        columns = [self.quoted_column(table, name) for name in names]
-        values = self.copied_values(columns, f"{source} LIMIT 1")
+        values = self.copied_values(table, names, f"{source} LIMIT 1")
         return dict(zip(names, values))
 
     def _make_row(

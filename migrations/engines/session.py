@@ -253,8 +253,10 @@ class Session(ABC):
         if change in self._announced:  # repeated after it had to wait for a lock
             level = logging.DEBUG
         self._announced.append(change)
-        blocks = _BLOCKS.get(change.blocks or "", "")
-        logger.log(level, "  %s: %s%s", change.description, change.sql, blocks)
+        effects = _BLOCKS.get(change.blocks or "", "")
+        if change.note:
+            effects += f"; {change.note}"
+        logger.log(level, "  %s: %s%s", change.description, change.sql, effects)
 
     def execute_change(self, change: Change) -> None:
         """Execute one change. Called while executing."""

@@ -53,7 +53,7 @@ class MySQLFamilyConversions(Conversions):
         return f"{value} IS NOT NULL AND NOT coalesce({condition}, FALSE)"
 
     def cast(self, value: str, target: Type) -> str:
-        return _cast(escape_backslashes(value), target)
+        return cast_to(escape_backslashes(value), target)
 
     def converted(self, value: str, source: Type, target: Type) -> str:
         if source.category in STRINGS and target.category in STRINGS:
@@ -63,7 +63,7 @@ class MySQLFamilyConversions(Conversions):
             return _text(value)
         if is_converted_by_text(source, target):
             value = _text(value)
-        return _cast(value, target)
+        return cast_to(value, target)
 
     def with_collation(self, value: str, actual: Column, planned: Column) -> str:
         if planned.collation:  # of the parent that the column will refer to
@@ -141,7 +141,8 @@ def _in_collation(value: str, collation: str) -> str:
     return sql
 
 
-def _cast(value: str, target: Type) -> str:
+def cast_to(value: str, target: Type) -> str:
+    """Return SQL of a value as a type, or as it is if there is no such CAST."""
     cast = _CASTS.get(target.category)
     if cast is None:
         return value

@@ -155,6 +155,9 @@ class MySQLFamilyDDL(StatementDDL):
                 yield do.AddIndex(table, index)
 
     def statements(self, operations: Sequence[Operation]) -> list[Change]:
+        reason = self.session.server.reason_not_to_change()
+        if reason:
+            raise ChangeRefused(reason)
         self._dropped_keys = _dropped_foreign_keys(operations)
         self._refuse_two_keys_of_a_name(operations)
         return super().statements(self._in_order(operations))
@@ -256,12 +259,12 @@ class MySQLFamilyDDL(StatementDDL):
         part = f"ADD COLUMN {self._new_column(table, column)}"
         if column.auto_increment:
             yield self._replace_primary_key(description, table, (column.name,), part)
-        elif self._adding_copies(table, column):
+        elif self.adding_copies(table, column):
             yield self._alter(description, table, [part], copies=True)
         else:
             yield self._alter(description, table, [part, self.session.server.online])
 
-    def _adding_copies(self, table: str, column: Column) -> bool:
+    def adding_copies(self, table: str, column: Column) -> bool:
         """Whether adding a column copies the table."""
         existing = self.schema[table]
         if self.catalog.default_meaning(column.default or "") == UTC_NOW:
@@ -297,7 +300,7 @@ class MySQLFamilyDDL(StatementDDL):
             self._refuse_if_referred_to(operation)
             self._refuse_fulltext_index(operation)
             planned = self.planned_columns.column(table, column.name)
-            definition = text_with_collation(planned.type, planned.collation)
+            definition = self.typed(table, planned.type, planned.collation)
             rewritten |= self._clauses_of_old_type(operation)
         kept = [text for keyword, text in clauses.items() if keyword not in rewritten]
         if operation.changes_type:
@@ -326,7 +329,7 @@ class MySQLFamilyDDL(StatementDDL):
         if not is_converted_by_text(actual.type, planned.type):
             return
         text = Type(f"VARCHAR({longest_text(actual.type)})", "string")
-        definition = text_with_collation(text, actual.collation)
+        definition = self.typed(table, text, actual.collation)
         definition += self._null_and_default(
             operation._replace(changes_null=False, changes_default=False)
         )
@@ -433,10 +436,10 @@ class MySQLFamilyDDL(StatementDDL):
         if operation.changes_default:
             sql += self._default_clause(operation.column)
         elif operation.actual.default:
-            sql += f" DEFAULT {self._kept_default(operation)}"
+            sql += f" DEFAULT {self.kept_default(operation)}"
         return sql
 
-    def _kept_default(self, operation: do.AlterColumn) -> str:
+    def kept_default(self, operation: do.AlterColumn) -> str:
         """Return an undeclared DEFAULT that means the same in the planned type.
 
         Times of a TIMESTAMP are stored in UTC, and its DEFAULT is shown in the time
@@ -743,12 +746,16 @@ class MySQLFamilyDDL(StatementDDL):
         """Return the definition of a new column."""
         planned = self.planned_columns.column(table, declared.name)
         sql = self.quote(declared.name)
-        sql += f" {text_with_collation(planned.type, planned.collation)}"
+        sql += f" {self.typed(table, planned.type, planned.collation)}"
         if not declared.null:
             sql += " NOT NULL"
         if declared.auto_increment:
             sql += " AUTO_INCREMENT"
         return sql + self._default_clause(declared)
+
+    def typed(self, table: str, type_: Type, collation: str | None) -> str:
+        """Return a type as the definition of a column has it."""
+        return text_with_collation(type_, collation)
 
     def _default_clause(self, column: Column) -> str:
         """Return the DEFAULT of a declared column, or ""."""

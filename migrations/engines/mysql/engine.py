@@ -48,9 +48,13 @@ class MySQLFamilyEngine(Engine):
 
     @cached_property
     def _parts(self) -> EngineParts:
-        from migrations.engines.mysql.mariadb.parts import MariaDBParts
+        if self.session.product == "MariaDB":
+            from migrations.engines.mysql.mariadb.parts import MariaDBParts
 
-        return MariaDBParts()
+            return MariaDBParts()
+        from migrations.engines.mysql.mysql.parts import MySQLParts
+
+        return MySQLParts()
 
     @property
     def model_support(self) -> MySQLFamilyModelSupport:

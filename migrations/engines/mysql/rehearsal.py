@@ -64,7 +64,11 @@ class Rehearsal:
         if self.session.in_transaction():
             logger.info("- the plan was not rehearsed inside the open transaction")
             return
-        settings = {**self.session.server.run_settings, "innodb_lock_wait_timeout": 0}
+        server = self.session.server
+        settings = {
+            **server.run_settings,
+            "innodb_lock_wait_timeout": server.shortest_lock_wait,
+        }
         with self.session.variables(settings), self._dropped():
             try:
                 self._copy_tables()

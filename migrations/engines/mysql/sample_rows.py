@@ -71,6 +71,7 @@ _SHAPES = {
     "multilinestring": "MULTILINESTRING((0 0,1 1))",
     "multipolygon": "MULTIPOLYGON(((0 0,0 1,1 1,0 0)))",
     "geometrycollection": "GEOMETRYCOLLECTION(POINT(0 0))",
+    "geomcollection": "GEOMETRYCOLLECTION(POINT(0 0))",
 }
 _MOST_RANDOM_DIGITS = 15
 _MOST_RANDOM_BITS = 60
@@ -150,18 +151,20 @@ class MySQLFamilySampleRows(SampleRows):
             return str(random_below(2 ** min(bits, _MOST_RANDOM_BITS)))
         return ""
 
-    def copied_values(self, columns: Iterable[str], source: str) -> list[str]:
+    def copied_values(
+        self, table: Table, names: Iterable[str], source: str
+    ) -> list[str]:
         """Return them as literals.
 
         An INSERT that selects from a row locks it, and waits for who has it locked.
         """
-        literals = [self.literal_of(column) for column in columns]
+        literals = [self.literal_of(table.columns[name]) for name in names]
         rows = self.session.query_literally(f"SELECT {', '.join(literals)} {source}")
         return [str(value) for row in rows for value in row]
 
     @abstractmethod
-    def literal_of(self, column: str) -> str:
-        """Return an expression for the literal, in SQL, of a column's value."""
+    def literal_of(self, column: Column) -> str:
+        """Return an expression for a column's value as a literal of SQL."""
 
     def is_refusal(self, error: Exception) -> bool:
         return error_code(error) not in _NOT_ABOUT_THE_ROW

@@ -36,6 +36,7 @@ class Server(ABC):
     time_limit: ClassVar[str]
     # What a run sets before it changes anything, as far as the server knows it.
     run_settings: ClassVar[Mapping[str, str]]
+    shortest_lock_wait: ClassVar[str]  # the lowest innodb_lock_wait_timeout, in seconds
     # With this, a change that the server cannot make without blocking writes fails,
     # instead of copying the table.
     online: ClassVar[str]
@@ -57,3 +58,25 @@ class Server(ABC):
 
         It is for a second connection. Called while executing.
         """
+
+    def execute(self, sql: str) -> None:
+        """Execute a statement of a change. Called while executing.
+
+        :raises peewee.DatabaseError: a lock timeout if it waits for a metadata lock for
+            more than a moment, as all other sessions queue up behind it.
+        """
+        self.session.execute_literally(sql)
+
+    def reason_not_to_change(self) -> str:
+        """Return why nothing may be changed on this server, or "".
+
+        Called while planning, if there is something to change.
+        """
+        return ""
+
+    def primary(self) -> str:
+        """Return host and port of the server that accepts changes, as far as known.
+
+        Called after a change was refused because the server is read-only.
+        """
+        return ""

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-# Lock wait timeout; aborted because of a deadlock, or of another node's change.
-LOCKED = {1205, 1213}
+LOCK_WAIT_TIMEOUT = 1205
+# The same; aborted because of a deadlock, or of another node's change.
+LOCKED = {LOCK_WAIT_TIMEOUT, 1213}
 # The same, or its only sign: a savepoint that does not exist any more.
 ABORTED = {1213, 1305}
 # By PyMySQL (0, 2003, 2006, 2013): the connection failed or was lost.
 DISCONNECTED = {0, 2003, 2006, 2013}
 # The server is read-only, or the transaction, or InnoDB.
 READ_ONLY = {1290, 1792, 1836}
-# A table, column, index or key exists already, or does not exist any more.
-RACE_LOST = {1022, 1050, 1051, 1060, 1061, 1068, 1091, 1146, 1826}
+# A table, column, index, key or CHECK exists already, or does not exist any more.
+RACE_LOST = {1022, 1050, 1051, 1060, 1061, 1068, 1091, 1146, 1826, 3821, 3822}
 # No such table; no right to see it.
 NOT_VISIBLE = {1142, 1146}
 # A right is missing: on a table, on a database, or a global one.
@@ -28,6 +29,8 @@ NOT_ONLINE = {1845, 1846}
 # The text of the error 1005, which may mean anything, if it means that a foreign key of
 # that name exists.
 FOREIGN_KEY_EXISTS = "errno: 121"
+# A characteristic of the next transaction is set inside of a transaction.
+IN_TRANSACTION = 1568
 # An interrupted statement, or one that took longer than the server allows.
 INTERRUPTED = {1317, 1969, 3024}
 

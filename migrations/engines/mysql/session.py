@@ -25,7 +25,7 @@ from migrations.engines.mysql.server_errors import (
     with_causes,
 )
 from migrations.engines.session import MigrationLockHeld, Result, Session, logger
-from migrations.errors import ChangeRefused, MigrationError
+from migrations.errors import ChangeRefused, DatabaseUnavailable, MigrationError
 from migrations.report import Change
 from migrations.sql_text import literal
 
@@ -52,10 +52,11 @@ _ADVICE = {
         "SET GLOBAL system_versioning_alter_history = KEEP"
     ),
 }
-_ADVICE_IF_READ_ONLY = "; connect to the primary, or end what makes it read-only"
 _ADVICE_IF_DISCONNECTED = (
     "; check that the server runs and can be reached, then run again"
 )
+# The first with CHECK constraints.
+OLDEST_MYSQL = (8, 0, 16)
 _NEEDED_RIGHTS = "SELECT, INSERT, DELETE, CREATE, ALTER, INDEX, DROP, REFERENCES"
 
 
@@ -117,10 +118,15 @@ class MySQLFamilySession(Session):
             from migrations.engines.mysql.mariadb.server import MariaDBServer
 
             return MariaDBServer(self, self.connection_id)
-        raise MigrationError(
-            f"{describe(self.database)} is MySQL {version}; MariaDB 10.6 or newer is "
-            "needed"
-        )
+        if _version_numbers(version) < OLDEST_MYSQL:
+            oldest = ".".join(str(number) for number in OLDEST_MYSQL)
+            raise DatabaseUnavailable(
+                f"{describe(self.database)} is MySQL {version}; "
+                f"MySQL {oldest} or newer is needed"
+            )
+        from migrations.engines.mysql.mysql.server import MySQLServer
+
+        return MySQLServer(self, self.connection_id)
 
     @property
     def product(self) -> str:
@@ -129,6 +135,9 @@ class MySQLFamilySession(Session):
     @contextmanager
     def variables(self, wanted: Mapping[str, object]) -> Iterator[None]:
         """Set session variables, as far as this server knows them; restore them."""
+        if not wanted:
+            yield
+            return
         with self._variables_set(wanted, self._known_variables(wanted)):
             yield
 
@@ -192,13 +201,17 @@ class MySQLFamilySession(Session):
     # -- transactions
 
     def in_transaction(self) -> bool:
-        # PyMySQL has it from the server's last answer.
-        status = getattr(self.database.connection(), "server_status", None)
-        if status is None:
-            open_on_server = self.server.is_in_transaction()
-        else:
-            open_on_server = bool(status & 1)  # SERVER_STATUS_IN_TRANS
-        return self.database.in_transaction() or open_on_server
+        if self.database.in_transaction():
+            return True
+        # PyMySQL and MySQL's connector have it from the server's last answer.
+        connection = self.database.connection()
+        status = getattr(connection, "server_status", None)
+        if status is not None:
+            return bool(status & 1)  # SERVER_STATUS_IN_TRANS
+        known = getattr(connection, "in_transaction", None)
+        if known is not None:
+            return bool(known)
+        return self.server.is_in_transaction()
 
     @contextmanager
     def smoke_test_transaction(self) -> Iterator[bool]:
@@ -266,13 +279,12 @@ class MySQLFamilySession(Session):
     # -- changes
 
     def execute_change(self, change: Change) -> None:
-        def execute(sql: str) -> None:
-            self.retry_on_lock(
-                lambda: self.execute_literally(sql), self.is_lock_timeout
-            )
+        with self.variables(dict(change.settings)):
+            self._execute_online_if_possible(change)
 
+    def _execute_online_if_possible(self, change: Change) -> None:
         try:
-            execute(change.sql)
+            self._execute_without_waiting(change.sql)
         except peewee.DatabaseError as error:
             offline = change.sql.removesuffix(f", {self.server.online}")
             if error_code(error) not in NOT_ONLINE or offline == change.sql:
@@ -282,16 +294,30 @@ class MySQLFamilySession(Session):
                 "! %s: the server cannot do it online; blocks writes until it is done",
                 change.description,
             )
-            execute(offline)
+            self._execute_without_waiting(offline)
+
+    def _execute_without_waiting(self, sql: str) -> None:
+        """Execute a statement; repeat it while it fails because of a lock."""
+        self.retry_on_lock(lambda: self.server.execute(sql), self.is_lock_timeout)
 
     def script(self, changes: Sequence[Change]) -> list[str]:
         # Nobody executes a script again, so its statements wait a moment.
         wanted = {**self.server.run_settings, "lock_wait_timeout": "1"}
-        settings = [
+        lines = [
             f"SET SESSION {name} = {wanted[name]};"
             for name in self._known_variables(wanted)
         ]
-        return settings + super().script(changes)
+        for change in changes:
+            lines += self._script_of(change, wanted)
+        return lines
+
+    def _script_of(self, change: Change, usual: Mapping[str, str]) -> Iterator[str]:
+        """Yield a statement, with those that set its own settings, and reset them."""
+        for name, value in change.settings:
+            yield f"SET SESSION {name} = {value};"
+        yield f"{change.sql};"
+        for name, _ in change.settings:
+            yield f"SET SESSION {name} = {usual[name]};"
 
     def progress(self) -> tuple[str, float | None]:
         second_connection = self.unopened_copy()
@@ -342,10 +368,18 @@ class MySQLFamilySession(Session):
         if code in NO_RIGHT:
             return self._advice_to_grant(text)
         if code in READ_ONLY:
-            return _ADVICE_IF_READ_ONLY
+            return self._advice_if_read_only()
         if code in DISCONNECTED:
             return _ADVICE_IF_DISCONNECTED
         return _ADVICE.get(code, "")
+
+    def _advice_if_read_only(self) -> str:
+        primary = ""
+        if not self.database.is_closed():
+            primary = self.server.primary()
+        if primary:
+            return f"; connect to the primary, {primary}"
+        return "; connect to the primary, or end what makes it read-only"
 
     def _advice_to_grant(self, text: str) -> str:
         """Return the statement that gives this user the rights of a run."""
@@ -360,3 +394,11 @@ class MySQLFamilySession(Session):
             "; an administrator has to run: "
             f"GRANT {_NEEDED_RIGHTS} ON {tables} TO {account}"
         )
+
+
+def _version_numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers that a version begins with, of "8.0.36-cluster" (8, 0, 36)."""
+    found = re.match(r"[\d.]*\d", version)
+    if found is None:
+        return ()
+    return tuple(int(number) for number in found[0].split(".") if number)

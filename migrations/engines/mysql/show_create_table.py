@@ -148,6 +148,10 @@ class CreateTableText(ABC):
             return "table"
         return f"{engine} table"
 
+    def usual_collation(self) -> str:
+        """Return the collation of columns that are created without one."""
+        return self.collation(self.options)
+
     # -- columns
 
     def column(self, words: list[str]) -> Column:
@@ -160,8 +164,8 @@ class CreateTableText(ABC):
         if clause != "DEFAULT NULL":
             default = self.default(clause.removeprefix("DEFAULT "), type_)
         collation = None
-        if type_.category in _WITH_COLLATION:
-            collation = self.collation(clauses[""]) or self.collation(self.options)
+        if self.has_collation(type_):
+            collation = self.collation(clauses[""]) or self.usual_collation()
         return Column(
             name=unquoted(words[0]),
             type=type_,
@@ -249,6 +253,10 @@ class CreateTableText(ABC):
     def checks_of_column(self, words: list[str]) -> list[Check]:
         """Return the CHECK constraints that are written as a part of a column."""
         return []
+
+    def has_collation(self, type_: Type) -> bool:
+        """Whether columns of a type have a collation."""
+        return type_.category in _WITH_COLLATION
 
     @abstractmethod
     def default(self, shown: str, type_: Type) -> str:

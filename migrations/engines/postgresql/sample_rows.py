@@ -6,12 +6,18 @@ texts is tried for each column, and the server says which of them fit.
 
 from __future__ import annotations
 
-import re
-import string
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from migrations.engines.checked_values import (
+    Candidate,
+    Rule,
+    checked_columns,
+    constant,
+    rules,
+    suggested_values,
+)
 from migrations.engines.postgresql import catalog_queries
 from migrations.engines.postgresql.catalog import PostgreSQLCatalog
 from migrations.engines.postgresql.session import PostgreSQLSession, sqlstate
@@ -22,7 +28,6 @@ from migrations.engines.sample_rows import (
     random_datetime,
     random_ip_address,
     random_number,
-    random_string,
     random_text,
 )
 from migrations.schema import Column, Table
@@ -81,21 +86,6 @@ class _ColumnType(NamedTuple):
     texts: list[str]  # that may be values
 
 
-class _Candidate(NamedTuple):
-    """A value that a column may accept."""
-
-    name: str  # remains the same when a random value is drawn again
-    sql: str
-    is_random: bool = False
-
-
-class _Rule(NamedTuple):
-    """A CHECK constraint."""
-
-    columns: set[str]
-    condition: str  # true where the constraint accepts a row
-
-
 class PostgreSQLSampleRows(SampleRows):
     """Makes the rows of a smoke test on PostgreSQL."""
 
@@ -109,34 +99,31 @@ class PostgreSQLSampleRows(SampleRows):
         self._fitting: dict[tuple[object, ...], set[str]] = {}
 
     def checked_columns(self, table: Table) -> set[str]:
-        columns: set[str] = set()
-        for rule in _rules(table):
-            columns |= rule.columns
-        return columns
+        return checked_columns(table)
 
     def candidate_values(
         self, table: Table, column: Column, size: int, row: SampleRow
     ) -> list[str]:
         name = column.name.lower()
         type_ = self._column_type(table, name)
-        rules: list[_Rule] = []
+        rules_of_table: list[Rule] = []
         if name in self.checked_columns(table):
-            rules = _rules(table)
-        conditions = [*type_.checks, *(rule.condition for rule in rules)]
-        suggested = _suggested_values(conditions, type_.text)
+            rules_of_table = rules(table)
+        conditions = [*type_.checks, *(rule.condition for rule in rules_of_table)]
+        suggested = suggested_values(conditions, f"CAST({{}} AS {type_.text})")
 
-        def draw() -> list[_Candidate]:
+        def draw() -> list[Candidate]:
             """Return the candidates, with other random texts each time."""
             drawn = [*suggested, *_candidates_of_any_type(size)]
-            drawn += [_constant(literal(text)) for text in type_.texts]
+            drawn += [constant(literal(text)) for text in type_.texts]
             if column.null:
-                drawn.append(_constant("NULL"))
+                drawn.append(constant("NULL"))
             return [_cast(candidate, type_.text) for candidate in drawn]
 
         candidates = draw()
-        query = self._fit_query(table, name, row, rules)
+        query = self._fit_query(table, name, row, rules_of_table)
         kind: tuple[object, ...] = (type_.text, size, column.null)
-        if rules:
+        if rules_of_table:
             kind = (*kind, query)
         if kind not in self._fitting:
             fitting = self._find_fitting(query, candidates, draw())
@@ -156,14 +143,14 @@ class PostgreSQLSampleRows(SampleRows):
         return self._types[table.name][name]
 
     def _fit_query(
-        self, table: Table, name: str, row: SampleRow, rules: Sequence[_Rule]
+        self, table: Table, name: str, row: SampleRow, rules_of_table: Sequence[Rule]
     ) -> str:
         """Return a query that is true if a value, written `_VALUE`, fits a column.
 
         It asks the rules whose other columns the row has.
         """
-        rules = [rule for rule in rules if name in rule.columns]
-        named = {other for rule in rules for other in rule.columns}
+        about_it = [rule for rule in rules_of_table if name in rule.columns]
+        named = {other for rule in about_it for other in rule.columns}
         known = [other for other in row if other in named]
         quoted_name = self.quoted_column(table, name)
         columns = [f"{_VALUE} AS {quoted_name}"]
@@ -173,7 +160,7 @@ class PostgreSQLSampleRows(SampleRows):
         # Always true of one value; the server computes the value to find that out.
         conditions = [f"num_nulls({quoted_name}) < 2"]
         conditions += [
-            rule.condition for rule in rules if rule.columns <= {name, *known}
+            rule.condition for rule in about_it if rule.columns <= {name, *known}
         ]
         return (
             f"SELECT EXISTS (SELECT FROM (SELECT {', '.join(columns)}) AS t "
@@ -181,7 +168,7 @@ class PostgreSQLSampleRows(SampleRows):
         )
 
     def _find_fitting(
-        self, query: str, candidates: Sequence[_Candidate], others: Sequence[_Candidate]
+        self, query: str, candidates: Sequence[Candidate], others: Sequence[Candidate]
     ) -> set[str]:
         """Return the names of candidates that fit, and whose others fit as well.
 
@@ -222,21 +209,16 @@ class PostgreSQLSampleRows(SampleRows):
         return False  # the transaction of the smoke test makes all of them IMMEDIATE
 
 
-def _constant(sql: str) -> _Candidate:
-    """Return a candidate that is the same each time."""
-    return _Candidate(name=sql, sql=sql)
-
-
-def _cast(candidate: _Candidate, type_: str) -> _Candidate:
+def _cast(candidate: Candidate, type_: str) -> Candidate:
     return candidate._replace(sql=f"CAST({candidate.sql} AS {type_})")
 
 
-def _candidates_of_any_type(size: int) -> list[_Candidate]:
+def _candidates_of_any_type(size: int) -> list[Candidate]:
     """Return a random value of each of many types, then some fixed ones."""
     candidates = []
     for name, text in _random_texts(size).items():
-        candidates.append(_Candidate(name, literal(text), is_random=True))
-    candidates += [_constant(literal(text)) for text in _FIXED_TEXTS]
+        candidates.append(Candidate(name, literal(text), is_random=True))
+    candidates += [constant(literal(text)) for text in _FIXED_TEXTS]
     return candidates
 
 
@@ -264,65 +246,3 @@ def _random_texts(size: int) -> dict[str, str]:
         "two numbers": f"{low} {number}",
         "macaddr": f"02{low % 2**16:04x}:{low % 2**24:06x}",
     }
-
-
-def _rules(table: Table) -> list[_Rule]:
-    """Return the CHECK constraints of a table.
-
-    Without those that name a generated column, whose value only the table knows.
-    """
-    rules = []
-    for check in table.checks:
-        condition = check.condition.lower()
-        words = {*re.findall(r"\w+", condition), *re.findall('"([^"]+)"', condition)}
-        columns = words & table.columns.keys()
-        if not any(table.columns[name].generated for name in columns):
-            rules.append(_Rule(columns, f"({check.condition}) IS NOT FALSE"))
-    return rules
-
-
-def _suggested_values(conditions: Iterable[str], type_: str) -> list[_Candidate]:
-    """Return values that conditions may demand.
-
-    The literals they name, what is next to those, and texts of the patterns and of the
-    lengths they name.
-    """
-    text = " ".join(conditions)
-    literals = re.findall("'(?:[^']|'')*'", text)
-    numbers = re.findall(r"(?<![\w.])\d+(?:\.\d+)?", text)
-    named = [f"CAST({each} AS {type_})" for each in literals] + numbers
-    neighbours = []
-    for value in named:
-        neighbours += [f"{value} + 1", f"{value} - 1", f"{value} + 0.01"]
-    constants = [_constant(value) for value in (*named, *neighbours)]
-    matching = [_matching(each) for each in literals if "%" in each]
-    return [*constants, *matching, *_texts_of_lengths(numbers)]
-
-
-def _matching(pattern: str) -> _Candidate:
-    """Return a random text that a pattern of LIKE, a literal, matches."""
-    text = pattern.replace("_", "a").replace("%", random_text(8))
-    return _Candidate(f"text like {pattern}", text)
-
-
-def _texts_of_lengths(numbers: Iterable[str]) -> list[_Candidate]:
-    """Return strings as long as the numbers say, and of one character more."""
-    texts = []
-    for number in numbers:
-        if number.isdigit() and int(number) < 256:
-            texts += _texts_of_length(int(number))
-            texts += _texts_of_length(int(number) + 1)
-    return texts
-
-
-def _texts_of_length(size: int) -> list[_Candidate]:
-    alphabets = {
-        "digits": string.digits,
-        "capitals": string.ascii_uppercase,
-        "small letters": string.ascii_lowercase,
-    }
-    candidates = []
-    for name, alphabet in alphabets.items():
-        text = literal(random_string(size, alphabet))
-        candidates.append(_Candidate(f"{size} {name}", text))
-    return candidates

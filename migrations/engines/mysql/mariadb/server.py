@@ -14,6 +14,7 @@ class MariaDBServer(Server):
 
     product = "MariaDB"
     time_limit = "max_statement_time"
+    shortest_lock_wait = "0"
     run_settings = {
         **CLUSTER_SYNC_SETTINGS,
         **RUN_SETTINGS,

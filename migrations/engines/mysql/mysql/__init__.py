@@ -1,0 +1,1 @@
+"""What only MySQL does in this way."""

@@ -1,0 +1,150 @@
+"""The statements that only MySQL has in this form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migrations import operations as do
+from migrations.engines.mysql.ddl import MySQLFamilyDDL
+from migrations.engines.mysql.mysql.catalog import MySQLCatalog
+from migrations.errors import ChangeRefused
+from migrations.report import Change
+from migrations.schema import Column, Index, Type
+
+# A column of such a type has an expression for a DEFAULT, in parentheses.
+_EXPRESSIONS_ONLY = ("text", "blob", "json", "geometry")
+_WITHOUT_KEY_CHECKS = (("foreign_key_checks", "0"),)
+
+
+class MySQLDDL(MySQLFamilyDDL):
+    """Writes the statements of one plan on MySQL.
+
+    A statement that copies a table checks its foreign keys for each row: it opens the
+    parent each time, which takes ten times as long as the copy, and locks the parent's
+    rows. Who changes such a row then waits with a lock on this table, which the
+    statement needs at its end. So the keys are not checked by what touches no key.
+    """
+
+    catalog: MySQLCatalog
+    used = "VISIBLE"
+    drop_check = "DROP CHECK"
+
+    def may_index_long_columns(self, index: Index) -> bool:
+        return False
+
+    # -- columns
+
+    def adding_copies(self, table: str, column: Column) -> bool:
+        """Also for an expression as its DEFAULT, which each row gets."""
+        if self._default_clause(column).startswith(" DEFAULT ("):
+            return True
+        return super().adding_copies(table, column)
+
+    def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
+        for change in super().add_column(operation):
+            yield self._without_key_checks(change)
+
+    def alter_column(self, operation: do.AlterColumn) -> Iterator[Change]:
+        is_in_key = self._is_in_kept_key(operation.table, operation.actual.name)
+        for change in super().alter_column(operation):
+            yield change if is_in_key else self._without_key_checks(change)
+
+    def _is_in_kept_key(self, table: str, column: str) -> bool:
+        """Whether a foreign key that the plan does not drop is about a column."""
+        for key in self._existing(table).foreign_keys:
+            is_kept = (table, key.name) not in self._dropped_keys
+            if is_kept and column.lower() in key.columns:
+                return True
+        for referring in self.catalog.referring_keys(table):
+            is_kept = (referring.table, referring.name) not in self._dropped_keys
+            if is_kept and column.lower() in referring.parent_columns:
+                return True
+        return False
+
+    def set_primary_key(self, operation: do.SetPrimaryKey) -> Iterator[Change]:
+        """Without checks, as a column that is referred to cannot be auto-increment.
+
+        Its values and its type stay as they are.
+        """
+        for change in super().set_primary_key(operation):
+            yield self._without_key_checks(change)
+
+    def typed(self, table: str, type_: Type, collation: str | None) -> str:
+        """Without the table's usual collation: MySQL shows that it was asked for."""
+        if collation == self._usual_collation(table):
+            collation = None
+        return super().typed(table, type_, collation)
+
+    def _usual_collation(self, table: str) -> str:
+        if table not in self.schema:
+            return self.session.database_collation
+        return self.catalog.text_class(self.catalog.text_of(table)).usual_collation()
+
+    def _without_key_checks(self, change: Change) -> Change:
+        return change._replace(settings=_WITHOUT_KEY_CHECKS)
+
+    def _default_clause(self, column: Column) -> str:
+        clause = super()._default_clause(column)
+        default = clause.removeprefix(" DEFAULT ")
+        if not default or default.startswith("(") or not _needs_parentheses(column):
+            return clause
+        return f" DEFAULT ({default})"
+
+    def kept_default(self, operation: do.AlterColumn) -> str:
+        default = super().kept_default(operation)
+        planned = self.planned_columns.column(operation.table, operation.column.name)
+        is_call = default.lower().startswith("utc_timestamp")
+        if is_call or not default.startswith("(") and _needs_parentheses(planned):
+            return f"({default})"
+        return default
+
+    # -- constraints
+
+    def add_check(self, operation: do.AddCheck) -> Iterator[Change]:
+        table = operation.table
+        check = operation.check
+        if not check.valid:
+            part = f"ALTER CHECK {self.quote(check.name)} ENFORCED"
+            change = self._alter(
+                f"enforce the check {check.name}", table, [part], copies=True
+            )
+            yield self._without_key_checks(change)
+            return
+        self._refuse_name_of_another_check(table, check.name)
+        for change in super().add_check(operation):
+            yield self._without_key_checks(change)
+
+    def create_table(self, operation: do.CreateTable) -> Iterator[Change]:
+        for check in self.declared(operation.table).checks:
+            self._refuse_name_of_another_check(operation.table, check.name)
+        yield from super().create_table(operation)
+
+    def _refuse_name_of_another_check(self, table: str, name: str) -> None:
+        """Refuse the name of a CHECK of another table: they are the database's."""
+        for other in self.catalog.tables_with_check(name):
+            if other == table.lower():
+                continue
+            raise ChangeRefused(
+                f"{table}: a CHECK has to be named {name}, and a CHECK of the table "
+                f"{other} has that name; drop it, and add it under another name: ALTER "
+                f"TABLE {self.quote(other)} {self.drop_check} {self.quote(name)}"
+            )
+
+    def add_foreign_key(self, operation: do.AddForeignKey) -> Iterator[Change]:
+        parent = operation.key.parent
+        for change in super().add_foreign_key(operation):
+            if change.blocks is None:
+                yield change
+            else:
+                yield change._replace(
+                    note=f"checks each row, and blocks writes to {parent} as well"
+                )
+
+
+def _needs_parentheses(column: Column) -> bool:
+    """Whether a DEFAULT of a column must be an expression."""
+    return _first_word(column.type).endswith(_EXPRESSIONS_ONLY)
+
+
+def _first_word(type_: Type) -> str:
+    return type_.text.lower().partition("(")[0].split()[0]
