@@ -195,7 +195,7 @@ def _compare_managed(
         yield from _compare_column(expected, column, actual, catalog)
     yield from _compare_primary_key(expected, actual, catalog)
     for index in expected.indexes:
-        yield from _compare_index(index, expected, actual)
+        yield from _compare_index(index, expected, actual, catalog)
     for check in expected.checks:
         yield from _compare_check(check, actual, catalog)
     for foreign_key in expected.foreign_keys:
@@ -255,7 +255,10 @@ def _compare_column(
         return
     alter = do.AlterColumn(table.name, expected, actual)
     if actual.generated or not catalog.type_is_accepted(table, expected, actual):
-        yield _type_difference(where, alter)
+        if catalog.is_known(expected.type):
+            yield _type_difference(where, alter)
+        else:
+            yield _unknown_conversion(where, alter)
     elif not expected.type.covers(actual.type):
         yield _note(where, expected.type, f"{actual.type}, which is wider")
     yield from _compare_null_and_default(where, alter, catalog)
@@ -325,6 +328,16 @@ def _type_difference(where: str, alter: do.AlterColumn) -> Difference:
     return _repairable(where, wanted, found, operation)
 
 
+def _unknown_conversion(where: str, alter: do.AlterColumn) -> Difference:
+    """Return the error about a type that no value is converted to."""
+    expected = alter.column.type.text
+    found = alter.actual.type.text or "no type"
+    if alter.actual.generated:
+        found = "a generated column"
+    found += f", which this phase does not convert to {expected}"
+    return _fatal(where, expected, found, ChangeRefused)
+
+
 def _nullability(column: Column) -> str:
     if column.null:
         return "NULL allowed"
@@ -379,7 +392,7 @@ def _accepts_reused_ids(where: str, catalog: Catalog) -> bool:
 
 
 def _compare_index(
-    index: Index, expected: Table, actual: Table
+    index: Index, expected: Table, actual: Table, catalog: Catalog
 ) -> Iterator[Difference]:
     """Compare an index.
 
@@ -390,7 +403,9 @@ def _compare_index(
     # Not those whose names are declared for other indexes: the plan replaces them.
     reserved = {each.name for each in expected.indexes if each.name != index.name}
     candidates = [each for each in actual.indexes if each.name.lower() not in reserved]
-    equivalent = [each for each in candidates if _is_equivalent(index, each)]
+    equivalent = [
+        each for each in candidates if catalog.is_equivalent(actual, index, each)
+    ]
     if named is not None and (named not in equivalent or named.unique != index.unique):
         operation = do.AddIndex(expected.name, index, replaces=named)
         yield _repairable(where, index, named, operation)
@@ -405,13 +420,6 @@ def _compare_index(
         other = usable[0].name
         message = f"{where}: {other} is equivalent and is accepted in its place"
         yield Difference("note", where, str(index), other, message)
-
-
-def _is_equivalent(index: Index, candidate: Index) -> bool:
-    """Whether an index serves every query, and rejects every row, that another does."""
-    if not candidate.covers_all_rows or candidate.columns != index.columns:
-        return False
-    return candidate.unique or not index.unique
 
 
 def _compare_check(

@@ -18,6 +18,7 @@ from db.constraints import field_constraints, table_constraints
 from db.fields import AutoIncrementField
 from migrations.accepts import AcceptedColumn
 from migrations.errors import UnsupportedModel
+from migrations.index_text import IndexText, parse_create_index, unquoted
 from migrations.schema import Check, Column, ForeignKey, Index, Table, Type
 
 Model = type[peewee.Model]
@@ -115,7 +116,7 @@ def declared_table(
         name=table_name(model),
         columns=columns,
         primary_key=tuple(field.column_name for field in meta.get_primary_keys()),
-        indexes=(*_indexes(model), *_unique_constraints(model)),
+        indexes=(*_indexes(model, database), *_unique_constraints(model)),
         foreign_keys=tuple(foreign_keys),
         checks=tuple(Check(each.name, each.condition) for each in constraints.checks),
         renamed_from=constraints.renamed_from,
@@ -140,13 +141,44 @@ def _column(
     )
 
 
-def _indexes(model: Model) -> list[Index]:
+def _indexes(model: Model, database: peewee.Database) -> list[Index]:
     found = []
-    for index in model._meta.fields_to_index():
-        if has_plain_columns(index):
-            columns = tuple(field.column_name for field in index._expressions)
-            found.append(Index(index._name, columns, unique=bool(index._unique)))
+    for node in model._meta.fields_to_index():
+        index = declared_index(node, database)
+        if index is not None:
+            found.append(index)
     return found
+
+
+def declared_index(node: peewee.Node, database: peewee.Database) -> Index | None:
+    """Return the index that a model declares; None if it cannot be read.
+
+    :param node: an index of Peewee's, or SQL("CREATE INDEX …").
+    """
+    if has_plain_columns(node):
+        columns = tuple(field.column_name for field in node._expressions)
+        return Index(node._name, columns, unique=bool(node._unique))
+    text = index_text(node, database)
+    if text is None:
+        return None
+    definition = ""
+    if not text.is_plain:
+        definition = text.definition(text.table)
+    return Index(
+        name=unquoted(text.name),
+        columns=text.described_parts(),
+        unique=text.kind == "UNIQUE",
+        condition=text.condition,
+        definition=definition,
+    )
+
+
+def index_text(node: peewee.Node, database: peewee.Database) -> IndexText | None:
+    """Return the parts of the CREATE INDEX of a declared index; None if it is none.
+
+    Values in its condition are written into it, as no database has parameters there.
+    """
+    return parse_create_index(sql_of(peewee.ValueLiterals(node), database))
 
 
 def _unique_constraints(model: Model) -> list[Index]:
@@ -172,6 +204,8 @@ def has_plain_columns(index: peewee.Node) -> bool:
     """Whether an index is one of whole columns, for every row, of the usual kind."""
     parts = getattr(index, "_expressions", None)
     if not parts or index._where is not None or index._using:
+        return False
+    if getattr(index, "_nulls_distinct", None) is not None:
         return False
     return all(isinstance(part, peewee.Field) for part in parts)
 

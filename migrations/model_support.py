@@ -73,7 +73,11 @@ def _problems_of_managed(
 def _problems_of_model(model: Model, known_tables: set[str]) -> Iterator[str]:
     """Yield the problems of one model, each with its name."""
     name = model.__name__
-    unreadable = [*_unknown_index_fields(model), *_kinds_without_a_table(model)]
+    unreadable = [
+        *_unknown_index_fields(model),
+        *_kinds_without_a_table(model),
+        *_undefined_parents(model),
+    ]
     if unreadable:  # nothing else can be read of it
         for problem in unreadable:
             yield f"{name}: {problem}"
@@ -102,6 +106,16 @@ def _unknown_index_fields(model: Model) -> Iterator[str]:
                 yield f"Meta.indexes names the unknown field {part!r}; it has {known}"
 
 
+def _undefined_parents(model: Model) -> Iterator[str]:
+    """Yield the fields whose model was named and never defined."""
+    for field in model._meta.sorted_fields:
+        if isinstance(field, peewee.DeferredForeignKey):
+            yield (
+                f"{field.name} refers to a model {field.rel_model_name!r}, which was "
+                "never defined"
+            )
+
+
 def _kinds_without_a_table(model: Model) -> Iterator[str]:
     """Yield what makes a model something else than a table that is there to stay."""
     if model._meta.temporary:
@@ -115,7 +129,7 @@ def _kinds_without_a_table(model: Model) -> Iterator[str]:
 
 
 def _problems_of_keys(table: Table) -> Iterator[str]:
-    keys = {index.name: index.columns for index in table.indexes}
+    keys = {index.name: index.columns for index in table.indexes if index.is_plain}
     for key, columns in keys.items():
         if not columns:
             yield f"{key} has no columns"

@@ -77,10 +77,7 @@ class RenameColumn(NamedTuple):
                 column = column._replace(name=self.name, old_name=old_name)
                 name = self.name.lower()
             columns[name] = column
-        indexes = [
-            index._replace(columns=self._renamed(index.columns))
-            for index in table.indexes
-        ]
+        indexes = [self._renamed_index(index) for index in table.indexes]
         foreign_keys = [
             key._replace(columns=self._renamed(key.columns))
             for key in table.foreign_keys
@@ -97,6 +94,20 @@ class RenameColumn(NamedTuple):
             indexes=tuple(indexes),
             foreign_keys=tuple(foreign_keys),
             checks=tuple(checks),
+        )
+
+    def _renamed_index(self, index: Index) -> Index:
+        columns = self._renamed(index.columns)
+        if index.is_plain:
+            return index._replace(columns=columns)
+        old, new = self.column.name, self.name
+        condition = index.condition
+        if condition is not None:
+            condition = with_renamed_column(condition, old, new)
+        return index._replace(
+            columns=tuple(with_renamed_column(part, old, new) for part in columns),
+            condition=condition,
+            definition=with_renamed_column(index.definition, old, new),
         )
 
     def _renamed(self, parts: Iterable[str]) -> tuple[str, ...]:

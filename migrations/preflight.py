@@ -20,10 +20,11 @@ from db.plurals import plural
 from migrations import operations as do
 from migrations.engines.ddl import DDL
 from migrations.engines.engine import Engine
+from migrations.index_text import parse_create_index
 from migrations.operations import Operation
 from migrations.plan import Plan
 from migrations.report import Difference
-from migrations.schema import ForeignKey, Index, Table
+from migrations.schema import ForeignKey, Index, Table, names_in
 
 _SHOWN = 5  # rows of each conflict
 
@@ -194,13 +195,14 @@ class _TableChecks:
             recreated = index.columns in self.added_indexes
             if recreated or not index.unique or not index.covers_all_rows:
                 continue
-            if self.collapsing.isdisjoint(index.columns):
+            columns = index.columns_among(self.declared.columns)
+            if self.collapsing.isdisjoint(columns):
                 continue
             reason = (
                 f"{self.table.name}.{index.name}: rows that become equal once they are "
                 "converted"
             )
-            for question in self._duplicates(index.columns):
+            for question in self._questions_about_index(index):
                 yield from conflicting_rows(reason, question, self.table, self.engine)
 
     def conflicts_with_existing_checks(self, copied: bool) -> Iterator[str]:
@@ -295,8 +297,10 @@ class _TableChecks:
         yield from self._duplicates(operation.columns)
 
     def _questions_about_index(self, index: Index) -> Iterator[Question]:
-        if index.unique:
+        if index.unique and index.is_plain:
             yield from self._duplicates(index.columns)
+        elif index.unique:
+            yield from self._duplicates_of_index(index)
 
     def _duplicates(self, columns: Sequence[str]) -> Iterator[Question]:
         """Ask for rows that share the values of a key."""
@@ -310,6 +314,28 @@ class _TableChecks:
             f"GROUP BY {names} HAVING count(*) > 1"
         )
         yield Question(source, f"({names}) IN ({repeated})")
+
+    def _duplicates_of_index(self, index: Index) -> Iterator[Question]:
+        """Ask for rows that share the values of a partial or expression index."""
+        text = parse_create_index(index.definition)
+        columns = names_in(index.definition, self.declared.columns)
+        if text is None or not self.rows.has(columns):
+            return
+        source = self.rows.source(columns)
+        keys = [self.conversions.key_expression(part) for part in text.parts]
+        names = ", ".join(keys)
+        given = [f"{key} IS NOT NULL" for key in keys]
+        indexed = f"({names})"
+        if text.condition is not None:
+            given.append(f"({text.condition})")
+        repeated = (
+            f"SELECT {names} FROM {source} AS s WHERE {' AND '.join(given)} "
+            f"GROUP BY {names} HAVING count(*) > 1"
+        )
+        condition = f"{indexed} IN ({repeated})"
+        if text.condition is not None:
+            condition = f"({text.condition}) AND {condition}"
+        yield Question(source, condition)
 
     def _is_known_to_be_unique(self, columns: Sequence[str]) -> bool:
         """Whether a key of the table, of fewer columns or the same, says so already."""

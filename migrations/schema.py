@@ -6,6 +6,7 @@ same whether it was read from a catalog or from a model. All of them are immutab
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -14,6 +15,16 @@ from typing import NamedTuple
 UTC_NOW = "now in UTC"
 # The suffix of a part of a unique index in which two rows may not both be NULL.
 NULLS_NOT_DISTINCT = " NULLS NOT DISTINCT"
+
+
+def names_in(sql: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of some names that occur in SQL, in whatever case."""
+
+    def occurs(name: str) -> bool:
+        pattern = rf"(?<!\w){re.escape(name)}(?!\w)"
+        return re.search(pattern, sql, re.IGNORECASE) is not None
+
+    return tuple(name for name in names if occurs(name))
 
 
 class Type(NamedTuple):
@@ -75,30 +86,48 @@ class Index(NamedTuple):
     """An index or a UNIQUE constraint.
 
     `columns` are names in order. A part that is not a plain column has a suffix or
-    is an expression ("name DESC", "(expression)"), so that it never equals a plain one.
+    is an expression ("name DESC", "(lower(name))"), so that it never equals a plain
+    one.
     """
 
     name: str
     columns: tuple[str, ...]
     unique: bool = False
-    partial: bool = False
+    condition: str | None = None  # of a partial index: what follows WHERE
     valid: bool = True
     is_constraint: bool = False  # a UNIQUE constraint rather than a unique index
+    # The CREATE INDEX of one that is more than an index of columns; see
+    # Catalog.same_index.
+    definition: str = ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is one of whole columns, for every row, of the usual kind."""
+        return not self.definition and self.condition is None
 
     @property
     def covers_all_rows(self) -> bool:
         """Whether every row of the table is in the index."""
-        return self.valid and not self.partial
+        return self.valid and self.condition is None
+
+    def columns_among(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return those of some columns that a key of the index is made of.
+
+        An expression may be made of several; the condition does not matter.
+        """
+        if self.is_plain and set(self.columns) <= set(names):
+            return self.columns
+        return names_in(" , ".join(self.columns), names)
 
     def __str__(self) -> str:
         words = []
         if self.unique:
             words.append("UNIQUE")
-        if self.partial:
-            words.append("partial")
         if not self.valid:
             words.append("INVALID")
         words.append(f"({', '.join(self.columns)})")
+        if self.condition is not None:
+            words.append(f"WHERE {self.condition}")
         return " ".join(words)
 
 

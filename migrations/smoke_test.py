@@ -11,8 +11,10 @@ if it did not hold, and None if it could not be tried: it never passes untried.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
+from itertools import islice, product
 from typing import NamedTuple, TypeVar
 
 import peewee
@@ -21,7 +23,7 @@ from migrations.engines.engine import Engine
 from migrations.engines.sample_rows import RowNotInserted, SampleRow, SampleRows
 from migrations.engines.session import logger
 from migrations.report import SmokeTestSteps
-from migrations.schema import ForeignKey, Table
+from migrations.schema import ForeignKey, Index, Table, names_in
 from migrations.sql_text import one_line
 
 STEPS = ("insert", "select", "unique", "foreign_keys", "cascade", "cleanup")
@@ -33,6 +35,8 @@ _SUBJECTS = {
     "foreign_keys": "a foreign key",
     "cascade": "a foreign key with an action",
 }
+# How many combinations of values are tried for the columns of a condition.
+_COMBINATIONS = 200
 # Actions of a foreign key that change the child when its parent changes.
 _PROPAGATING_ACTIONS = {"CASCADE", "SET NULL"}
 
@@ -118,8 +122,13 @@ class _TableTest:
         """Yield the steps after "select", each with what has to be called for it."""
         refused = partial(self._is_refused_with, rows.second)
         for columns in self.declared.unique_keys():
-            if columns and not self._is_auto_increment(columns):
+            if not columns or not self.declared.columns.keys() >= set(columns):
+                continue
+            if not self._is_auto_increment(columns):
                 yield "unique", partial(refused, rows.first, columns)
+        for index in self.declared.indexes:
+            if index.unique and not index.is_plain:
+                yield "unique", partial(self._index_refuses, rows, index)
         for key in self.declared.foreign_keys:
             yield "foreign_keys", partial(refused, rows.orphan_keys, key.columns)
             if not self._is_quick_to_delete(key):
@@ -260,6 +269,65 @@ class _TableTest:
         if accepted_until_commit:
             return self._not_tried(what, "it is checked at COMMIT only")
         return False
+
+    def _index_refuses(self, rows: _TestRows, index: Index) -> Outcome:
+        """Whether a partial or expression index refuses the first row's values again.
+
+        None if the first row cannot be made one that the condition is true for.
+        """
+        key = index.columns_among(self.declared.columns)
+        what = f"the index {index.name}"
+        if not key:
+            return self._not_tried(what, "its expressions name no column")
+        in_condition = names_in(index.condition or "", self.declared.columns)
+
+        def refused_once_condition_holds() -> Outcome:
+            values = self._satisfying(rows.first, index, in_condition)
+            if values is None:
+                reason = f"no row was found for WHERE {index.condition}"
+                return self._not_tried(what, reason)
+            columns = {*key, *(values.keys() & set(in_condition))}
+            return self._is_refused_with(rows.second, values, columns)
+
+        attempt = self.rows.attempt(refused_once_condition_holds)
+        if attempt.error is not None:
+            return self._not_tried(what, one_line(attempt.error))
+        return attempt.result
+
+    def _satisfying(
+        self, row: SampleRow, index: Index, names: Sequence[str]
+    ) -> SampleRow | None:
+        """Change an inserted row until the condition of an index is true for it.
+
+        :param names: the columns that may change.
+        :return: the row as it is then; None if no value was found.
+        """
+        condition = index.condition
+        if condition is None or self.rows.has_row(self.table, row, condition):
+            return row
+        values = [self._values_for(name, condition, row) for name in names]
+        for combination in islice(product(*values), _COMBINATIONS):
+            changes = dict(zip(names, combination))
+            update = partial(self.rows.update, self.table, row, changes)
+            if self.rows.attempt(update, keep=True).error is not None:
+                continue
+            row = {**row, **changes}
+            if self.rows.has_row(self.table, row, condition):
+                return row
+        return None
+
+    def _values_for(self, name: str, condition: str, row: SampleRow) -> list[str]:
+        """Return values of a column for which a condition may be true.
+
+        Those that stand in it are the most promising ones.
+        """
+        column = self.table.columns[name]
+        size = column.type.size or 0
+        values = [row[name]] if name in row else []
+        values += re.findall(r"'(?:[^']|'')*'|\b\d+\b", condition)
+        values += self.rows.candidate_values(self.table, column, size, row)[:3]
+        values += ["NULL", "TRUE", "FALSE"]
+        return list(dict.fromkeys(values))
 
     def _is_key_violation(self, error: peewee.DatabaseError) -> Outcome:
         """Whether a key was the reason of a refusal; None if there was another."""

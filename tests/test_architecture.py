@@ -40,6 +40,7 @@ VALUES = {
     "accepts",
     "declaration",
     "errors",
+    "index_text",
     "operations",
     "plan",
     "renames",

@@ -313,7 +313,8 @@ def test_undeclared_additions_are_no_difference(compared):
     assert {each.severity for each in report.differences} == {"note"}
     assert [each.message for each in report.differences] == [
         "weekly_actuals.note: TEXT is not in the model",
-        "weekly_actuals.mine: the index partial (note) is not in the model",
+        "weekly_actuals.mine: the index (note) WHERE note IS NOT NULL is not in the "
+        "model",
     ]
 
 
@@ -483,7 +484,7 @@ ERRORS = {
     ),
     "a partial index": (
         "weekly_actuals(store_id);", "weekly_actuals(store_id) WHERE id > 1;", "",
-        ".idx_weekly_actuals_store", "(store_id)", "partial (store_id)",
+        ".idx_weekly_actuals_store", "(store_id)", "(store_id) WHERE id > 1",
     ),
     "a descending index": (
         "weekly_actuals(store_id);", "weekly_actuals(store_id DESC);", "",

@@ -5,19 +5,25 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from migrations.declaration import Model, declared_table
 from migrations.engines.session import Session
+from migrations.index_text import parse_create_index, same_definition
 from migrations.renames import Renamed, under_new_names
 from migrations.report import Difference
-from migrations.schema import Column, ForeignKey, Schema, Table, Type
+from migrations.schema import Column, ForeignKey, Index, Schema, Table, Type
 from migrations.sql_text import comparable_condition
 
 # What models declare, by database product and model; worked out once per process.
 _DECLARED: dict[tuple[str, Model], Table] = {}
+
+
+class UnknownType(Exception):
+    """The database has no type of a name; the text says so in its words."""
 
 
 class Catalog(ABC):
@@ -25,6 +31,24 @@ class Catalog(ABC):
 
     # Actions of foreign keys that this database treats as another one.
     equivalent_actions: ClassVar[Mapping[str, str]] = {}
+
+    # Categories of types whose values are known; see `is_known`.
+    known_categories: ClassVar[frozenset[str]] = frozenset(
+        {
+            "integer",
+            "float",
+            "decimal",
+            "string",
+            "fixed string",
+            "boolean",
+            "date",
+            "time",
+            "datetime",
+            "blob",
+            "json",
+            "uuid",
+        }
+    )
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -138,6 +162,23 @@ class Catalog(ABC):
         Called while reading, for types of the catalog and of models.
         """
 
+    def declared_type(self, text: str) -> Type:
+        """Return the meaning of a type that a model declares.
+
+        One that this project does not know is looked up: the server is asked how it
+        writes it. Called before the first read, and once per process and model.
+
+        :raises UnknownType: the server has no such type.
+        """
+        return self.parse_type(text)
+
+    def is_known(self, type_: Type) -> bool:
+        """Whether it is known what values a type has, and how they are converted.
+
+        A type that is not is compared by its name, and nothing is converted to it.
+        """
+        return type_.category in self.known_categories
+
     def type_is_accepted(self, table: Table, expected: Column, actual: Column) -> bool:
         """Whether a column's type holds every value that the model allows.
 
@@ -154,6 +195,43 @@ class Catalog(ABC):
         :param table: the table as it is.
         """
         return comparable_condition(declared) == comparable_condition(actual)
+
+    def is_equivalent(self, table: Table, index: Index, candidate: Index) -> bool:
+        """Whether an index does all that a declared one does, whatever its name is.
+
+        It serves every query, and rejects every row, that the declared one does. Called
+        while comparing.
+
+        :param table: the table as it is.
+        """
+        if not index.is_plain:
+            if candidate.is_plain or not candidate.valid:
+                return False
+            return self.same_index(table, index, candidate)
+        if not candidate.covers_all_rows or candidate.columns != index.columns:
+            return False
+        return candidate.unique or not index.unique
+
+    def same_index(self, table: Table, declared: Index, actual: Index) -> bool:
+        """Whether an index is what a model declares, whatever its name is.
+
+        Called while comparing, for a declared index that is more than one of columns.
+        The default compares the statements, and their conditions and expressions as
+        those of CHECKs.
+
+        :param table: the table as it is.
+        """
+        if declared.definition == actual.definition:
+            return True
+        texts = [
+            parse_create_index(declared.definition),
+            parse_create_index(actual.definition),
+        ]
+        first, second = texts
+        if first is None or second is None:
+            return False
+        same_condition = functools.partial(self.same_condition, table)
+        return same_definition(first, second, same_condition)
 
     def undeclared(self, expected: Table, actual: Table) -> Iterable[Difference]:
         """Return warnings and notes about what only this database has.
@@ -179,7 +257,7 @@ class Catalog(ABC):
         """
         cache_key = (self.session.product, model)
         if cache_key not in _DECLARED:
-            table = declared_table(model, self.session.database, self.parse_type)
+            table = declared_table(model, self.session.database, self.declared_type)
             columns = {
                 name: self.normalized_default(column)
                 for name, column in table.columns.items()

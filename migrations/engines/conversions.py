@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from migrations.engines.catalog import Catalog
+from migrations.index_text import expression_of
 from migrations.schema import Column, ForeignKey, Type
 
 
@@ -68,6 +69,13 @@ class Conversions(ABC):
         Called by preflight and by the check for orphans, for the key of a row.
         """
         return value
+
+    def key_expression(self, part: str) -> str:
+        """Return the SQL of what a part of an index compares, without its direction.
+
+        Called by preflight, for a unique index that is more than one of columns.
+        """
+        return expression_of(part)
 
     def not_usable_as_id(self, value: str) -> str:
         """Return a condition that is true for values that an id cannot have.

@@ -151,10 +151,12 @@ class DDL(ABC):
     def create_index(self, operation: do.AddIndex) -> Change:
         """Peewee's own index: `playhouse.migrate` names it only from Peewee 4.5 on."""
         index = operation.definition
-        table = peewee.Table(operation.table)
-        columns = [getattr(table.c, name) for name in index.columns]
-        node = peewee.Index(index.name, table, columns, unique=index.unique)
-        sql = self.session.database.get_sql_context().sql(node).query()[0]
+        sql = index.definition
+        if not sql:
+            table = peewee.Table(operation.table)
+            columns = [getattr(table.c, name) for name in index.columns]
+            node = peewee.Index(index.name, table, columns, unique=index.unique)
+            sql = self.session.database.get_sql_context().sql(node).query()[0]
         kind = "unique index" if index.unique else "index"
         return Change(f"create {kind} {index.name}", sql)
 

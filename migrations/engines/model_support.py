@@ -6,6 +6,7 @@ What no database supports is the matter of `migrations.model_support`.
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -18,33 +19,14 @@ from migrations.declaration import (
     declared_foreign_key,
     declared_table,
     has_plain_columns,
+    index_text,
     sql_of,
 )
-from migrations.engines.catalog import Catalog
+from migrations.engines.catalog import Catalog, UnknownType
 from migrations.errors import refuse_unsupported
+from migrations.index_text import IndexText, unquoted
 from migrations.schema import Table
 
-_SUPPORTED_TYPES = {
-    "AUTO",
-    "BIGAUTO",
-    "BIGINT",
-    "BLOB",
-    "BOOL",
-    "CHAR",
-    "DATE",
-    "DATETIME",
-    "DECIMAL",
-    "DOUBLE",
-    "FLOAT",
-    "INT",
-    "JSON",
-    "SMALLINT",
-    "TEXT",
-    "TIME",
-    "UUID",
-    "UUIDB",
-    "VARCHAR",
-}
 _FIELD_OPTIONS = ("collation", "sequence", "unindexed")
 _META_OPTIONS = (
     "schema",
@@ -55,7 +37,6 @@ _META_OPTIONS = (
 )
 _NAME = re.compile(r"[a-z_][a-z0-9_$]{0,62}")
 _LITERAL = re.compile(r"(-?\d+(\.\d+)?|'([^']|'')*'|TRUE|FALSE)\s*", re.IGNORECASE)
-_MAX_DECIMAL_DIGITS = 65  # https://mariadb.com/kb/en/decimal/
 
 
 class ModelSupport(ABC):
@@ -72,8 +53,9 @@ class ModelSupport(ABC):
 
     # Actions of foreign keys that this database has.
     supported_actions = frozenset({"NO ACTION", "RESTRICT", "CASCADE", "SET NULL"})
-    # Types (`field_type`) of columns that cannot be part of an index or a key.
-    not_indexable = frozenset({"TEXT", "BLOB", "JSON"})
+    max_decimal_digits: float = math.inf
+    # What to do about a type that the server does not know.
+    advice_about_types = ""
     # Of _META_OPTIONS and _FIELD_OPTIONS, what this database has.
     supported_options: frozenset[str] = frozenset()
 
@@ -164,15 +146,26 @@ class ModelSupport(ABC):
             )
 
     def problems_of_indexes(self, model: Model, table: Table) -> Iterator[str]:
-        """Yield the indexes of a kind that is not supported."""
-        for index in model._meta.fields_to_index():
-            if not has_plain_columns(index):
-                name = getattr(index, "_name", None) or sql_of(index)
-                yield (
-                    f"the index {name} is not supported on {self.database_name}: "
-                    "partial, descending and expression indexes and other kinds than "
-                    "the usual one are not"
-                )
+        """Yield the indexes that cannot be read, or that this database lacks."""
+        for node in model._meta.fields_to_index():
+            if has_plain_columns(node):
+                continue
+            text = index_text(node, self.database)
+            if text is None:
+                sql = sql_of(node)
+                advice = "write SQL('CREATE INDEX name ON table (columns)')"
+                yield f"the index {sql!r} cannot be read; {advice}"
+                continue
+            name = unquoted(text.name)
+            owner = unquoted(text.table.rpartition(".")[2].strip())
+            if owner != table.name:
+                yield f"the index {name} is one of another table, {owner}"
+            for problem in self.problems_of_index(text):
+                yield f"the index {name}: {problem}"
+
+    def problems_of_index(self, index: IndexText) -> Iterator[str]:
+        """Yield what this database lacks of an index that is not one of columns."""
+        yield from ()
 
     def problems_of_keys(self, model: Model, table: Table) -> Iterator[str]:
         """Yield what is wrong with the columns of the primary key and of indexes."""
@@ -187,30 +180,38 @@ class ModelSupport(ABC):
                 yield f"{name} is in the primary key and may be NULL; remove null=True"
         for key, columns in keys.items():
             for name in columns:
-                field_type = model._meta.columns[name].field_type
-                if field_type in self.not_indexable:
-                    yield (
-                        f"{key} cannot contain {name}: {field_type} cannot be indexed "
-                        f"or unique on {self.database_name}; use CharField(n)"
-                    )
+                if name not in table.columns:
+                    continue  # an expression
+                problem = self.problem_of_key_column(model._meta.columns[name], key)
+                if problem:
+                    yield f"{key} cannot contain {name}: {problem}"
+
+    @abstractmethod
+    def problem_of_key_column(self, field: peewee.Field, key: str) -> str:
+        """Return why the column of a field cannot be in a key, or "".
+
+        :param key: the name of an index or a UNIQUE constraint, or "the primary key".
+        """
 
     # -- fields
 
     def problems_of_type(self, field: peewee.Field) -> Iterator[str]:
         """Yield what is wrong with the type of a field."""
-        field_type = field.field_type
-        modifiers = field.get_modifiers()
-        # The field_type of playhouse's ArrayField is that of its elements.
-        is_array = hasattr(field, "dimensions")
-        if is_array or field_type not in _SUPPORTED_TYPES:
-            yield f"{type(field).__name__} is not supported on {self.database_name}"
-        if field_type in ("VARCHAR", "CHAR") and not modifiers:
-            yield "it needs a length"
-        if field_type == "DECIMAL":
-            digits, scale = modifiers
-            if not 0 <= scale <= digits <= _MAX_DECIMAL_DIGITS:
-                where = self.database_name
-                yield f"a decimal of {modifiers} is not supported on {where}"
+        text = sql_of(field.ddl_datatype(self.database.get_sql_context()))
+        try:
+            self.catalog.declared_type(text)
+        except UnknownType as reason:
+            yield (
+                f"the type {text} is not supported on {self.database_name}: {reason}"
+                f"{self.advice_about_types}"
+            )
+        if field.field_type == "DECIMAL":
+            digits, scale = field.get_modifiers()
+            if not 0 <= scale <= digits <= self.max_decimal_digits:
+                yield (
+                    f"a decimal of {digits, scale} is not supported on "
+                    f"{self.database_name}"
+                )
 
     def problems_of_field_constraints(self, field: peewee.Field) -> Iterator[str]:
         """Yield what is wrong with the `constraints` of a field."""

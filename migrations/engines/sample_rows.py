@@ -20,7 +20,7 @@ from typing import Generic, TypeVar
 import peewee
 
 from migrations.engines.catalog import Catalog
-from migrations.schema import Column, ForeignKey, Table
+from migrations.schema import Column, ForeignKey, Index, Table
 from migrations.sql_text import one_line
 
 SampleRow = dict[str, str]  # SQL values by lower-case column names
@@ -415,6 +415,22 @@ class SampleRows(ABC):
         query = f"SELECT 1 FROM {self.quote(table.name)} WHERE {condition}"
         return len(self.session.query_literally(query))
 
+    def has_row(self, table: Table, row: SampleRow, condition: str) -> bool:
+        """Whether an inserted row satisfies a condition."""
+        key = self.condition(table, self.key_of(table, row) or row)
+        query = f"SELECT 1 FROM {self.quote(table.name)} WHERE {key} AND ({condition})"
+        return bool(self.session.query_literally(query))
+
+    def update(self, table: Table, row: SampleRow, values: SampleRow) -> None:
+        """Change values of an inserted row."""
+        key = self.condition(table, self.key_of(table, row) or row)
+        assignments = []
+        for name, value in values.items():
+            assignments.append(f"{self.quoted_column(table, name)} = {value}")
+        self.execute(
+            f"UPDATE {self.quote(table.name)} SET {', '.join(assignments)} WHERE {key}"
+        )
+
     def has_leftovers(self) -> bool:
         """Whether any inserted row exists, by what is indexed.
 
@@ -438,16 +454,12 @@ def _has_default(column: Column) -> bool:
 
 def _columns_in_unique_keys(table: Table) -> set[str]:
     """Return the columns in the primary key, or in a unique index in whatever way."""
-    parts = list(table.primary_key)
-    for index in table.indexes:
-        if index.unique:
-            parts += index.columns
-    names = set()
-    for part in parts:
-        # Of "name DESC" or "name(10)" the name; a plain name may have blanks, too.
-        name = part if part in table.columns else re.split("[ (]", part)[0]
-        names.add(name)
-    return names & table.columns.keys()
+    keys = [Index("", table.primary_key)]
+    keys += [index for index in table.indexes if index.unique]
+    names: set[str] = set()
+    for key in keys:
+        names.update(key.columns_among(table.columns))
+    return names
 
 
 def _forget_tracebacks(error: BaseException) -> None:

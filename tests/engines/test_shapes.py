@@ -1,8 +1,8 @@
 """Each shape of a model: a phase makes of it what Peewee makes, and keeps it so."""
 
 import pytest
+from engines import shapes, shapes_by_database
 from engines.removals import removals, removed_together
-from engines.shapes import SHAPES
 from oracle import definitions
 from states import ENGINES
 
@@ -15,7 +15,8 @@ def cases(exhaustive=False):
 
     On the servers, which are slow, every third shape belongs to the quick run.
     """
-    for number, shape in enumerate(SHAPES):
+    every = [*shapes.SHAPES, *shapes_by_database.SHAPES]
+    for number, shape in enumerate(every):
         for offset, engine in enumerate(ENGINES):
             if engine not in shape.engines:
                 continue

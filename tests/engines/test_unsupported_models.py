@@ -21,13 +21,19 @@ from migrations.phase import Phase
 class Meta:
     table_name = "things"
 
-fields = {{f"field_{{n:02}}": peewee.AnyField() for n in range({count})}}
+class OddField(peewee.Field):
+    field_type = "ODD(1)[]"
+
+fields = {{f"field_{{n:02}}": OddField() for n in range({count})}}
 Thing = type("Thing", (peewee.Model,), {{**fields, "Meta": Meta}})
 phase = Phase("Phase 9", requires={{}}, manages=[Thing])
 if __name__ == "__main__":
     raise SystemExit(phase.main())
 """
-PROBLEM = "Thing.field_{:02}: AnyField is not supported on SQLite"
+PROBLEM = (
+    "Thing.field_{:02}: the type ODD(1)[] is not supported on SQLite: "
+    'near "[]": syntax error'
+)
 
 
 @pytest.fixture
@@ -133,7 +139,7 @@ def test_what_no_database_supports_is_refused_before_one_is_opened(tmp_path, nam
 def test_what_a_database_does_not_support_is_refused_there(world, engine, name):
     class Thing(peewee.Model):
         field = peewee.Field()
-        field.field_type = "NO SUCH TYPE"
+        field.field_type = "NO_SUCH_TYPE(1)[]"
 
     target = world(engine)
     target.clear()

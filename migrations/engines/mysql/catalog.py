@@ -10,7 +10,8 @@ from typing import ClassVar, NamedTuple
 
 import peewee
 
-from migrations.engines.catalog import Catalog
+from db.url import describe
+from migrations.engines.catalog import Catalog, UnknownType
 from migrations.engines.mysql.column_types import (
     is_unsigned,
     literal_cast,
@@ -20,6 +21,8 @@ from migrations.engines.mysql.server import CLUSTER_SYNC_SETTINGS
 from migrations.engines.mysql.server_errors import (
     DISCONNECTED,
     LOCKED,
+    NO_RIGHT,
+    READ_ONLY,
     error_code,
 )
 from migrations.engines.mysql.session import MySQLFamilySession
@@ -27,10 +30,14 @@ from migrations.engines.mysql.show_create_table import (
     CreateTableText,
     parsed_table,
 )
-from migrations.schema import UTC_NOW, Column, Schema, Table, Type
-from migrations.sql_text import literal, literal_meaning
+from migrations.schema import UTC_NOW, Column, Index, Schema, Table, Type
+from migrations.sql_text import literal, literal_meaning, one_line
 
 _WITH_EXPONENT = re.compile(r"-?\d+([.]\d+)?e[+-]?\d+", re.IGNORECASE)
+# The name of the temporary table that a type is looked up with.
+_TABLE_FOR_TYPE = "type of a model"
+# By database and type as a model declares it: the type as the server writes it.
+_DECLARED_TYPES: dict[tuple[str, str], str] = {}
 # The number of the note with the query in the server's form, and that note.
 _EXPLAINED = 1003
 _NORMAL_FORMS = re.compile(
@@ -232,6 +239,38 @@ class MySQLFamilyCatalog(Catalog):
     def parse_type(self, text: str) -> Type:
         return parse_type(text)
 
+    def declared_type(self, text: str) -> Type:
+        type_ = parse_type(text)
+        if type_.category in self.known_categories:
+            return type_
+        key = (describe(self.session.database), text)
+        if key not in _DECLARED_TYPES:
+            _DECLARED_TYPES[key] = self._stored_type(text)
+        return parse_type(_DECLARED_TYPES[key])
+
+    def _stored_type(self, text: str) -> str:
+        """Return a type as the server writes it, which it does for a temporary table.
+
+        To create one commits no transaction.
+
+        :raises UnknownType: there is no such type.
+        """
+        name = self.session.quote(_TABLE_FOR_TYPE)
+        try:
+            self.session.execute_literally(f"CREATE TEMPORARY TABLE {name} (t {text})")
+        except peewee.DatabaseError as error:
+            code = error_code(error)
+            if code in LOCKED | DISCONNECTED:
+                raise
+            if code in NO_RIGHT | READ_ONLY:
+                return text
+            raise UnknownType(one_line(error.args[-1])) from None
+        try:
+            table = self.temporary_table(_TABLE_FOR_TYPE)
+        finally:
+            self.session.execute_literally(f"DROP TEMPORARY TABLE {name}")
+        return table.columns["t"].type.text
+
     def same_condition(self, table: Table, declared: str, actual: str) -> bool:
         """Ask the server for both in its own form; EXPLAIN executes nothing.
 
@@ -258,11 +297,29 @@ class MySQLFamilyCatalog(Catalog):
                     return found["declared"] == found["actual"]
         return False
 
+    def same_index(self, table: Table, declared: Index, actual: Index) -> bool:
+        """Whether both are of the same parts.
+
+        InnoDB has indexes of one kind only, so it does not matter which one is named:
+        https://mariadb.com/kb/en/storage-engine-index-types/
+        """
+        return declared.unique == actual.unique and (
+            _comparable_parts(declared) == _comparable_parts(actual)
+        )
+
+    def is_equivalent(self, table: Table, index: Index, candidate: Index) -> bool:
+        """An index of columns is the same with USING and without."""
+        if not index.is_plain and candidate.is_plain:
+            return self.same_index(table, index, candidate)
+        return super().is_equivalent(table, index, candidate)
+
     def type_is_accepted(self, table: Table, expected: Column, actual: Column) -> bool:
         """Whether a type has the size and the sign that a column is declared with.
 
         An id counts upwards, so it may be unsigned, and so may what refers to one.
         """
+        if not self.is_known(expected.type):
+            return actual.type.text.lower() == expected.type.text.lower()
         if actual.type == expected.type:  # as planned: the server writes it otherwise
             return True
         if not super().type_is_accepted(table, expected, actual):
@@ -311,3 +368,12 @@ class MySQLFamilyCatalog(Catalog):
 def _has_word(text: str, name: str) -> bool:
     """Whether a text has a name as a word, in whatever case."""
     return bool(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE))
+
+
+def _comparable_parts(index: Index) -> list[str]:
+    """Return the parts of an index without letter case, blanks, quotes and USING."""
+    parts = []
+    for part in index.columns:
+        text = re.sub(r" USING \w+$", "", part)
+        parts.append(re.sub(r"[\s`]", "", text).lower())
+    return parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from migrations.engines.conversions import Conversions
@@ -31,6 +32,8 @@ _CASTS = {
 }
 
 
+# A part of an index that is the beginning of a column.
+_PREFIX = re.compile(r"(?P<name>`(?:[^`]|``)*`|\w+)\((?P<length>\d+)\)")
 # Categories whose values have the right meaning as a text only.
 _ONLY_TO_TEXT = ("enum", "set", "uuid", "inet4", "inet6")
 
@@ -69,6 +72,14 @@ class MySQLFamilyConversions(Conversions):
         if planned.collation:  # of the parent that the column will refer to
             return _in_collation(value, planned.collation)
         return value
+
+    def key_expression(self, part: str) -> str:
+        """What a part compares: of `name(10)` the first ten characters."""
+        expression = super().key_expression(part)
+        prefix = _PREFIX.fullmatch(expression)
+        if prefix is None:
+            return expression
+        return f"LEFT({prefix['name']}, {prefix['length']})"
 
     def orphan_condition(
         self,

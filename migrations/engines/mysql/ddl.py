@@ -30,6 +30,7 @@ from migrations.engines.mysql.conversions import (
 from migrations.engines.mysql.planned_columns import PlannedColumns
 from migrations.engines.mysql.session import MySQLFamilySession
 from migrations.errors import ChangeRefused
+from migrations.index_text import parse_create_index
 from migrations.operations import Operation
 from migrations.report import Change
 from migrations.schema import UTC_NOW, Column, ForeignKey, Index, Schema, Table, Type
@@ -766,6 +767,9 @@ class MySQLFamilyDDL(StatementDDL):
     def _new_index(self, table: Table, index: Index) -> str:
         """Return the definition of a declared index."""
         self._refuse_index_that_is_too_long(table, index)
+        text = parse_create_index(index.definition)
+        if text is not None:
+            return text.clause()
         sql = f"INDEX {self.quote(index.name)} {self.quote_all(index.columns)}"
         if index.unique:
             return f"UNIQUE {sql}"
@@ -776,8 +780,8 @@ class MySQLFamilyDDL(StatementDDL):
         if self.may_index_long_columns(index):
             return
         for name in index.columns:
-            column = table.columns[name]
-            if _is_too_long(column):
+            column = table.columns.get(name)
+            if column is not None and _is_too_long(column):
                 raise ChangeRefused(
                     f"{table.name}.{name}: {column.type.text} is too long for "
                     f"{index.name}; give it a length of at most {LONGEST_KEY_COLUMN}"

@@ -2,11 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import peewee
+
+from migrations.declaration import declared_table, sql_of, table_name
 from migrations.engines.model_support import ModelSupport
 from migrations.engines.mysql.catalog import MySQLFamilyCatalog
+from migrations.index_text import IndexText
+
+# Types of which a key has to say how much of a value it contains.
+_WITHOUT_LENGTH = {
+    "TEXT",
+    "BLOB",
+    "JSON",
+    "TINYTEXT",
+    "MEDIUMTEXT",
+    "LONGTEXT",
+    "TINYBLOB",
+    "MEDIUMBLOB",
+    "LONGBLOB",
+}
 
 
 class MySQLFamilyModelSupport(ModelSupport):
     """Finds what neither server can create, or a phase cannot compare there."""
 
     catalog: MySQLFamilyCatalog
+    max_decimal_digits = 65  # https://mariadb.com/kb/en/decimal/
+    # Whether an index may be one of expressions.
+    has_expression_indexes = False
+    # Whether a column of any length may be unique.
+    has_unique_long_columns = False
+
+    def problems_of_type(self, field: peewee.Field) -> Iterator[str]:
+        if field.field_type == "VARCHAR" and not field.get_modifiers():
+            yield f"it needs a length on {self.database_name}; use CharField(n)"
+            return
+        yield from super().problems_of_type(field)
+
+    def problem_of_key_column(self, field: peewee.Field, key: str) -> str:
+        text = sql_of(field.ddl_datatype(self.database.get_sql_context()))
+        if text.upper() not in _WITHOUT_LENGTH:
+            return ""
+        model = field.model
+        unique = {index.name for index in declared_table(model).indexes if index.unique}
+        if key in unique and self.has_unique_long_columns:
+            return ""
+        part = f"{field.column_name}(100)"
+        beginning = f"SQL('CREATE INDEX name ON {table_name(model)} ({part})')"
+        advice = "use CharField(n)"
+        if key != "the primary key":
+            advice += f", or an index of its beginning in Meta.indexes: {beginning}"
+        return f"{text} has no length for a key on {self.database_name}; {advice}"
+
+    def problems_of_index(self, index: IndexText) -> Iterator[str]:
+        where = self.database_name
+        if index.condition is not None:
+            yield f"{where} has no partial indexes; leave out where"
+        if index.suffix:
+            yield f"{where} has no {index.suffix}; leave it out"
+        if index.method not in ("", "btree", "hash"):
+            yield f"{where} has no USING {index.method}; leave out using"
+        if self.has_expression_indexes:
+            return
+        for part in index.described_parts():
+            if part.startswith("("):
+                advice = "index a generated column, or a column with that value"
+                yield f"{where} has no expression indexes, such as {part}; {advice}"

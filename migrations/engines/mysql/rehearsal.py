@@ -30,8 +30,8 @@ from migrations.engines.mysql.server_errors import (
 )
 from migrations.engines.mysql.show_create_table import (
     QUOTED,
+    for_temporary_table,
     statement_of_temporary_table,
-    without_foreign_keys,
 )
 from migrations.engines.session import logger
 from migrations.errors import ChangeRefused
@@ -44,6 +44,7 @@ _COPIED_ROWS = 20
 _ROWS = "rows of a rehearsal"  # a table that has them until the copy exists
 _FOREIGN_KEY_ONLY = re.compile(r"(DROP|ADD CONSTRAINT \S+) FOREIGN KEY ")
 _RENAMED_TABLE = re.compile(r"^ALTER TABLE \S+ RENAME TO ")
+_FULLTEXT_ONLY = re.compile(r"ADD FULLTEXT INDEX \S+ ")
 
 
 class Rehearsal:
@@ -135,6 +136,8 @@ class Rehearsal:
 
     def _execute(self, change: Change) -> None:
         sql = change.sql
+        if _FULLTEXT_ONLY.search(masked(sql, QUOTED)):
+            return
         if _FOREIGN_KEY_ONLY.search(masked(sql, QUOTED)) and "ALTER" in sql:
             return
         if _RENAMED_TABLE.search(masked(sql, QUOTED)):
@@ -145,7 +148,7 @@ class Rehearsal:
                 for operation in self.plan.operations
                 if isinstance(operation, do.CreateTable)
             ]
-            sql = without_foreign_keys(sql)
+            sql = for_temporary_table(sql)
             sql = sql.replace("CREATE TABLE ", "CREATE TEMPORARY TABLE ", 1)
         try:
             # Temporary tables cannot be changed online.
@@ -198,8 +201,12 @@ class Rehearsal:
         if isinstance(operation, do.AlterColumn) and not operation.changes_default:
             return
         if isinstance(operation, do.AddIndex):
+            if "FULLTEXT INDEX" in operation.definition.definition:
+                return
             index = made.index_named(operation.definition.name)
-            if index is None or index.columns != operation.definition.columns:
+            if index is None or not self.catalog.is_equivalent(
+                made, operation.definition, index
+            ):
                 name = operation.definition.name
                 yield f"{name}: the server would make {index or 'no index'} of it"
         elif isinstance(operation, do.AlterColumn | do.AddColumn):

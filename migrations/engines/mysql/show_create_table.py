@@ -76,14 +76,15 @@ def _items_of(text: str) -> list[list[str]]:
     ]
 
 
-def without_foreign_keys(sql: str) -> str:
-    """Return a CREATE TABLE of one line without its foreign keys."""
+def for_temporary_table(sql: str) -> str:
+    """Return a CREATE TABLE of one line without what a temporary table cannot have."""
     start = masked(sql, QUOTED).index("(") + 1
     end = masked(sql, QUOTED).rindex(")")
     items = []
     for item in split_sql(sql[start:end], "[^,]+"):
         is_named = item.startswith("CONSTRAINT ") and " FOREIGN KEY " in item
-        if not is_named and not item.startswith("FOREIGN KEY "):
+        is_foreign_key = is_named or item.startswith("FOREIGN KEY ")
+        if not is_foreign_key and not item.startswith("FULLTEXT INDEX "):
             items.append(item)
     return f"{sql[:start]}{', '.join(items)}{sql[end:]}"
 
@@ -215,8 +216,12 @@ class CreateTableText(ABC):
             suffix = f" {words[0]}"  # FULLTEXT, SPATIAL
         elif not _UNUSED.isdisjoint(words[position:]):
             suffix = " IGNORED"  # it is kept up to date, and no query uses it
-        columns = [part + suffix for part in _columns(words[position])]
-        return Index(name, tuple(columns), unique=words[0] == "UNIQUE")
+        columns = tuple(part + suffix for part in _columns(words[position]))
+        definition = ""
+        if columns != _plain_columns(words[position]):
+            definition = " ".join(words)
+        unique = words[0] == "UNIQUE"
+        return Index(name, columns, unique=unique, definition=definition)
 
     def foreign_key(self, words: list[str]) -> ForeignKey:
         """Return the foreign key of some words."""
@@ -287,6 +292,13 @@ def _columns(group: str) -> tuple[str, ...]:
 
     parts = split_sql(group[1:-1], "[^,]+")
     return tuple(re.sub(_NAME, name, part) for part in parts)
+
+
+def _plain_columns(group: str) -> tuple[str, ...]:
+    """Return the parts of a key that are nothing but names, in lower case."""
+    parts = split_sql(group[1:-1], "[^,]+")
+    names = [part for part in parts if re.fullmatch(_NAME, part)]
+    return tuple(unquoted(name).lower() for name in names)
 
 
 def split_sql(sql: str, pattern: str = r"\S+") -> list[str]:

@@ -10,12 +10,13 @@ from typing import Any
 import peewee
 
 from db.url import describe
-from migrations.engines.catalog import Catalog
+from migrations.engines.catalog import Catalog, UnknownType
 from migrations.engines.postgresql import catalog_queries, column_types
 from migrations.engines.postgresql.session import PostgreSQLSession
 from migrations.engines.session import MigrationLockHeld
+from migrations.index_text import IndexText, parse_create_index
 from migrations.schema import Check, Column, ForeignKey, Index, Schema, Table, Type
-from migrations.sql_text import literal
+from migrations.sql_text import literal, one_line
 
 Query = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 Place = tuple[str, str]  # a table, and a column of it
@@ -24,6 +25,13 @@ Parts = list[str]  # each the JSON object of one column, index or constraint
 
 # By database, table, its columns, and two conditions: whether these are the same.
 _SAME_CONDITIONS: dict[object, bool] = {}
+# By database, table, its columns, and the CREATE INDEX of a declared index: the text
+# that the server writes of it; None if it cannot create it.
+_INDEX_DEFINITIONS: dict[object, str | None] = {}
+# What a model rarely declares of an index, and somebody may have set.
+_STORAGE = re.compile(r"\s*(?:WITH \([^)]*\)|TABLESPACE \S+)")
+# By database and type as a model declares it: the type as the server writes it.
+_DECLARED_TYPES: dict[tuple[str, str], str] = {}
 _ACTIONS = {
     "a": "NO ACTION",
     "r": "RESTRICT",
@@ -38,6 +46,7 @@ class PostgreSQLCatalog(Catalog):
     """PostgreSQL's catalog."""
 
     session: PostgreSQLSession
+    known_categories = Catalog.known_categories | {"jsonb"}
 
     def __init__(self, session: PostgreSQLSession) -> None:
         super().__init__(session)
@@ -136,7 +145,39 @@ class PostgreSQLCatalog(Catalog):
     def parse_type(self, text: str) -> Type:
         return column_types.parse_type(text)
 
+    def declared_type(self, text: str) -> Type:
+        type_ = column_types.parse_type(text)
+        if type_.category in self.known_categories:
+            return type_
+        key = (describe(self.session.database), text)
+        if key not in _DECLARED_TYPES:
+            _DECLARED_TYPES[key] = self._stored_type(text)
+        return column_types.parse_type(_DECLARED_TYPES[key])
+
+    def _stored_type(self, text: str) -> str:
+        """Return how PostgreSQL writes a type, of a domain the one that it is made of.
+
+        EXPLAIN writes a type with its length and precision, and executes nothing.
+
+        :raises UnknownType: there is no such type.
+        """
+        explain = f"EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) SELECT NULL::{text}"
+        try:
+            with self.session.settings_transaction():
+                ((answer,),) = self.session.query_literally(explain)
+        except peewee.ProgrammingError as error:
+            raise UnknownType(one_line(error).partition(" LINE 1:")[0]) from None
+        plans = json.loads(answer) if isinstance(answer, str) else answer
+        (output,) = plans[0]["Plan"]["Output"]
+        stored = str(output).rpartition("NULL::")[2]
+        query = catalog_queries.BASE_OF_DOMAIN
+        for base in self.session.query_texts(query, stored):
+            return base
+        return stored
+
     def type_is_accepted(self, table: Table, expected: Column, actual: Column) -> bool:
+        if not self.is_known(expected.type):
+            return column_types.same_name(actual.type, expected.type)
         return column_types.holds_values(actual.type, expected.type)
 
     def domain_of_column(self, table: str, column: str) -> str | None:
@@ -174,6 +215,45 @@ class PostgreSQLCatalog(Catalog):
         plans = json.loads(answer) if isinstance(answer, str) else answer
         first, second = plans[0]["Plan"]["Output"]
         return bool(first == second)
+
+    def same_index(self, table: Table, declared: Index, actual: Index) -> bool:
+        """Whether PostgreSQL writes a declared index as it writes an existing one.
+
+        The declared one is created on an empty temporary table, which is rolled back.
+        """
+        if declared.definition == actual.definition:
+            return True
+        place = describe(self.session.database)
+        columns = tuple(table.columns.values())
+        question = (place, table.name, columns, declared.definition)
+        if question not in _INDEX_DEFINITIONS:
+            _INDEX_DEFINITIONS[question] = self._as_written_by_server(table, declared)
+        written = _INDEX_DEFINITIONS[question]
+        if written is None:
+            return super().same_index(table, declared, actual)
+        return _without_names(written) == _without_names(actual.definition)
+
+    def _as_written_by_server(self, table: Table, declared: Index) -> str | None:
+        """Return the server's text of a declared index; None if it cannot create it."""
+        text = parse_create_index(declared.definition)
+        if text is None:
+            return None
+        copy = f"pg_temp.{self.session.quote(table.name)}"
+        rows = f"SELECT * FROM {self.current_source(table)} AS t"
+        try:
+            with self.session.rolled_back():
+                self.session.execute_literally(
+                    f"CREATE TEMPORARY TABLE {copy} AS {rows} WITH NO DATA"
+                )
+                self.session.execute_literally(text.definition(copy))
+                query = catalog_queries.INDEX_OF_COPY
+                ((written,),) = self.session.query(query, (table.name,))
+        except peewee.DatabaseError as error:
+            if self.session.is_interruption(error):
+                raise
+            # A column is missing, or the user may not create temporary tables.
+            return None
+        return str(written)
 
     def default_meaning(self, default: str) -> str:
         return column_types.default_meaning(default)
@@ -271,7 +351,8 @@ def _indexes(parts: Parts) -> tuple[Index, ...]:
                 name=part["name"],
                 columns=tuple(part["columns"]),
                 unique=part["unique"],
-                partial=part["partial"],
+                condition=part["condition"],
+                definition=part["definition"] or "",
                 valid=part["valid"],
                 is_constraint=part["is_constraint"],
             )
@@ -311,3 +392,11 @@ def _checks(parts: Parts) -> tuple[Check, ...]:
         part = json.loads(text)
         checks.append(Check(part["name"], part["condition"], part["valid"]))
     return tuple(checks)
+
+
+def _without_names(definition: str) -> IndexText | None:
+    """Return the parts of the server's CREATE INDEX that make it what it does."""
+    text = parse_create_index(definition)
+    if text is None:
+        return None
+    return text._replace(name="", table="", suffix=_STORAGE.sub("", text.suffix))

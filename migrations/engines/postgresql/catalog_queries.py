@@ -65,7 +65,10 @@ SELECT
             'name', i.relname,
             'columns', ARRAY(
                 SELECT concat(
-                    coalesce(a.attname, '(expression)'),
+                    coalesce(
+                        a.attname,
+                        '(' || pg_get_indexdef(i.oid, part.position::int, true)
+                        || ')'),
                     CASE
                         WHEN part.collation_oid NOT IN (0, a.attcollation)
                         THEN ' COLLATE ' || part.collation_oid::regcollation
@@ -88,7 +91,22 @@ SELECT
                      ON a.attrelid = c.oid AND a.attnum = part.attnum
                 ORDER BY part.position),
             'unique', x.indisunique,
-            'partial', x.indpred IS NOT NULL,
+            'condition', pg_get_expr(x.indpred, x.indrelid),
+            'definition', CASE
+                WHEN x.indpred IS NOT NULL OR x.indexprs IS NOT NULL
+                     OR method.amname <> 'btree' OR x.indnatts <> x.indnkeyatts
+                     OR to_jsonb(x) ->> 'indnullsnotdistinct' = 'true'
+                     OR EXISTS (
+                         SELECT FROM unnest(
+                             x.indkey, x.indcollation, x.indclass, x.indoption)
+                             AS part (attnum, collation_oid, opclass_oid, option)
+                         JOIN pg_opclass opclass ON opclass.oid = part.opclass_oid
+                         LEFT JOIN pg_attribute a
+                              ON a.attrelid = c.oid AND a.attnum = part.attnum
+                         WHERE part.option <> 0 OR NOT opclass.opcdefault
+                            OR part.collation_oid NOT IN (0, a.attcollation))
+                THEN pg_get_indexdef(i.oid)
+            END,
             'valid', x.indisvalid AND x.indisready,
             'is_constraint', EXISTS (
                 SELECT FROM pg_constraint k
@@ -233,6 +251,11 @@ WHERE typname = %s AND typnamespace = quote_ident(current_schema())::regnamespac
 CONSTRAINT = """
 SELECT pg_get_constraintdef(oid) FROM pg_constraint
 WHERE conrelid = to_regclass(quote_ident(%s)) AND conname = %s"""
+
+# The type that a domain is made of, by the name of the domain.
+BASE_OF_DOMAIN = """
+SELECT format_type(typbasetype, typtypmod) FROM pg_type
+WHERE oid = to_regtype(%s) AND typtype = 'd'"""
 
 # -- what depends on a table or a column
 
@@ -481,6 +504,10 @@ SELECT sql FROM (
     WHERE x.indisreplident
     ) AS statement (step, name, sql)
 ORDER BY step, name"""
+# The one index of the temporary table of a name, as CREATE INDEX would have it.
+INDEX_OF_COPY = """
+SELECT pg_get_indexdef(indexrelid) FROM pg_index
+WHERE indrelid = concat('pg_temp.', quote_ident(%s))::regclass"""
 # Later in the transaction, unqualified names are those of temporary tables.
 PUT_TEMPORARY_TABLES_FIRST = """
 SELECT set_config(

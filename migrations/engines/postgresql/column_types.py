@@ -38,6 +38,7 @@ def _types_by_name() -> dict[str, tuple[str, int | None]]:
 _TYPES = _types_by_name()
 # The digits of fractions of a second that a type has if it names none.
 _DEFAULT_DIGITS = {"time": 6, "datetime": 6}
+_ALL_DIGITS = re.compile(r"^(time|timestamp)\(6\)")  # as many as without a number
 _WITH_SIZE = re.compile(r"(.*?)\s*\(([\d\s,-]+)\)(.*)")
 # Not types of an existing column: they create a sequence, too.
 _SERIAL_TYPES = {"SERIAL": "INTEGER", "BIGSERIAL": "BIGINT", "SMALLSERIAL": "SMALLINT"}
@@ -67,6 +68,8 @@ _QUOTED_NUMBER = re.compile(r"'::(small|big)?(int|numeric|real|double|bool)", re
 @cache
 def parse_type(text: str) -> Type:
     """Return the meaning of a type, as PostgreSQL or as Peewee writes it."""
+    # Peewee's IdentityField has more than a type.
+    text = text.partition(" GENERATED ")[0]
     name = text.lower()
     numbers: list[int] = []
     with_size = _WITH_SIZE.fullmatch(name)
@@ -115,6 +118,12 @@ def keeps_stored_rows(source: Type, target: Type) -> bool:
     """
     growing = ("string", "decimal", "time", "datetime")
     return source.category in growing and target.covers(source)
+
+
+def same_name(actual: Type, declared: Type) -> bool:
+    """Whether two types that are not known are the same, by the server's names."""
+    names = {_ALL_DIGITS.sub(r"\1", each.text) for each in (actual, declared)}
+    return len(names) == 1
 
 
 def holds_values(actual: Type, declared: Type) -> bool:

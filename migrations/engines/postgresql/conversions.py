@@ -13,6 +13,7 @@ from migrations.engines.postgresql.column_types import (
     keeps_stored_rows,
     type_of_existing_column,
 )
+from migrations.index_text import without_operator_class
 from migrations.schema import Type
 
 _DATE = "[0-9]{4}-(0[1-9]|1[0-2])-[0-9]{2}"
@@ -68,6 +69,10 @@ class _Accepted(NamedTuple):
 
 class PostgreSQLConversions(Conversions):
     """SQL about values on PostgreSQL."""
+
+    def key_expression(self, part: str) -> str:
+        """The part without its operator class, too, which follows the expression."""
+        return without_operator_class(super().key_expression(part))
 
     def cast(self, value: str, target: Type) -> str:
         return f"CAST({value} AS {type_of_existing_column(target)})"

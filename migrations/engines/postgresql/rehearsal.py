@@ -9,11 +9,9 @@ depends on it. Those are looked up in the catalog, see `PostgreSQLDDL`.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import peewee
 
@@ -54,7 +52,7 @@ class Rehearsal:
 
         :raises ChangeRefused: one fails, or the result is not what the models declare.
         """
-        with self._rolled_back():
+        with self.session.rolled_back():
             try:
                 self._make_copies()
             except peewee.DatabaseError as error:
@@ -72,12 +70,6 @@ class Rehearsal:
             level = logging.INFO
         text = "! the plan was not rehearsed on empty tables: %s"
         logger.log(level, text, one_line(error))
-
-    @contextmanager
-    def _rolled_back(self) -> Iterator[None]:
-        with contextlib.suppress(_Undo), self.session.settings_transaction():
-            yield
-            raise _Undo
 
     # -- the copies
 

@@ -78,6 +78,10 @@ _CONNECTION_CLASSES = {
 }
 
 
+class _RollBack(Exception):
+    """Leaves a transaction in the way that rolls it back."""
+
+
 class _Advice(NamedTuple):
     """What to do about an error, by a pattern of its text.
 
@@ -253,6 +257,13 @@ class PostgreSQLSession(Session):
             yield
             if in_callers_transaction:  # otherwise they end with the transaction
                 _configure(self.database, before)
+
+    @contextmanager
+    def rolled_back(self) -> Iterator[None]:
+        """`settings_transaction`, but what is done in it is rolled back."""
+        with contextlib.suppress(_RollBack), self.settings_transaction():
+            yield
+            raise _RollBack
 
     def all_rows(self) -> AbstractContextManager[None]:
         return self.settings_transaction(row_security="off")

@@ -12,12 +12,17 @@ from typing import NamedTuple
 
 import peewee
 
-from migrations.engines.catalog import Catalog
+from migrations.engines.catalog import Catalog, UnknownType
 from migrations.engines.session import Row
 from migrations.engines.sqlite.column_types import parse_type
 from migrations.engines.sqlite.session import SQLiteSession
-from migrations.engines.sqlite.table_text import Clause, parse_create_table
+from migrations.engines.sqlite.table_text import (
+    Clause,
+    parse_create_table,
+    without_comments,
+)
 from migrations.errors import ChangeRefused
+from migrations.index_text import described_part, parse_create_index
 from migrations.report import Difference
 from migrations.schema import (
     UTC_NOW,
@@ -29,7 +34,7 @@ from migrations.schema import (
     Table,
     Type,
 )
-from migrations.sql_text import literal, literal_meaning
+from migrations.sql_text import literal, literal_meaning, one_line
 
 # All of these are UTC: https://sqlite.org/lang_datefunc.html
 _UTC_NOW = re.compile(
@@ -38,14 +43,17 @@ _UTC_NOW = re.compile(
 )
 # ABORT is the default: an error that undoes the statement.
 _CONFLICT = re.compile(r"\bON\s+CONFLICT\s+(?!ABORT)(\w+)", re.IGNORECASE)
+# A type that SQLite accepts, whatever the words are.
+_WORDS_WITH_LENGTH = re.compile(r"[A-Za-z_ ]+(\(\d+(, ?\d+)?\))?")
 _AUTOINCREMENT = re.compile(r"\bAUTOINCREMENT\s*$", re.IGNORECASE)
 _STORED = (
     "SELECT CASE WHEN type = 'table' AND rootpage = 0 THEN 'virtual table' "
     "ELSE type END, name, sql"
 )
 _INDEX_PARTS = """
-SELECT i.name, i."unique", origin, partial, lower(x.name), "desc", coll
+SELECT i.name, i."unique", origin, partial, lower(x.name), "desc", coll, m.sql
 FROM pragma_index_list(?, 'main') i, pragma_index_xinfo(i.name, 'main') x
+LEFT JOIN main.sqlite_master m ON m.type = 'index' AND m.name = i.name
 WHERE key ORDER BY i.seq, seqno"""
 # A foreign key that names no parent columns refers to the primary key.
 _FOREIGN_KEY_PARTS = """
@@ -89,6 +97,7 @@ class _IndexPart(NamedTuple):
     column: str | None  # None: an expression
     descending: int
     collation: str
+    sql: str | None  # the CREATE INDEX; None for that of a constraint
 
 
 class _ForeignKeyPart(NamedTuple):
@@ -291,6 +300,15 @@ class SQLiteCatalog(Catalog):
     def parse_type(self, text: str) -> Type:
         return parse_type(text)
 
+    def declared_type(self, text: str) -> Type:
+        """Return the meaning of a type: SQLite takes any words for one."""
+        if not _WORDS_WITH_LENGTH.fullmatch(text):
+            try:
+                self.session.query_literally(f"EXPLAIN SELECT CAST(NULL AS {text})")
+            except peewee.DatabaseError as error:
+                raise UnknownType(one_line(error)) from None
+        return parse_type(text)
+
     def same_condition(self, table: Table, declared: str, actual: str) -> bool:
         """Whether SQLite would evaluate two conditions by the same program.
 
@@ -406,12 +424,36 @@ def _index(
     name = first.index_name
     if is_constraint:  # the index has a name that SQLite made up
         name = constraint_names.get(plain_columns, "")
-    return Index(
+    index = Index(
         name=name,
         columns=tuple(columns),
         unique=bool(first.unique),
-        partial=bool(first.partial),
         is_constraint=is_constraint,
+    )
+    names = [part.column for part in parts]
+    if first.sql is None or (columns == names and not first.partial):
+        return index
+    return _with_definition(index, first)
+
+
+def _with_definition(index: Index, part: _IndexPart) -> Index:
+    """Return an index that is more than one of columns with its CREATE INDEX."""
+    definition = without_comments(part.sql or "")
+    text = parse_create_index(definition)
+    condition = None
+    if part.partial:
+        condition = "an unreadable condition"
+    if text is None:
+        return index._replace(condition=condition, definition=definition)
+    if part.partial:
+        condition = text.condition
+    columns = []
+    for described, written in zip(index.columns, text.parts):
+        if described.startswith("(expression)"):
+            described = described_part(written)
+        columns.append(described)
+    return index._replace(
+        columns=tuple(columns), condition=condition, definition=definition
     )
 
 

@@ -213,7 +213,7 @@ class _Copy:
         yield from self._differences_of_columns(name, planned, actual)
         declared = self.catalog.declared_by_name(name)
         for index in declared.indexes:
-            if not _has_equivalent(actual, index):
+            if not self._has_equivalent(actual, index):
                 yield f"{name}.{index.name}: expected {index}, found no such index"
         for key in declared.foreign_keys:
             if not any(key.equivalent(other) for other in actual.foreign_keys):
@@ -246,11 +246,9 @@ class _Copy:
             text += f" DEFAULT {self.catalog.default_meaning(column.default)}"
         return text
 
-
-def _has_equivalent(table: Table, index: Index) -> bool:
-    """Whether a table has an index that is right, whatever its name is."""
-    for other in table.indexes:
-        is_usable = other.covers_all_rows and (other.unique or not index.unique)
-        if is_usable and other.columns == index.columns:
-            return True
-    return False
+    def _has_equivalent(self, table: Table, index: Index) -> bool:
+        """Whether a table has an index that is right, whatever its name is."""
+        for other in table.indexes:
+            if self.catalog.is_equivalent(table, index, other):
+                return True
+        return False

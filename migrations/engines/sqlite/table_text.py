@@ -195,6 +195,14 @@ def _may_have_comments(sql: str) -> bool:
     return "--" in sql or "/*" in sql
 
 
+def without_comments(sql: str) -> str:
+    """Return SQL with blanks for comments."""
+    for start, comment in _comments_of(sql):
+        end = start + len(comment)
+        sql = f"{sql[:start]}{' ' * len(comment)}{sql[end:]}"
+    return sql
+
+
 def _with_blanks(sql: str, table: str) -> str:
     """Return SQL of the same length, with blanks for comments.
 

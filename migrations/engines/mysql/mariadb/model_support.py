@@ -9,3 +9,4 @@ class MariaDBModelSupport(MySQLFamilyModelSupport):
     """Finds what MariaDB cannot create, or a phase cannot compare there."""
 
     database_name = "MariaDB"
+    has_unique_long_columns = True  # as a hash

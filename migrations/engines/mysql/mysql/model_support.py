@@ -9,3 +9,4 @@ class MySQLModelSupport(MySQLFamilyModelSupport):
     """Finds what MySQL cannot create, or a phase cannot compare there."""
 
     database_name = "MySQL"
+    has_expression_indexes = True

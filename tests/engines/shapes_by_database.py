@@ -1,0 +1,161 @@
+"""Shapes with indexes, types and foreign keys that not every database has.
+
+They have the notation of `engines.shapes`, and belong to its list.
+"""
+
+import peewee
+from engines.shapes import Shape, model, one, with_meta
+from peewee import SQL, CharField, DateTimeField, IntegerField, TextField, fn
+from playhouse import postgres_ext
+
+LITE_AND_PG = ("sqlite", "postgresql")
+PG = ("postgresql",)
+MARIA = ("mysql",)
+
+
+def indexed(add, **fields):
+    """Return a function that makes one model with an index.
+
+    :param add: takes the model and returns an index of Peewee's.
+    """
+
+    def make():
+        made = model(**fields)
+        made.add_index(add(made))
+        return [made]
+
+    return make
+
+
+def raw(*statements, **fields):
+    """Return a function that makes one model with indexes that are written as SQL."""
+    return with_meta({"indexes": [SQL(each) for each in statements]}, **fields)
+
+
+SHAPES = [
+    Shape(
+        "a unique key of the rows that are not deleted",
+        indexed(
+            lambda thing: thing.index(
+                thing.email, unique=True, where=thing.deleted.is_null(), name="live"
+            ),
+            email=CharField(80),
+            deleted=DateTimeField(null=True),
+        ),
+        LITE_AND_PG,
+    ),
+    Shape(
+        "a partial index with values in its condition",
+        indexed(
+            lambda thing: thing.index(
+                thing.a,
+                thing.state,
+                unique=True,
+                where=thing.state.in_(["it's", 'a "b"']) & (thing.a > 5),
+                name="some",
+            ),
+            a=IntegerField(),
+            state=CharField(9),
+        ),
+        LITE_AND_PG,
+    ),
+    Shape(
+        "a unique key of an expression",
+        indexed(
+            lambda thing: thing.index(fn.lower(thing.email), unique=True, name="low"),
+            email=CharField(80),
+        ),
+        LITE_AND_PG,
+    ),
+    Shape(
+        "a descending index",
+        indexed(
+            lambda thing: thing.index(thing.a.desc(), thing.b, name="down"),
+            a=IntegerField(),
+            b=IntegerField(),
+        ),
+    ),
+    Shape(
+        "an index that is written as SQL",
+        raw(
+            "CREATE INDEX IF NOT EXISTS raw_plain ON things (a, b)",
+            "create unique index raw_part on things (a desc) where b > 0 or a = 5",
+            a=IntegerField(),
+            b=IntegerField(),
+        ),
+        LITE_AND_PG,
+    ),
+    Shape(
+        "expressions with functions and operators",
+        raw(
+            "CREATE INDEX raw_sum ON things ((a + b) DESC, (abs(a)))",
+            "CREATE INDEX raw_case ON things ((CASE WHEN a > 0 THEN b ELSE 0 END))",
+            a=IntegerField(),
+            b=IntegerField(),
+        ),
+        LITE_AND_PG,
+    ),
+    Shape(
+        "texts and binaries in keys",
+        one(
+            title=TextField(unique=True),
+            note=TextField(index=True),
+            data=peewee.BlobField(null=True, unique=True),
+        ),
+        LITE_AND_PG,
+    ),
+    Shape(
+        "a text as the key",
+        one(code=TextField(primary_key=True), n=IntegerField()),
+        LITE_AND_PG,
+    ),
+    Shape(
+        "unique texts and binaries",
+        one(title=TextField(unique=True), data=peewee.BlobField(unique=True)),
+    ),
+    Shape(
+        "the beginning of a text in keys",
+        raw(
+            "CREATE INDEX raw_start ON things (title(20), n)",
+            "CREATE UNIQUE INDEX raw_unique ON things (title(30))",
+            "CREATE FULLTEXT INDEX raw_words ON things (title)",
+            title=TextField(),
+            n=IntegerField(),
+        ),
+        MARIA,
+    ),
+    Shape(
+        "an index by hash",
+        indexed(
+            lambda thing: thing.index(thing.a, using="HASH", name="by_hash"),
+            a=IntegerField(),
+        ),
+        ("postgresql", "mysql"),
+    ),
+    Shape(
+        "fields of playhouse.postgres_ext",
+        one(
+            data=postgres_ext.BinaryJSONField(),
+            tags=postgres_ext.ArrayField(CharField, {"max_length": 20}),
+            grid=postgres_ext.ArrayField(IntegerField, dimensions=2, index=False),
+            words=postgres_ext.TSVectorField(),
+            at=postgres_ext.DateTimeTZField(index=True),
+            length=postgres_ext.IntervalField(null=True),
+        ),
+        PG,
+    ),
+    Shape(
+        "indexes of PostgreSQL's kinds",
+        raw(
+            "CREATE INDEX raw_brin ON things USING brin (at) WITH (pages_per_range=9)",
+            "CREATE INDEX raw_ops ON things (title varchar_pattern_ops)",
+            "CREATE INDEX raw_more ON things (title) INCLUDE (at)",
+            "CREATE INDEX raw_last ON things (title DESC NULLS LAST)",
+            'CREATE INDEX raw_order ON things (title COLLATE "C")',
+            "CREATE INDEX raw_words ON things USING gin (to_tsvector('simple', title))",
+            title=CharField(80),
+            at=DateTimeField(),
+        ),
+        PG,
+    ),
+]

@@ -1,0 +1,194 @@
+"""Partial and expression indexes, and types that the project does not know."""
+
+import peewee
+import pytest
+from engines.shapes import model
+from engines.shapes_by_database import LITE_AND_PG
+from peewee import SQL, CharField, IntegerField, TextField
+from playhouse import postgres_ext
+from states import ENGINES
+
+import db
+from migrations.errors import ChangeRefused, UnsupportedModel
+from migrations.phase import Phase
+
+
+def thing(*statements, **fields):
+    """Return a model of two columns with indexes that are written as SQL."""
+    fields = fields or {"a": IntegerField(), "title": CharField(40)}
+    return model(meta={"indexes": [SQL(each) for each in statements]}, **fields)
+
+
+@pytest.fixture
+def tables(world):
+    """Return a function that creates tables of a model, and their phase."""
+
+    def make(engine, made, *statements):
+        target = world(engine)
+        target.clear()
+        columns = "id integer primary key, a integer not null, title varchar(40)"
+        target.execute(f"CREATE TABLE things ({columns} not null)", *statements)
+        phase = Phase("Things", requires={}, manages=[made])
+        return target, phase, db.connect(target.url)
+
+    return make
+
+
+UNIQUE = "CREATE UNIQUE INDEX live ON things (lower(title)) WHERE a > 0"
+PARTIAL = "CREATE INDEX part ON things (title) WHERE a > 0 AND title <> 'A b'"
+NOTATIONS = {
+    "the same": (PARTIAL, PARTIAL),
+    "letter case, blanks, quotes, parentheses": (
+        PARTIAL,
+        'create index "part" on things("title") WHERE ((A>0) and (title <> \'A b\'))',
+    ),
+    "the usual direction": (
+        "CREATE INDEX part ON things (title ASC) WHERE a > 0",
+        "CREATE INDEX part ON things (title) WHERE a > 0",
+    ),
+}
+OTHERS = {
+    "another value": PARTIAL.replace("0", "1"),
+    "a value in another case": PARTIAL.replace("'A b'", "'a b'"),
+    "other parentheses": (
+        "CREATE INDEX part ON things (title) WHERE a > 0 AND (title <> 'x' OR a = 5)",
+        "CREATE INDEX part ON things (title) WHERE (a > 0 AND title <> 'x') OR a = 5",
+    ),
+    "no condition": "CREATE INDEX part ON things (title)",
+    "another direction": PARTIAL.replace("(title)", "(title DESC)"),
+    "unique": PARTIAL.replace("INDEX", "UNIQUE INDEX"),
+    "an expression": PARTIAL.replace("(title)", "(lower(title))"),
+    "one column more": PARTIAL.replace("(title)", "(title, a)"),
+}
+IDS = pytest.mark.parametrize("engine", LITE_AND_PG)
+
+
+@IDS
+@pytest.mark.parametrize("notation", NOTATIONS)
+def test_index_in_another_notation_is_the_same(tables, engine, notation):
+    declared, existing = NOTATIONS[notation]
+    _, phase, database = tables(engine, thing(declared), existing)
+    differences = phase.check(database).differences
+    assert [each for each in differences if "part" in each.object] == []
+
+
+@IDS
+@pytest.mark.parametrize("other", OTHERS)
+def test_another_index_of_its_name_is_replaced(tables, engine, other):
+    declared, existing = PARTIAL, OTHERS[other]
+    if isinstance(existing, tuple):
+        declared, existing = existing
+    target, phase, database = tables(engine, thing(declared), existing)
+    target.execute("INSERT INTO things (id, a, title) VALUES (1, 1, 'one')")
+    report = phase.run(database, smoke_test=False)
+    assert "things.part" in [each.object for each in report.repaired]
+    assert phase.check(database).status == "up_to_date"
+
+
+@IDS
+def test_index_under_another_name_is_accepted(tables, engine):
+    existing = PARTIAL.replace("part", "other")
+    _, phase, database = tables(engine, thing(PARTIAL), existing)
+    phase.run(database, smoke_test=False)
+    (note,) = phase.check(database).differences
+    assert note.message == (
+        "things.part: other is equivalent and is accepted in its place"
+    )
+
+
+@IDS
+def test_duplicates_under_the_condition_are_refused(tables, engine):
+    target, phase, database = tables(engine, thing(UNIQUE))
+    rows = "(1, 1, 'Tea'), (2, 2, 'tea'), (3, 0, 'TEA'), (4, -1, 'tea')"
+    target.execute(f"INSERT INTO things (id, a, title) VALUES {rows}")
+    with pytest.raises(ChangeRefused, match=r"things.live.*2 rows \(id 1; id 2\)"):
+        phase.check(database)
+    target.execute("UPDATE things SET a = 0 WHERE id = 2")
+    report = phase.run(database)
+    assert report.status == "migrated"
+    assert report.smoke_test["unique"] is True
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        (UNIQUE, "the index live: MariaDB has no partial indexes; leave out where"),
+        (UNIQUE, r"MariaDB has no expression indexes, such as \(lower\(title\)\)"),
+        (
+            "CREATE INDEX raw ON things USING gin (title)",
+            "the index raw: MariaDB has no USING gin; leave out using",
+        ),
+    ],
+)
+def test_what_mariadb_lacks_is_refused_with_the_remedy(tables, statement, says):
+    _, phase, database = tables("mysql", thing(statement))
+    with pytest.raises(UnsupportedModel, match=says):
+        phase.check(database)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        (
+            {"title": TextField(index=True)},
+            r"TEXT has no length for a key on MariaDB; use CharField\(n\), or an index "
+            r"of its beginning.*CREATE INDEX name ON things \(title\(100\)\)",
+        ),
+        (
+            {"title": TextField(primary_key=True)},
+            r"the primary key cannot contain title: TEXT.*use CharField\(n\)$",
+        ),
+        ({"title": CharField(None)}, r"needs a length on MariaDB; use CharField\(n\)"),
+    ],
+)
+def test_text_without_a_length_is_refused_on_mariadb(tables, fields, says):
+    _, phase, database = tables("mysql", thing(**fields))
+    with pytest.raises(UnsupportedModel, match=says):
+        phase.check(database)
+
+
+# -- types
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_type_that_is_not_known_is_compared_by_its_name(tables, engine):
+    class Odd(peewee.Field):
+        field_type = {
+            "sqlite": "INET",
+            "postgresql": "INET",
+            "mysql": "ENUM('a','b')",
+        }[engine]
+
+    made = thing(a=IntegerField(), title=CharField(40), odd=Odd(null=True))
+    target, phase, database = tables(engine, made)
+    assert phase.run(database).status == "migrated"
+    assert phase.check(database).differences == ()
+    target.query("SELECT odd FROM things")  # this connection reads the schema again
+    target.execute("ALTER TABLE things DROP COLUMN odd")
+    other = {"mysql": "ENUM('a','c')"}.get(engine, "VARCHAR(40)")
+    target.execute(f"ALTER TABLE things ADD COLUMN odd {other}")
+    with pytest.raises(ChangeRefused, match="things.odd: expected .*does not convert"):
+        phase.check(database)
+
+
+def test_type_is_looked_up_as_postgresql_stores_it(tables):
+    made = thing(
+        a=IntegerField(),
+        title=CharField(40),
+        at=postgres_ext.DateTimeTZField(null=True),
+        tags=postgres_ext.ArrayField(TextField, dimensions=2, index=False, null=True),
+    )
+    columns = "at timestamp(6) with time zone", "tags text[]"
+    alter = ", ".join(f"ADD COLUMN {each}" for each in columns)
+    _, phase, database = tables("postgresql", made, f"ALTER TABLE things {alter}")
+    objects = [each.object for each in phase.check(database).differences]
+    assert "things.tags" not in objects
+
+
+def test_type_of_a_missing_extension_is_refused_by_name(tables):
+    made = thing(a=IntegerField(), data=postgres_ext.HStoreField(index=False))
+    _, phase, database = tables("postgresql", made)
+    with pytest.raises(
+        UnsupportedModel, match="data: the type HSTORE is not .*CREATE EXTENSION"
+    ):
+        phase.check(database)
