@@ -260,7 +260,7 @@ class _TableTest:
 
         def insert() -> bool:
             self.rows.insert(self.table, row)
-            return self.rows.checked_at_commit(self.table)
+            return self.rows.checked_at_commit(self.table, row)
 
         attempt = self.rows.attempt(insert)
         if attempt.error is not None:
@@ -394,14 +394,17 @@ class _TableTest:
         if action == "SET NULL":
             changed = dict.fromkeys(key.columns, "NULL")
 
-        def change_parent() -> bool:
+        def change_parent() -> Outcome:
             self.rows.execute(statement)
-            return self._has_become(row, changed)
+            if action in _PROPAGATING_ACTIONS:
+                return self._has_become(row, changed)
+            if self.rows.checked_at_commit(self.table, row):
+                what = f"ON DELETE {action} of ({', '.join(key.columns)})"
+                return self._not_tried(what, "it is checked at COMMIT only")
+            return False  # the parent should not have been changed
 
         attempt = self.rows.attempt(change_parent)
         if attempt.error is None:
-            if action not in _PROPAGATING_ACTIONS:
-                return False  # the parent should not have been changed
             return attempt.result
         refused_by_key = self._is_key_violation(attempt.error)
         if refused_by_key and action in _PROPAGATING_ACTIONS:

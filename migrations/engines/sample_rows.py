@@ -26,6 +26,9 @@ from migrations.sql_text import one_line
 SampleRow = dict[str, str]  # SQL values by lower-case column names
 Result = TypeVar("Result")
 _ATTEMPTS = 9  # to insert a row whose types have few values
+# To insert one whose keys exist already: what a key of one character is drawn of.
+_ONE_CHARACTER = "abcdefghijklmnopqrstuvwxyz0123456789"
+_MOST_ATTEMPTS = _ATTEMPTS + len(_ONE_CHARACTER)
 # Without letters that could be part of a hexadecimal number.
 _LETTERS = "ghijklmnopqrstuvwxyz"
 _DEFAULT_LENGTH = 20  # characters of a random text
@@ -175,8 +178,11 @@ class SampleRows(ABC):
         return []
 
     @abstractmethod
-    def checked_at_commit(self, table: Table) -> bool:
-        """Whether the row inserted last may violate a key that is checked at COMMIT."""
+    def checked_at_commit(self, table: Table, row: SampleRow) -> bool:
+        """Whether a row may violate a foreign key that is checked at COMMIT.
+
+        :param row: one that was inserted, or the one inserted last if nothing finds it.
+        """
 
     # -- statements
 
@@ -243,7 +249,10 @@ class SampleRows(ABC):
             if self._needs_parent(table, key, given):
                 given = given | self._parent_values(table, key, within)
         first_refusal = None
-        for attempt_number in range(_ATTEMPTS):
+        exists = False  # whether one of its keys did, by chance
+        for attempt_number in range(_MOST_ATTEMPTS):
+            if attempt_number == _ATTEMPTS and not exists:
+                break
             row = self._make_row(table, given, attempt_number)
             if not row or not row.keys() >= set(needed):
                 raise RowNotPossible(
@@ -252,9 +261,23 @@ class SampleRows(ABC):
             inserted = self.attempt(partial(self.insert, table, row), keep=True)
             if inserted.error is None:
                 return row
+            exists = exists or self._has_key_of(table, row)
             if first_refusal is None:
                 first_refusal = inserted.error
+        if exists:
+            raise RowNotPossible(
+                f"{table.name}: each key that was tried exists already"
+            )
         raise RowNotInserted(f"{table.name}: {one_line(first_refusal)}")
+
+    def _has_key_of(self, table: Table, row: SampleRow) -> bool:
+        """Whether a table has the values that a row has in one of its keys."""
+        for key in table.unique_keys():
+            if key and row.keys() >= set(key):
+                values = {name: row[name] for name in key}
+                if "NULL" not in values.values() and self.count_matching(table, values):
+                    return True
+        return False
 
     def _needs_parent(self, table: Table, key: ForeignKey, given: SampleRow) -> bool:
         """Whether a row needs a value for a foreign key that it was not given."""
@@ -326,6 +349,10 @@ class SampleRows(ABC):
             if name in row:
                 continue
             candidates = self._candidates(table, name, row)
+            size = self._smallest_size(table, name)
+            is_text = "string" in table.columns[name].type.category
+            if attempt_number >= _ATTEMPTS and is_text and size == 1:
+                candidates = [f"'{character}'" for character in _ONE_CHARACTER]
             if candidates:
                 # Each attempt takes the next one; after the last, the first again.
                 position = attempt_number % len(candidates)
@@ -362,11 +389,14 @@ class SampleRows(ABC):
 
     def _candidates(self, table: Table, name: str, row: SampleRow) -> list[str]:
         """Return values that fit a column and all columns that refer to it."""
-        column = table.columns[name]
-        columns = [column, *self._referring_columns(table, name)]
+        size = self._smallest_size(table, name)
+        return self.candidate_values(table, table.columns[name], size, row)
+
+    def _smallest_size(self, table: Table, name: str) -> int:
+        """Return the size of a column, or of one that refers to it; 0 without any."""
+        columns = [table.columns[name], *self._referring_columns(table, name)]
         sizes = [column.type.size for column in columns if column.type.size]
-        smallest = min(sizes, default=0)
-        return self.candidate_values(table, column, smallest, row)
+        return min(sizes, default=0)
 
     def _referring_columns(self, table: Table, name: str) -> list[Column]:
         """Return the columns whose foreign keys refer to a column."""

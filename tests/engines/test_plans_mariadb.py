@@ -413,7 +413,15 @@ def test_unsigned_id_is_accepted(made):
     there = made(
         "CREATE TABLE item (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY, n INT)"
     )
-    assert check(there, items(n=IntegerField(null=True))).status == "up_to_date"
+    report = check(there, items(n=IntegerField(null=True)))
+    assert report.status == "up_to_date"
+    assert [(each.severity, each.message) for each in report.differences] == [
+        (
+            "note",
+            "item.id: expected integer of 4, found int(10) unsigned, which has no "
+            "negative numbers and is accepted for an id and what refers to one",
+        )
+    ]
 
 
 @pytest.mark.parametrize("parent", ["INT UNSIGNED", "INT"])

@@ -179,6 +179,71 @@ def test_keys_with_few_values_are_no_failure(empty, engine, monkeypatch):
     assert True in outcomes
 
 
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.mark.parametrize(
+    ("free", "inserted"), [("0", True), ("", None)], ids=["a free one", "none"]
+)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_key_that_exists_is_drawn_again(empty, engine, free, inserted, caplog):
+    phase = Phase("Codes", requires={}, manages=[Code])
+    database = db.connect(empty.url)
+    phase.ensure(database)
+    used = [each for each in (*LETTERS, *"0123456789") if each != free]
+    rows = ", ".join(f"('{each}')" for each in used)
+    empty.execute(f"INSERT INTO code VALUES {rows}")
+    tried = phase.run(database, statistics=False).smoke_test
+    assert False not in tried.values()
+    if engine != "sqlite":  # which knows no length, and takes a longer key
+        assert tried["insert"] is inserted
+        reason = "  the smoke test cannot insert a row of code: each key that was tried"
+        assert f"{reason} exists already" in reasons(caplog)
+
+
+# -- keys that are checked at COMMIT
+
+DEFERRED = " DEFERRABLE INITIALLY DEFERRED"
+
+
+class Child(peewee.Model):
+    note = peewee.ForeignKeyField(Note, column_name="note_id")
+
+    class Meta:
+        table_name = "child"
+
+
+CHILDREN = Phase("Children", requires={}, manages=[Note, Child])
+
+
+def create_children(made):
+    made.execute(
+        f"CREATE TABLE note ({ID[made.engine]}, text varchar(20) NOT NULL UNIQUE)",
+        f"CREATE TABLE child ({ID[made.engine]}, note_id integer NOT NULL "
+        f"REFERENCES note (id){DEFERRED})",
+        "CREATE INDEX child_note_id ON child (note_id)",
+    )
+
+
+@pytest.mark.parametrize(("engine", "held"), [("sqlite", None), ("postgresql", True)])
+def test_a_deferred_key_without_an_action_is_no_failure(empty, engine, held):
+    create_children(empty)
+    tried = steps(empty, CHILDREN)
+    assert (tried["insert"], tried["foreign_keys"]) == (True, held)
+
+
+@pytest.mark.parametrize("engine", ["postgresql"])
+def test_rows_that_the_caller_completes_later_are_no_failure(empty, engine):
+    create_children(empty)
+    database = db.connect(empty.url)
+    with database.atomic():
+        database.execute_sql("INSERT INTO child (note_id) VALUES (7)")
+        tried = CHILDREN.run(database, statistics=False).smoke_test
+        assert (tried["insert"], tried["foreign_keys"]) == (True, None)
+        database.execute_sql("INSERT INTO note (id, text) VALUES (7, 'x')")
+    assert empty.query("SELECT count(*) FROM child") == [(1,)]
+
+
 # -- tables without transactions
 
 INSERT = "INSERT INTO audit VALUES (new.id)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import ClassVar, NamedTuple
 
@@ -30,6 +30,7 @@ from migrations.engines.mysql.show_create_table import (
     CreateTableText,
     parsed_table,
 )
+from migrations.report import Difference
 from migrations.schema import UTC_NOW, Column, Index, Schema, Table, Type
 from migrations.sql_text import literal, literal_meaning, one_line
 
@@ -325,6 +326,24 @@ class MySQLFamilyCatalog(Catalog):
         if not super().type_is_accepted(table, expected, actual):
             return False
         return is_unsigned(actual.type) == self._will_be_unsigned(table, expected)
+
+    def undeclared(self, expected: Table, actual: Table) -> Iterator[Difference]:
+        """Yield a note for each column that may be unsigned although it is not so."""
+        for name, column in expected.columns.items():
+            existing = actual.columns.get(name)
+            if existing is None or is_unsigned(column.type):
+                continue
+            if not is_unsigned(existing.type):
+                continue
+            if self.type_is_accepted(expected, column, existing):
+                where = f"{expected.name}.{name}"
+                wanted = str(column.type)
+                found = existing.type.text
+                message = (
+                    f"{where}: expected {wanted}, found {found}, which has no negative "
+                    "numbers and is accepted for an id and what refers to one"
+                )
+                yield Difference("note", where, wanted, found, message)
 
     def _will_be_unsigned(self, table: Table, column: Column) -> bool:
         """Whether a declared column will be unsigned once the phase is complete."""

@@ -169,7 +169,7 @@ class MySQLFamilySampleRows(SampleRows):
     def is_refusal(self, error: Exception) -> bool:
         return error_code(error) not in _NOT_ABOUT_THE_ROW
 
-    def checked_at_commit(self, table: Table) -> bool:
+    def checked_at_commit(self, table: Table, row: SampleRow) -> bool:
         return False  # InnoDB checks every key at once
 
 

@@ -205,7 +205,7 @@ class PostgreSQLSampleRows(SampleRows):
         query = catalog_queries.TABLES_SCANNED_ON_DELETE
         return self.session.query_texts(query, table)
 
-    def checked_at_commit(self, table: Table) -> bool:
+    def checked_at_commit(self, table: Table, row: SampleRow) -> bool:
         return False  # the transaction of the smoke test makes all of them IMMEDIATE
 
 

@@ -66,9 +66,14 @@ class SQLiteSampleRows(SampleRows):
                 long_tables.append(name)
         return long_tables
 
-    def checked_at_commit(self, table: Table) -> bool:
+    def checked_at_commit(self, table: Table, row: SampleRow) -> bool:
+        own_key = self.key_of(table, row)
         rowid = rowid_name(table.columns)
-        if not rowid:
+        if own_key:
+            is_row = self.condition(table, own_key)
+        elif rowid:
+            is_row = f"{rowid} = last_insert_rowid()"
+        else:
             return True
         table_name = self.quote(table.name)
         orphans = []
@@ -79,7 +84,6 @@ class SQLiteSampleRows(SampleRows):
             orphans.append(f"({orphan})")
         is_orphan = " OR ".join(orphans) or "0"
         found = self.session.query(
-            f"SELECT 1 FROM {table_name} w "
-            f"WHERE w.{rowid} = last_insert_rowid() AND ({is_orphan})"
+            f"SELECT 1 FROM {table_name} w WHERE {is_row} AND ({is_orphan})"
         )
         return bool(found)
