@@ -46,6 +46,7 @@ class RunnablePhase(Protocol):
         statistics: bool = True,
         lock_timeout: float = 10.0,
         thorough: bool = False,
+        force: bool = False,
     ) -> Report: ...
 
     def check(
@@ -53,6 +54,7 @@ class RunnablePhase(Protocol):
         database: peewee.Database,
         lock_timeout: float = 10.0,
         thorough: bool = False,
+        force: bool = False,
     ) -> Report: ...
 
     def rollback(
@@ -144,7 +146,10 @@ def _parse(phase: RunnablePhase, argv: list[str]) -> argparse.Namespace:
         help=f"drop {tables}; refused if they hold rows or other objects need them",
     )
     parser.add_argument(
-        "--force", action="store_true", help="with --rollback: drop the rows, too"
+        "--force",
+        action="store_true",
+        help="drop columns that the phase drops and that hold values; with --rollback: "
+        "drop the rows, too",
     )
     parser.add_argument(
         "--no-smoke-test",
@@ -182,8 +187,6 @@ def _parse(phase: RunnablePhase, argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=__version__)
     options = parser.parse_args(argv)
-    if options.force and not options.rollback:
-        parser.error("--force is for --rollback")
     if options.check and (options.dry_run or options.rollback):
         other = "--dry-run" if options.dry_run else "--rollback"
         parser.error(f"--check and {other} cannot be used together")
@@ -206,13 +209,19 @@ def _call(phase: RunnablePhase, options: argparse.Namespace) -> Report:
     if options.rollback:
         return phase.rollback(database, options.force, timeout)
     if options.check or options.dry_run:
-        return phase.check(database, lock_timeout=timeout, thorough=options.thorough)
+        return phase.check(
+            database,
+            lock_timeout=timeout,
+            thorough=options.thorough,
+            force=options.force,
+        )
     return phase.run(
         database,
         smoke_test=options.smoke_test,
         statistics=options.statistics,
         lock_timeout=timeout,
         thorough=options.thorough,
+        force=options.force,
     )
 
 

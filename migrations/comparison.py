@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from migrations import operations as do
 from migrations.declaration import Model
+from migrations.drops import without_dropped
 from migrations.engines.catalog import Catalog
 from migrations.errors import (
     ChangeRefused,
@@ -191,6 +192,8 @@ def _compare_managed(
         return
     # The declared spelling of the name, where the database ignores case.
     actual = _without_needless_suffixes(actual, expected)._replace(name=name)
+    actual, drops = without_dropped(actual, name, catalog.models.drops.get(name, ()))
+    yield from drops
     for column in expected.columns.values():
         yield from _compare_column(expected, column, actual, catalog)
     yield from _compare_primary_key(expected, actual, catalog)

@@ -17,6 +17,7 @@ import peewee
 from db.constraints import field_constraints, table_constraints
 from db.fields import AutoIncrementField
 from migrations.accepts import AcceptedColumn
+from migrations.drops import names_to_drop
 from migrations.errors import UnsupportedModel
 from migrations.index_text import IndexText, parse_create_index, unquoted
 from migrations.schema import Check, Column, ForeignKey, Index, Table, Type
@@ -34,6 +35,8 @@ class PhaseModels(NamedTuple):
     accepts: tuple[AcceptedColumn, ...] = ()
     # By the name of a managed table, the name that it had before.
     old_names: Mapping[str, str] = {}
+    # By the name of a managed table, the names of what is dropped of it.
+    drops: Mapping[str, tuple[str, ...]] = {}
 
     @property
     def tables_to_read(self) -> tuple[str, ...]:
@@ -62,6 +65,7 @@ def phase_models(
     required: Iterable[Model],
     managed: Iterable[Model],
     accepts: Iterable[AcceptedColumn] = (),
+    drops: Iterable[str] = (),
 ) -> PhaseModels:
     """Return the models of a phase, the managed ones in the order of their creation."""
     ordered = in_reference_order(managed)
@@ -72,7 +76,8 @@ def phase_models(
         old_name = table_constraints(model).renamed_from
         if old_name is not None:
             old_names[table_name(model)] = old_name
-    return PhaseModels(by_table, names, tuple(accepts), old_names)
+    dropped = names_to_drop(drops, names)
+    return PhaseModels(by_table, names, tuple(accepts), old_names, dropped)
 
 
 def table_name(model: Model) -> str:

@@ -21,6 +21,7 @@ from migrations.declaration import (
     in_reference_order,
     table_name,
 )
+from migrations.drops import names_to_drop
 from migrations.errors import refuse_unsupported
 from migrations.schema import Table
 
@@ -28,7 +29,9 @@ _ACTIONS = {"NO ACTION", "RESTRICT", "CASCADE", "SET NULL", "SET DEFAULT"}
 
 
 def validate_models(
-    requires: Mapping[Model, Iterable[str]], manages: Iterable[Model]
+    requires: Mapping[Model, Iterable[str]],
+    manages: Iterable[Model],
+    drops: Iterable[str] = (),
 ) -> None:
     """Check that the models of a phase are complete and fit together.
 
@@ -39,6 +42,7 @@ def validate_models(
         [
             *_problems_of_required(requires),
             *_problems_of_managed(requires, managed),
+            *_problems_of_drops(managed, drops),
         ]
     )
     in_reference_order(managed)  # raises the error about circular foreign keys
@@ -167,6 +171,33 @@ def _problems_of_renamed_tables(models: Iterable[Model]) -> Iterator[str]:
         if old in old_names:
             yield f"{name}: another table is renamed from {old}, too"
         old_names.append(old)
+
+
+def _problems_of_drops(managed: list[Model], drops: Iterable[str]) -> Iterator[str]:
+    """Yield what is dropped of an unknown table, or is declared as well."""
+    models = {table_name(model): model for model in managed}
+    for table, names in names_to_drop(drops, models).items():
+        if not table:
+            for entry in names:
+                yield (
+                    f"drops has {entry!r}, which names no managed table; write "
+                    f"'table.name', with one of {', '.join(models)}"
+                )
+            continue
+        declared = _declared_names(models[table])
+        for name in names:
+            if name.lower() in declared:
+                yield f"drops has '{table}.{name}', which {table} declares"
+
+
+def _declared_names(model: Model) -> set[str]:
+    """Return the names of what a model declares, in lower case."""
+    table = declared_table(model)
+    names = list(table.columns)
+    names += [index.name for index in table.indexes]
+    names += [check.name for check in table.checks]
+    names += [key.name for key in table.foreign_keys if key.name]
+    return {name.lower() for name in names}
 
 
 def _problems_of_reference(

@@ -143,6 +143,18 @@ class DropForeignKey(NamedTuple):
         return schema.with_table(self.table, table._replace(foreign_keys=left))
 
 
+class DropCheck(NamedTuple):
+    """Drop a CHECK constraint."""
+
+    table: str
+    check: Check
+
+    def apply_to(self, schema: Schema) -> Schema:
+        table = schema[self.table]
+        left = tuple(check for check in table.checks if check != self.check)
+        return schema.with_table(self.table, table._replace(checks=left))
+
+
 class AddColumn(NamedTuple):
     """Add a column; one with auto-increment becomes the primary key."""
 
@@ -281,6 +293,55 @@ class AddForeignKey(NamedTuple):
         return schema.with_table(self.table, table._replace(foreign_keys=keys))
 
 
+class DropIndex(NamedTuple):
+    """Drop an index or a UNIQUE constraint."""
+
+    table: str
+    definition: Index
+
+    def apply_to(self, schema: Schema) -> Schema:
+        table = schema[self.table]
+        left = tuple(index for index in table.indexes if index != self.definition)
+        return schema.with_table(self.table, table._replace(indexes=left))
+
+
+class DropColumn(NamedTuple):
+    """Drop a column, with the indexes and constraints that it belongs to."""
+
+    table: str
+    column: Column
+    # What is dropped with it; planning finds it out.
+    indexes: tuple[Index, ...] = ()
+    checks: tuple[Check, ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+
+    def apply_to(self, schema: Schema) -> Schema:
+        table = schema[self.table].with_column_dropped(self.column.name)
+        return schema.with_table(self.table, table)
+
+    def with_dependents(self, schema: Schema) -> DropColumn:
+        """Return the operation with what belongs to the column in a schema."""
+        table = schema[self.table]
+        name = self.column.name
+        return self._replace(
+            indexes=table.indexes_with(name),
+            checks=table.checks_with(name),
+            foreign_keys=table.foreign_keys_with(name),
+        )
+
+    @property
+    def description(self) -> str:
+        """What is dropped, for people."""
+        parts = [f"index {index.name}" for index in self.indexes if index.name]
+        parts += [f"check {check.name}" for check in self.checks if check.name]
+        for key in self.foreign_keys:
+            parts.append(f"foreign key {key.name or ', '.join(key.columns)}")
+        text = f"drop column {self.column.name}"
+        if parts:
+            text += f" with {', '.join(parts)}"
+        return text
+
+
 class DropTable(NamedTuple):
     """Drop a table with its indexes and triggers."""
 
@@ -295,6 +356,7 @@ Operation = (
     | RenameColumn
     | CreateTable
     | DropForeignKey
+    | DropCheck
     | AddColumn
     | AlterColumn
     | SetPrimaryKey
@@ -302,6 +364,8 @@ Operation = (
     | AddIndex
     | AddCheck
     | AddForeignKey
+    | DropIndex
+    | DropColumn
     | DropTable
 )
 # The order of execution: a column exists before what is made of it, and a key is unique
@@ -311,6 +375,7 @@ EXECUTION_ORDER: tuple[type[Operation], ...] = (
     RenameColumn,
     CreateTable,
     DropForeignKey,
+    DropCheck,
     AddColumn,
     AlterColumn,
     SetPrimaryKey,
@@ -318,5 +383,7 @@ EXECUTION_ORDER: tuple[type[Operation], ...] = (
     AddIndex,
     AddCheck,
     AddForeignKey,
+    DropIndex,
+    DropColumn,
     DropTable,
 )

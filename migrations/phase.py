@@ -36,6 +36,8 @@ class Phase:
     :param manages: the models whose tables the phase creates, repairs and tests, in
         any order.
     :param accepts: documented exceptions; everything else is compared strictly.
+    :param drops: columns, indexes and constraints of managed tables that are dropped,
+        each as "table.name". A column that holds values is dropped with `force` only.
 
     A phase with a model that is not supported can be made, so that its command can
     report it. It raises `UnsupportedModel` when it is used: before a database is opened
@@ -49,6 +51,7 @@ class Phase:
         requires: Mapping[Model, Sequence[str]],
         manages: Iterable[Model],
         accepts: Iterable[AcceptedColumn] = (),
+        drops: Iterable[str] = (),
     ) -> None:
         self.title = title
         self.requires = dict(requires)
@@ -56,8 +59,9 @@ class Phase:
         self._models: PhaseModels | None = None
         self._unsupported: UnsupportedModel | None = None
         try:
-            validate_models(self.requires, self.manages)
-            self._models = phase_models(self.requires, self.manages, accepts)
+            dropped = [drops] if isinstance(drops, str) else list(drops)
+            validate_models(self.requires, self.manages, dropped)
+            self._models = phase_models(self.requires, self.manages, accepts, dropped)
         except UnsupportedModel as error:
             self._unsupported = error
 
@@ -98,6 +102,7 @@ class Phase:
         statistics: bool = True,
         lock_timeout: float = 10.0,
         thorough: bool = False,
+        force: bool = False,
     ) -> Report:
         """Validate, create or repair, validate again, smoke test, statistics.
 
@@ -108,11 +113,12 @@ class Phase:
         :param lock_timeout: seconds to wait for locks, in total, before giving up.
         :param thorough: read every row, for exact counts and for orphans in columns
             without an index.
+        :param force: drop columns that are in `drops` and hold values, too.
         :returns: the report; its status is `migrated` or `up_to_date`.
         :raises MigrationError: one of its subclasses says what could not be done. Its
             `report` says what was found and done.
         """
-        with self._call(database, lock_timeout) as call:
+        with self._call(database, lock_timeout, force) as call:
             found = call.validate()
             call.create_or_repair(found)  # and validate again
             call.check_for_orphans(thorough)
@@ -127,14 +133,16 @@ class Phase:
         database: peewee.Database,
         lock_timeout: float = 10.0,
         thorough: bool = False,
+        force: bool = False,
     ) -> Report:
         """Find out what a run would do; change nothing.
 
+        :param force: as that of the run.
         :returns: the report; its status is `pending` or `up_to_date`, its `changes` are
             what a run would execute.
         :raises MigrationError: what a run would raise.
         """
-        with self._call(database, lock_timeout) as call:
+        with self._call(database, lock_timeout, force) as call:
             call.plan()
             call.check_for_orphans(thorough)
         return call.report
@@ -191,11 +199,14 @@ class Phase:
 
     @contextmanager
     def _call(
-        self, database: peewee.Database, lock_timeout: float
+        self,
+        database: peewee.Database,
+        lock_timeout: float,
+        drops_values: bool = False,
     ) -> Iterator[PhaseCall]:
         """One call on an open connection; at its end, its report is complete."""
         engine = engine_for(database, self.models, lock_timeout)
-        call = PhaseCall(engine, self.requires)
+        call = PhaseCall(engine, self.requires, drops_values)
         logger.info("%s: %s in %s", self.title, self.tables, call.report.database)
         try:
             with engine.session.connected():

@@ -56,10 +56,14 @@ def plan_of(
         if isinstance(operation, do.RenameTable | do.RenameColumn):
             current = operation.apply_to(current)
     planned = current
+    operations = []
     for operation in ordered:
+        if isinstance(operation, do.DropColumn):
+            operation = operation.with_dependents(planned)
+        operations.append(operation)
         if not isinstance(operation, do.RenameTable | do.RenameColumn):
             planned = operation.apply_to(planned)
-    return Plan(ordered, current, planned)
+    return Plan(tuple(operations), current, planned)
 
 
 def verify_plan(plan: Plan, catalog: Catalog) -> None:
@@ -74,7 +78,10 @@ def verify_plan(plan: Plan, catalog: Catalog) -> None:
     remaining = [
         error.message
         for error in errors_of(compare(plan.planned, catalog, {}))
-        if error.repaired_by is not None and error.repaired_by.table in changed
+        if error.repaired_by is not None
+        and error.repaired_by.table in changed
+        # A column that holds values is kept, unless the run is told otherwise.
+        and not isinstance(error.repaired_by, do.DropColumn)
     ]
     if remaining:
         messages = "; ".join(remaining)
@@ -116,8 +123,11 @@ def _recreate_foreign_keys(
     for table, key in _foreign_keys(schema, models):
         if retyped.isdisjoint(_columns_at_both_ends(table, key)):
             continue
+        release = do.DropForeignKey(table, key)
+        if release in operations:
+            continue  # it is dropped for good
         dropped.add((table, key))
-        result.append(do.DropForeignKey(table, key))
+        result.append(release)
         if (table, key.columns) not in added:
             result.append(do.AddForeignKey(table, key))
     for operation in operations:

@@ -26,6 +26,7 @@ from migrations.plan import Plan
 from migrations.report import Difference
 from migrations.schema import ForeignKey, Index, Table, names_in
 
+_ABOUT_A_COLUMN = do.AlterColumn | do.AddColumn | do.AdvanceIds | do.DropColumn
 _SHOWN = 5  # rows of each conflict
 
 
@@ -81,13 +82,15 @@ def _subject(operation: Operation) -> tuple[str, str, str]:
     table = operation.table
     if isinstance(operation, do.RenameColumn):
         return table, operation.name, "name"
-    if isinstance(operation, do.AlterColumn | do.AddColumn | do.AdvanceIds):
+    if isinstance(operation, _ABOUT_A_COLUMN):
         return table, operation.column.name, "column"
     if isinstance(operation, do.DropForeignKey | do.AddForeignKey):
         return table, ", ".join(operation.key.columns), "foreign key"
     if isinstance(operation, do.AddIndex):
         return table, operation.definition.name, "index"
-    if isinstance(operation, do.AddCheck):
+    if isinstance(operation, do.DropIndex):
+        return table, operation.definition.name, "dropped index"
+    if isinstance(operation, do.AddCheck | do.DropCheck):
         return table, operation.check.name, "CHECK"
     if isinstance(operation, do.SetPrimaryKey):
         return table, ", ".join(operation.columns), "primary key"

@@ -8,7 +8,7 @@ that are still called otherwise in the database know it: see `current_name`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from migrations.errors import ChangeRefused
@@ -32,11 +32,13 @@ def under_new_names(
     schema: Schema,
     declared: Iterable[Table],
     key_of: KeyOf,
+    drops: Mapping[str, tuple[str, ...]],
     new_key_names: Callable[[Table, str], tuple[tuple[str, str], ...]],
 ) -> Renamed:
     """Return tables as if everything that can be renamed had its new name.
 
     :param declared: the managed tables.
+    :param drops: by table, the names of what is dropped of it.
     :param new_key_names: see `Catalog.new_key_names`.
     """
     found: list[Difference] = []
@@ -51,7 +53,9 @@ def under_new_names(
             found.append(difference)
         if table.name not in schema:
             continue
-        for difference in _renames_of_columns(table, schema[table.name], key_of):
+        dropped = [key_of(name) for name in drops.get(table.name, ())]
+        actual = schema[table.name]
+        for difference in _renames_of_columns(table, actual, key_of, dropped):
             found.append(difference)
             if difference.repaired_by is not None:
                 schema = difference.repaired_by.apply_to(schema)
@@ -79,9 +83,12 @@ def _rename_of_table(
 
 
 def _renames_of_columns(
-    declared: Table, actual: Table, key_of: KeyOf
+    declared: Table, actual: Table, key_of: KeyOf, dropped: Sequence[str]
 ) -> Iterator[Difference]:
-    """Yield the renames of a table's columns, or why one is refused."""
+    """Yield the renames of a table's columns, or why one is refused.
+
+    :param dropped: keys of columns. If both names exist, one of these may be old.
+    """
     for column in declared.columns.values():
         name, old = column.name, column.renamed_from
         if old is None or key_of(old) == key_of(name):
@@ -94,9 +101,11 @@ def _renames_of_columns(
             operation = RenameColumn(declared.name, actual.columns[old_key], name)
             yield _rename(where, name, old, operation)
             continue
+        if old_key in dropped:
+            continue
         message = (
             f"{where}: the column exists, and so does {old}, which it is renamed from; "
-            f"move the values, drop the column that is not needed, then run again: "
+            f"move the values, list {declared.name}.{old} in drops, then run again: "
             f"UPDATE {declared.name} SET {name} = {old} WHERE {name} IS NULL"
         )
         yield _refused(where, name, old, message)

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from migrations.sql_text import names_column
+
 # The comparable form of a DEFAULT that is the current time in UTC, however a database
 # writes it; see Catalog.default_meaning.
 UTC_NOW = "now in UTC"
@@ -215,6 +217,41 @@ class Table(NamedTuple):
             if check.name.lower() == name.lower():
                 return check
         return None
+
+    def with_column_dropped(self, column: str) -> Table:
+        """Return the table without a column, and without what belongs to it."""
+        columns = {
+            key: each for key, each in self.columns.items() if each.name != column
+        }
+        indexes = self.indexes_with(column)
+        checks = self.checks_with(column)
+        keys = self.foreign_keys_with(column)
+        return self._replace(
+            columns=columns,
+            indexes=tuple(each for each in self.indexes if each not in indexes),
+            checks=tuple(each for each in self.checks if each not in checks),
+            foreign_keys=tuple(each for each in self.foreign_keys if each not in keys),
+        )
+
+    def indexes_with(self, column: str) -> tuple[Index, ...]:
+        """Return the indexes and UNIQUE constraints that a column is in."""
+        name = column.lower()
+
+        def has_it(index: Index) -> bool:
+            return name in [part.partition(" ")[0].lower() for part in index.columns]
+
+        return tuple(index for index in self.indexes if has_it(index))
+
+    def checks_with(self, column: str) -> tuple[Check, ...]:
+        """Return the CHECK constraints that name a column."""
+        return tuple(
+            check for check in self.checks if names_column(check.condition, column)
+        )
+
+    def foreign_keys_with(self, column: str) -> tuple[ForeignKey, ...]:
+        """Return the foreign keys that a column is in."""
+        name = column.lower()
+        return tuple(key for key in self.foreign_keys if name in key.columns)
 
     def unique_keys(self) -> tuple[tuple[str, ...], ...]:
         """Return the columns of the primary key and of each other unique key."""

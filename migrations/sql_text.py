@@ -86,6 +86,14 @@ def comparable_condition(sql: str) -> str:
     return text
 
 
+def names_column(sql: str, name: str) -> bool:
+    """Whether an expression names a column."""
+    for found in _NAMES.finditer(sql):
+        if name.lower() in [text.lower() for text in found.groups() if text]:
+            return True
+    return False
+
+
 def with_renamed_column(sql: str, old: str, new: str) -> str:
     """Return an expression in which a column has another name."""
 

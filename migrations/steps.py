@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import peewee
@@ -31,11 +32,12 @@ from migrations.errors import (
     SmokeTestFailed,
     VerificationFailed,
 )
-from migrations.operations import CreateTable, DropTable
+from migrations.operations import CreateTable, DropColumn, DropTable
 from migrations.refusals import refuse_what_cannot_be_repaired
 from migrations.report import Change, Difference, Report, SmokeTestSteps
 from migrations.schema import Schema
 
+_COUNTED_VALUES = 10_000  # of a column that is to be dropped; each run counts them
 _MARKS = {"error": "✗", "warning": "!", "note": "-"}
 
 
@@ -52,10 +54,16 @@ class Comparison(NamedTuple):
 
 
 class PhaseCall:
-    """One call of a phase on one database: its steps, and the report of them."""
+    """One call of a phase on one database: its steps, and the report of them.
 
-    def __init__(self, engine: Engine, requires: Requires) -> None:
+    :param drops_values: whether columns are dropped that hold values.
+    """
+
+    def __init__(
+        self, engine: Engine, requires: Requires, drops_values: bool = False
+    ) -> None:
         self.engine = engine
+        self.drops_values = drops_values
         self.session = engine.session
         self.requires = requires
         self.managed = engine.models.managed
@@ -103,9 +111,44 @@ class PhaseCall:
     def _compare(self) -> Comparison:
         """Read the tables and compare them; the report has the latest comparison."""
         schema = self.engine.catalog.read()
-        differences = compare(schema, self.engine.catalog, self.requires)
+        found = compare(schema, self.engine.catalog, self.requires)
+        differences = tuple(self._keeping_values(found, schema))
         self.report = self.report._replace(differences=differences)
         return Comparison(schema, differences)
+
+    def _keeping_values(
+        self, found: Iterable[Difference], schema: Schema
+    ) -> Iterator[Difference]:
+        """Yield differences; a warning in place of a drop that would lose values."""
+        for each in found:
+            if isinstance(each.repaired_by, DropColumn) and not self.drops_values:
+                yield self._warning_if_it_holds_values(each, each.repaired_by, schema)
+            else:
+                yield each
+
+    def _warning_if_it_holds_values(
+        self, difference: Difference, drop: DropColumn, schema: Schema
+    ) -> Difference:
+        table = drop.table
+        if table not in schema:  # it is to be renamed
+            table = self.engine.models.old_names[table]
+        column = drop.column.current_name
+        rows = self.engine.catalog.count_values(table, column, _COUNTED_VALUES + 1)
+        if not rows:
+            return difference
+        number = plural(rows, "row")
+        if rows > _COUNTED_VALUES:
+            number = f"more than {_COUNTED_VALUES} rows"
+        verb = "holds" if rows == 1 else "hold"
+        message = (
+            f"{difference.object}: {number} {verb} a value, so the column is not "
+            "dropped; save what is needed, then drop it with --force (force=True)"
+        )
+        if not drop.column.optional:
+            message += "; until then inserts without it fail, as it is NOT NULL"
+        return difference._replace(
+            severity="warning", message=message, repaired_by=None
+        )
 
     def _log_differences(
         self, found: Comparison, level_of_errors: int = logging.INFO

@@ -39,6 +39,7 @@ LAYERS = {
 VALUES = {
     "accepts",
     "declaration",
+    "drops",
     "errors",
     "index_text",
     "operations",

@@ -115,8 +115,6 @@ def test_rollback_of_a_table_with_rows_needs_force(cli, path):
     "arguments",
     [
         ["--no-such-option"],
-        ["--force"],
-        ["--check", "--force"],
         ["--check", "--dry-run"],
         ["--check", "--rollback"],
         ["--lock-timeout", "soon"],
@@ -287,7 +285,6 @@ def test_json_of_a_failure_names_the_error(cli, path):
     "arguments",
     [
         ["--no-such-option"],
-        ["--force"],
         ["--database", "oracle://host/shop"],
         ["--database", "sqlite:////no/such.db"],
     ],

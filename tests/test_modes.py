@@ -292,11 +292,9 @@ def test_table_can_be_created_again_after_a_rollback(make):
 @pytest.mark.parametrize(
     "options",
     [
-        ("--force",),
         ("--check", "--dry-run"),
         ("--check", "--rollback"),
         ("--check", "--dry-run", "--rollback"),
-        ("--check", "--force"),
     ],
 )
 def test_incompatible_options_are_a_usage_error(make, options):

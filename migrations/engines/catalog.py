@@ -94,7 +94,9 @@ class Catalog(ABC):
     def under_new_names(self, schema: Schema) -> Renamed:
         """Return tables as if all that the models rename had its new name."""
         declared = [self.declared_by_name(name) for name in self.models.managed]
-        return under_new_names(schema, declared, self.key_of, self.new_key_names)
+        return under_new_names(
+            schema, declared, self.key_of, self.models.drops, self.new_key_names
+        )
 
     def new_key_names(self, table: Table, name: str) -> tuple[tuple[str, str], ...]:
         """Return the foreign keys of a table that change their names with it.
@@ -133,6 +135,19 @@ class Catalog(ABC):
             source = f"(SELECT 1 FROM {source} LIMIT {up_to}) AS t"
         with self.session.all_rows():
             ((count,),) = self.session.query(f"SELECT count(*) FROM {source}")
+        return int(count)
+
+    def count_values(self, table: str, column: str, up_to: int) -> int:
+        """Return the number of rows with a value in a column, or `up_to`.
+
+        Called at each comparison, for a column that the phase drops.
+        """
+        quote = self.session.quote
+        rows = f"SELECT 1 FROM {quote(table)} WHERE {quote(column)} IS NOT NULL"
+        with self.session.all_rows():
+            ((count,),) = self.session.query(
+                f"SELECT count(*) FROM ({rows} LIMIT {up_to}) AS t"
+            )
         return int(count)
 
     def has_rows(self, table: str) -> bool:

@@ -16,6 +16,7 @@ import peewee
 from migrations import operations as do
 from migrations.engines.catalog import Catalog
 from migrations.engines.conversions import Conversions
+from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.renames import rename_description
 from migrations.report import Change
@@ -178,6 +179,35 @@ class DDL(ABC):
         """Return an ALTER TABLE of some parts."""
         return f"ALTER TABLE {self.quote(table)} {', '.join(parts)}"
 
+    def refuse_to_drop(self, operation: do.DropColumn, dependents: list[str]) -> None:
+        """Refuse to drop a column that something else depends on.
+
+        :param dependents: such as "view x".
+        """
+        if not dependents:
+            return
+        verb = "depends" if len(dependents) == 1 else "depend"
+        pronoun = "it" if len(dependents) == 1 else "them"
+        raise ChangeRefused(
+            f"{operation.table}.{operation.column.name} has to be dropped, and the "
+            f"{' and the '.join(dependents)} {verb} on it; drop {pronoun}, then run "
+            "again"
+        )
+
+    def referring_keys_of_phase(self, operation: do.DropColumn) -> list[str]:
+        """Return the foreign keys of managed tables that refer to a dropped column."""
+        found = []
+        for name in self.models.managed:
+            if name not in self.schema:
+                continue
+            for key in self.schema[name].foreign_keys:
+                if key.parent.lower() != operation.table.lower():
+                    continue
+                if operation.column.name.lower() in key.parent_columns:
+                    columns = ", ".join(key.columns)
+                    found.append(f"foreign key of {name}.{columns}")
+        return found
+
     def declared(self, table: str) -> Table:
         """Return what the model of a table declares."""
         return self.catalog.declared_by_name(table)
@@ -222,6 +252,7 @@ class StatementDDL(DDL):
             do.RenameColumn: self.rename_column,
             do.CreateTable: self.create_table,
             do.DropForeignKey: self.drop_foreign_key,
+            do.DropCheck: self.drop_check,
             do.AddColumn: self.add_column,
             do.AlterColumn: self.alter_column,
             do.SetPrimaryKey: self.set_primary_key,
@@ -229,6 +260,8 @@ class StatementDDL(DDL):
             do.AddIndex: self.add_index,
             do.AddCheck: self.add_check,
             do.AddForeignKey: self.add_foreign_key,
+            do.DropIndex: self.drop_index,
+            do.DropColumn: self.drop_column,
             do.DropTable: self.drop_table,
         }
         return methods[type(operation)](operation)
@@ -244,6 +277,18 @@ class StatementDDL(DDL):
     @abstractmethod
     def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterable[Change]:
         """Drop a foreign key."""
+
+    @abstractmethod
+    def drop_check(self, operation: do.DropCheck) -> Iterable[Change]:
+        """Drop a CHECK constraint."""
+
+    @abstractmethod
+    def drop_index(self, operation: do.DropIndex) -> Iterable[Change]:
+        """Drop an index or a UNIQUE constraint; refuse if something depends on it."""
+
+    @abstractmethod
+    def drop_column(self, operation: do.DropColumn) -> Iterable[Change]:
+        """Drop a column with what belongs to it; refuse if something else does not."""
 
     @abstractmethod
     def add_column(self, operation: do.AddColumn) -> Iterable[Change]:

@@ -66,6 +66,8 @@ class Case(NamedTuple):
     says: str = ""  # a part of a message
     before: type = supplier()
     rows: tuple = ROWS
+    drops: tuple = ()
+    force: bool = False
     on_sqlite: str = ""  # the outcome there, if it is another one
 
 
@@ -157,6 +159,31 @@ CASES = {
             before=supplier(check("ck", "items > 0")),
         ),
     ],
+    'a removed column in `drops=["suppliers.notes"]`': [
+        Case(
+            supplier(notes=None), UNCHANGED, "so the column is not dropped",
+            drops=("suppliers.notes",),
+        ),
+        Case(
+            supplier(notes=None), MIGRATED, drops=("suppliers.notes",),
+            rows=("INSERT INTO suppliers (country) VALUES ('Norway')",),
+        ),
+    ],
+    "the same with `--force` (`force=True`)": [
+        Case(
+            supplier(notes=None), MIGRATED, drops=("suppliers.notes",), force=True,
+        ),
+    ],
+    'a removed CHECK, index or foreign key in `drops=["suppliers.ck"]`': [
+        Case(
+            supplier(), MIGRATED, drops=("suppliers.ck",),
+            before=supplier(check("ck", "items > 0")),
+        ),
+        Case(
+            supplier(), MIGRATED, drops=("suppliers.ix_country",),
+            before=supplier(indexes=[("ix_country", "country")]),
+        ),
+    ],
     "a removed CHECK, DEFAULT, index or foreign key": [
         Case(
             supplier(), UNCHANGED, "is not in the model",
@@ -222,12 +249,16 @@ def make(world, case):
     return database
 
 
-def run(database, model):
+def run(database, case):
     """Return what a run does, and what it and a check before it report."""
-    phase = Phase("Suppliers", requires={Region: ()}, manages=[model])
+    phase = Phase(
+        "Suppliers", requires={Region: ()}, manages=[case.after], drops=case.drops
+    )
     try:
-        checked = phase.check(database)
-        report = phase.run(database, smoke_test=False, statistics=False)
+        checked = phase.check(database, force=case.force)
+        report = phase.run(
+            database, smoke_test=False, statistics=False, force=case.force
+        )
     except ChangeRefused as error:
         return REFUSED, str(error)
     differences = (*checked.differences, *report.differences)
@@ -239,7 +270,7 @@ def run(database, model):
 @pytest.mark.parametrize("case", BY_NAME.values(), ids=BY_NAME)
 def test_run_does_what_the_readme_says(world, engine, case):
     database = make(world(engine), case)
-    outcome, text = run(database, case.after)
+    outcome, text = run(database, case)
     expected = case.outcome
     if engine == "sqlite" and case.on_sqlite:
         expected = case.on_sqlite

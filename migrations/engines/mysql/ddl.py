@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from migrations import operations as do
@@ -56,7 +56,9 @@ class MySQLFamilyDDL(StatementDDL):
     session: MySQLFamilySession
     # What ALTER INDEX makes of an index that no query uses.
     used: ClassVar[str]
-    drop_check: ClassVar[str]  # the words that drop a CHECK constraint, before its name
+    drop_check_words: ClassVar[
+        str
+    ]  # the words that drop a CHECK constraint, before its name
 
     def __init__(
         self,
@@ -279,6 +281,31 @@ class MySQLFamilyDDL(StatementDDL):
                 if part in generated or part.endswith((" FULLTEXT", " SPATIAL")):
                     return True
         return False
+
+    def drop_column(self, operation: do.DropColumn) -> Iterator[Change]:
+        """One statement drops all that the column belongs to, and the column.
+
+        The server itself would take the column out of its indexes.
+        """
+        table, column = operation.table, operation.column
+        current = self.current_table(table)
+        dependents = self.catalog.breaks_if_renamed(current, column.current_name)
+        for other in self.catalog.referring_tables(current, column.current_name):
+            dependents.append(f"foreign key of {other}")
+        dependents += self.referring_keys_of_phase(operation)
+        self.refuse_to_drop(operation, dependents)
+        parts = [
+            f"DROP FOREIGN KEY {self.quote(key.name or '')}"
+            for key in operation.foreign_keys
+        ]
+        for index in operation.indexes:
+            parts += self._parts_to_drop_index(table, index, operation.foreign_keys)
+        for check in operation.checks:
+            if check.name.lower() != column.name.lower():  # in its own definition
+                parts.append(f"{self.drop_check_words} {self.quote(check.name)}")
+        parts.append(f"DROP COLUMN {self.quote(column.name)}")
+        parts.append(self.session.server.online)
+        yield self._alter(operation.description, table, parts)
 
     def alter_column(self, operation: do.AlterColumn) -> Iterator[Change]:
         """All that changes in one MODIFY, which keeps the clauses that nobody declared.
@@ -558,7 +585,7 @@ class MySQLFamilyDDL(StatementDDL):
             raise ChangeRefused(
                 f"{table}: a unique index has to be named {index.name}, and a CHECK of "
                 "the table has that name; drop it, and add it under another name: "
-                f"ALTER TABLE {self.quote(table)} {self.drop_check} "
+                f"ALTER TABLE {self.quote(table)} {self.drop_check_words} "
                 f"{self.quote(check.name)}"
             )
 
@@ -582,7 +609,38 @@ class MySQLFamilyDDL(StatementDDL):
             if key.columns not in beginnings:
                 yield f"ADD INDEX {self.quote_all(key.columns)}"
 
+    def drop_index(self, operation: do.DropIndex) -> Iterator[Change]:
+        index = operation.definition
+        parts = self._parts_to_drop_index(operation.table, index)
+        parts.append(self.session.server.online)
+        yield self._alter(f"drop index {index.name}", operation.table, parts)
+
+    def _parts_to_drop_index(
+        self, table: str, index: Index, dropped_keys: Collection[ForeignKey] = ()
+    ) -> list[str]:
+        """Return what drops an index, and adds one for each foreign key that needs it.
+
+        :param dropped_keys: foreign keys that are dropped with it.
+        """
+        existing = self._existing(table)
+        left = [existing.primary_key]
+        left += [each.columns for each in self.declared(table).indexes]
+        left += [each.columns for each in existing.indexes if each != index]
+        self._refuse_if_key_is_needed(existing.name, index.columns, left)
+        parts = [f"DROP INDEX {self.quote(index.name)}"]
+        for key in existing.foreign_keys:
+            beginnings = [columns[: len(key.columns)] for columns in left]
+            is_dropped = key in dropped_keys or (table, key.name) in self._dropped_keys
+            if not is_dropped and key.columns not in beginnings:
+                parts.append(f"ADD INDEX {self.quote_all(key.columns)}")
+        return parts
+
     # -- constraints
+
+    def drop_check(self, operation: do.DropCheck) -> Iterator[Change]:
+        name = operation.check.name
+        part = f"{self.drop_check_words} {self.quote(name)}"
+        yield self._alter(f"drop the check {name}", operation.table, [part])
 
     def add_check(self, operation: do.AddCheck) -> Iterator[Change]:
         table = operation.table
@@ -591,7 +649,9 @@ class MySQLFamilyDDL(StatementDDL):
         parts = []
         if operation.replaces is not None:
             verb = "replace"
-            parts.append(f"{self.drop_check} {self.quote(operation.replaces.name)}")
+            parts.append(
+                f"{self.drop_check_words} {self.quote(operation.replaces.name)}"
+            )
         name = self.quote(check.name)
         parts.append(f"ADD CONSTRAINT {name} CHECK ({check.condition})")
         yield self._alter(f"{verb} the check {check.name}", table, parts, copies=True)
@@ -694,7 +754,7 @@ class MySQLFamilyDDL(StatementDDL):
             raise ChangeRefused(
                 f"{table}: a foreign key has to be named {name}, and a CHECK of the "
                 "table has that name; drop it, and add it under another name: ALTER "
-                f"TABLE {self.quote(table)} {self.drop_check} {self.quote(name)}"
+                f"TABLE {self.quote(table)} {self.drop_check_words} {self.quote(name)}"
             )
 
     def _refuse_if_key_is_needed(

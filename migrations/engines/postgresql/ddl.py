@@ -230,6 +230,17 @@ class PostgreSQLDDL(StatementDDL):
         blocks = column.auto_increment and self._has_rows(table)
         yield self._change_table(f"add column {column.name}", table, parts, blocks)
 
+    def drop_column(self, operation: do.DropColumn) -> Iterator[Change]:
+        """The server drops its indexes and constraints, and refuses anything else."""
+        table, column = operation.table, operation.column
+        dependents = self.catalog.dependents_of_column(
+            self.current_table(table), column.current_name
+        )
+        dependents += self.referring_keys_of_phase(operation)
+        self.refuse_to_drop(operation, dependents)
+        sql = self.alter_table(table, [f"DROP COLUMN {self.quote(column.name)}"])
+        yield Change(operation.description, sql)
+
     def alter_column(self, operation: do.AlterColumn) -> Iterator[Change]:
         """All changes of a column in one statement, except SET NOT NULL."""
         table = operation.table
@@ -530,12 +541,21 @@ class PostgreSQLDDL(StatementDDL):
             if table in self.schema:
                 self._refuse_taken_names(table, [name])
             return
+        yield from self._drop_index(table, name, existing, "recreated")
+
+    def drop_index(self, operation: do.DropIndex) -> Iterator[Change]:
+        index = operation.definition
+        return self._drop_index(operation.table, index.name, index, "dropped")
+
+    def _drop_index(
+        self, table: str, name: str, existing: Index, purpose: str
+    ) -> Iterator[Change]:
         query = catalog_queries.INDEX
         current = self.current_table(table)
         ((index, dependent),) = self.session.query(query, (current, existing.name))
         if dependent:
             raise ChangeRefused(
-                f"{table}.{name} has to be recreated, and {dependent} depends on it; "
+                f"{table}.{name} has to be {purpose}, and {dependent} depends on it; "
                 f"drop {dependent}, run again, then create it again"
             )
         if existing.is_constraint:
@@ -679,6 +699,11 @@ class PostgreSQLDDL(StatementDDL):
             )
 
     # -- CHECK constraints and foreign keys
+
+    def drop_check(self, operation: do.DropCheck) -> Iterator[Change]:
+        name = operation.check.name
+        sql = self.written_by_peewee("drop_constraint", operation.table, name)
+        yield Change(f"drop the check {name}", sql)
 
     def add_check(self, operation: do.AddCheck) -> Iterator[Change]:
         check = operation.check

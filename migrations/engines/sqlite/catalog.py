@@ -238,7 +238,7 @@ class SQLiteCatalog(Catalog):
             columns=columns,
             primary_key=tuple(column + key_conflict for column in key_columns),
             indexes=indexes.indexes,
-            foreign_keys=tuple(self._foreign_keys(name)),
+            foreign_keys=tuple(self._foreign_keys(name, clauses)),
             checks=tuple(_checks(clauses)),
         )
 
@@ -259,7 +259,12 @@ class SQLiteCatalog(Catalog):
                 indexes.append(index)
         return _TableIndexes(tuple(indexes), primary_key)
 
-    def _foreign_keys(self, table: str) -> list[ForeignKey]:
+    def _foreign_keys(self, table: str, clauses: Sequence[Clause]) -> list[ForeignKey]:
+        names = {
+            (clause.columns, clause.target.lower()): clause.name
+            for clause in clauses
+            if clause.kind in ("FOREIGN", "REFERENCES")
+        }
         parts_by_key: dict[int, list[_ForeignKeyPart]] = {}
         for row in self.session.query(_FOREIGN_KEY_PARTS, (table,)):
             part = _ForeignKeyPart(*row)
@@ -267,12 +272,14 @@ class SQLiteCatalog(Catalog):
         keys = []
         for parts in parts_by_key.values():
             first = parts[0]
+            columns = tuple(part.column for part in parts)
             key = ForeignKey(
-                columns=tuple(part.column for part in parts),
+                columns=columns,
                 parent=first.parent,
                 parent_columns=tuple(part.parent_column for part in parts),
                 on_delete=first.on_delete,
                 on_update=first.on_update,
+                name=names.get((columns, first.parent)) or None,
             )
             keys.append(key)
         return keys

@@ -41,7 +41,7 @@ from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.report import Change
 from migrations.schema import UTC_NOW, Schema, Table
-from migrations.sql_text import literal
+from migrations.sql_text import literal, names_column
 
 _NEW_TABLE = "__new"  # at the end of its name
 # More than 1, as a script may be executed much later: no connection that is open then
@@ -195,9 +195,13 @@ class SQLiteDDL(DDL):
         if table is None:
             self._refuse_taken_name(name, name)
             return _TableChanges(self._own_statements(operations))
+        for operation in operations:
+            if isinstance(operation, do.DropColumn):
+                self._refuse_key_without_parent(operation)
         if all(_needs_no_definition(operation) for operation in operations):
             return _TableChanges(self._own_statements(operations))
         definition = NewDefinition(self, table, operations, self.stored_schema)
+        drops = [each for each in operations if isinstance(each, do.DropColumn)]
         indexes = [each for each in operations if isinstance(each, do.AddIndex)]
         edits = any(_is_edit(operation) for operation in operations)
         rebuilds = self._needs_rebuild(operations, definition)
@@ -206,8 +210,16 @@ class SQLiteDDL(DDL):
         columns = [each for each in operations if isinstance(each, do.AddColumn)]
         changes = self._own_statements(columns)
         if edits:
+            # Its columns are dropped afterwards.
+            others = [each for each in operations if each not in drops]
+            definition = NewDefinition(self, table, others, self.stored_schema)
             changes += self._edit_statements(table, definition)
         changes += self._own_statements(indexes)
+        changes += self._own_statements(
+            [each for each in operations if isinstance(each, do.DropIndex)]
+        )
+        for drop in drops:
+            changes += self._drop_column(table, drop)
         return _TableChanges(changes)
 
     def _rebuild_changes(
@@ -233,6 +245,10 @@ class SQLiteDDL(DDL):
                 return True
             if isinstance(operation, do.AlterColumn) and _changes_values(operation):
                 return True
+            if isinstance(operation, do.DropColumn) and not (
+                self._is_droppable(operation, definition)
+            ):
+                return True
         return False
 
     def _is_addable(self, operation: do.AddColumn) -> bool:
@@ -247,6 +263,18 @@ class SQLiteDDL(DDL):
         if column.default is None:
             return column.null
         return self.catalog.default_meaning(column.default) != UTC_NOW
+
+    def _is_droppable(
+        self, operation: do.DropColumn, definition: NewDefinition
+    ) -> bool:
+        """Whether ALTER TABLE can drop a column, once its indexes are dropped.
+
+        It drops none that another clause of the definition names:
+        https://sqlite.org/lang_altertable.html#altertabdropcol
+        """
+        if self.session.database.server_version < (3, 35):
+            return False
+        return not definition.names_in_other_clause(operation.column.name)
 
     @cached_property
     def _schema_is_writable(self) -> bool:
@@ -275,7 +303,52 @@ class SQLiteDDL(DDL):
                 changes.append(self._add_column(operation))
             elif isinstance(operation, do.AddIndex):
                 changes += self._index_statements(operation)
+            elif isinstance(operation, do.DropIndex):
+                changes.append(self._drop_index(operation.definition.name))
         return changes
+
+    def _drop_index(self, name: str) -> Change:
+        return Change(f"drop index {name}", f"DROP INDEX {self.quote(name)}")
+
+    def _drop_column(self, table: Table, operation: do.DropColumn) -> Iterator[Change]:
+        """Drop the indexes of a column, then the column."""
+        for name in self._indexes_that_name(table, operation.column.name):
+            yield self._drop_index(name)
+        column = self.quote(operation.column.name)
+        sql = self.alter_table(operation.table, [f"DROP COLUMN {column}"])
+        change = Change(operation.description, sql)
+        if self.catalog.has_rows(table.current_name):
+            change = change._replace(blocks="writes")
+        yield change
+
+    def _indexes_that_name(self, table: Table, column: str) -> list[str]:
+        """Return the indexes that have a column, or name it in an expression."""
+        stored = self.stored_schema.query(
+            "SELECT name, sql FROM main.sqlite_master WHERE type = 'index' "
+            "AND sql IS NOT NULL AND tbl_name = ? COLLATE NOCASE",
+            (table.name,),
+        )
+        found = []
+        for name, sql in stored:
+            # What is before the first parenthesis are names of the index and the table.
+            if names_column(sql.partition("(")[2], column):
+                found.append(name)
+        return found
+
+    def _refuse_key_without_parent(self, operation: do.DropColumn) -> None:
+        """Refuse to drop a column that a foreign key refers to.
+
+        SQLite would drop it all the same.
+        """
+        sql = (
+            f"SELECT DISTINCT m.name FROM {REFERRING_TABLES} "
+            'AND f."to" = ?2 COLLATE NOCASE'
+        )
+        current = self.current_table(operation.table)
+        names = (current, operation.column.current_name)
+        children = [name for (name,) in self.session.query(sql, names)]
+        found = [f"foreign key of {name}" for name in children if name != current]
+        self.refuse_to_drop(operation, found)
 
     def _add_column(self, operation: do.AddColumn) -> Change:
         definition = self.column_definition(operation.table, operation.column)
@@ -373,6 +446,8 @@ class SQLiteDDL(DDL):
             targets.append(rowid.target)
             sources.append(rowid.source)
         for name, column in table.columns.items():
+            if name in definition.dropped:
+                continue
             if not column.generated or name in definition.altered:
                 targets.append(self.quote(column.name))
                 sources.append(self.quote(column.name))
@@ -505,7 +580,10 @@ class SQLiteDDL(DDL):
 
         Temporary triggers are among them; their stored text does not say TEMP.
         """
-        added = {index.name for index in definition.added_indexes}
+        gone = {index.name for index in definition.added_indexes}
+        for column in definition.dropped:
+            gone.update(self._indexes_that_name(table, column))
+        gone.update(definition.dropped_indexes)
         of_table = (
             "tbl_name = ?1 COLLATE NOCASE AND type IN ('index', 'trigger') "
             "AND sql IS NOT NULL"
@@ -519,7 +597,7 @@ class SQLiteDDL(DDL):
         for kind, name, sql in stored:
             if kind == "trigger":
                 yield f"restore trigger {name}", sql
-            elif name.lower() not in added:
+            elif name.lower() not in gone:
                 yield f"restore index {name}", with_closed_comment(sql)
 
 
@@ -536,6 +614,8 @@ def _needs_no_definition(operation: Operation) -> bool:
     """Whether DROP TABLE or CREATE INDEX is enough."""
     if isinstance(operation, do.AddIndex):
         return operation.replaces is None and not operation.definition.is_constraint
+    if isinstance(operation, do.DropIndex):
+        return not operation.definition.is_constraint
     return isinstance(operation, do.DropTable)
 
 
@@ -551,4 +631,5 @@ def _changes_values(operation: do.AlterColumn) -> bool:
 
 def _is_edit(operation: Operation) -> bool:
     """Whether an operation changes the stored definition and has no statement."""
-    return isinstance(operation, do.AlterColumn | do.AddCheck | do.AddForeignKey)
+    edits = do.AlterColumn | do.AddCheck | do.AddForeignKey
+    return isinstance(operation, edits | do.DropCheck | do.DropForeignKey)

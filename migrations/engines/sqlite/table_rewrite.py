@@ -24,7 +24,7 @@ from migrations.engines.sqlite.table_text import (
 from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.schema import Index, Table
-from migrations.sql_text import literal, masked
+from migrations.sql_text import literal, masked, names_column
 
 _DEFERRABLE = re.compile(
     r"\b(?:NOT\s+)?DEFERRABLE(?:\s+INITIALLY\s+\w+)?", re.IGNORECASE
@@ -69,6 +69,9 @@ class NewDefinition:
         # Columns and parents of the foreign keys that others replace.
         self._replaced_keys: set[tuple[tuple[str, ...], str]] = set()
         self._replaced_checks: set[str] = set()  # names in lower case
+        self.dropped: list[str] = []  # keys of columns
+        self.dropped_indexes: list[str] = []  # names of indexes and UNIQUE constraints
+        self._dropped_unique: list[Index] = []
         for operation in operations:
             self._take(operation)
         self._refuse_strict_table(table)
@@ -105,6 +108,20 @@ class NewDefinition:
             self._added_constraints.append(check)
         elif isinstance(operation, do.AddForeignKey):
             self._take_foreign_key(operation)
+        else:
+            self._take_drop(operation)
+
+    def _take_drop(self, operation: Operation) -> None:
+        if isinstance(operation, do.DropColumn):
+            self.dropped.append(operation.column.name.lower())
+        elif isinstance(operation, do.DropIndex):
+            self.dropped_indexes.append(operation.definition.name.lower())
+            if operation.definition.is_constraint:
+                self._dropped_unique.append(operation.definition)
+        elif isinstance(operation, do.DropCheck):
+            self._replaced_checks.add(operation.check.name.lower())
+        elif isinstance(operation, do.DropForeignKey):
+            self._replaced_keys.add((operation.key.columns, operation.key.parent))
 
     def _take_foreign_key(self, operation: do.AddForeignKey) -> None:
         """Take a foreign key; it keeps name and DEFERRABLE of one that it replaces."""
@@ -181,9 +198,22 @@ class NewDefinition:
 
     # -- what a plan wants to know
 
+    def names_in_other_clause(self, column: str) -> bool:
+        """Whether something else than a column's own definition names it.
+
+        Its own UNIQUE and REFERENCES are something else as well.
+        """
+        for clause in self.clauses:
+            if clause.column == column.lower():
+                if clause.kind in ("PRIMARY", "UNIQUE", "REFERENCES"):
+                    return True
+            elif names_column(clause.text, column) and clause.kind:
+                return True
+        return False
+
     @property
     def drops_unique(self) -> bool:
-        """Whether a UNIQUE constraint is replaced, which has an index of its own."""
+        """Whether a UNIQUE constraint goes, which has an index of its own."""
         for clause in self.clauses:
             if clause.kind == "UNIQUE" and self._is_replaced(clause):
                 return True
@@ -266,6 +296,8 @@ class NewDefinition:
                 constraints += texts
         items = []
         for name, texts in columns.items():
+            if name in self.dropped:
+                continue
             items.append(" ".join([*texts, *self.comments.get(name, ())]))
         items += self._added_columns
         items += constraints
@@ -278,6 +310,8 @@ class NewDefinition:
 
     def _new_texts(self, clause: Clause) -> list[str]:
         """Return what takes a clause's place: itself, what is right, or nothing."""
+        if self._is_dropped(clause):
+            return []
         if clause.column and clause.column == self.auto_increment_column:
             return self._texts_of_auto_increment_column(clause)
         if clause.kind == "PRIMARY" and self.primary_key:
@@ -287,6 +321,15 @@ class NewDefinition:
         if self._is_replaced(clause):
             return []
         return [clause.text]
+
+    def _is_dropped(self, clause: Clause) -> bool:
+        """Whether a clause is of a dropped column, or of nothing without it."""
+        for column in self.dropped:
+            if clause.column == column or column in clause.columns:
+                return True
+            if clause.kind == "CHECK" and names_column(clause.text, column):
+                return True
+        return False
 
     def _texts_of_auto_increment_column(self, clause: Clause) -> list[str]:
         if not clause.kind:
@@ -346,6 +389,8 @@ class NewDefinition:
             return clause.name.lower() in self._replaced_checks
         if clause.kind != "UNIQUE":
             return False
+        if any(clause.columns == index.columns for index in self._dropped_unique):
+            return True
         for index in self.added_indexes:
             if clause.name.lower() == index.name.lower():
                 return True

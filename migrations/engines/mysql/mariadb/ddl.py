@@ -12,7 +12,7 @@ class MariaDBDDL(MySQLFamilyDDL):
     """Writes the statements of one plan on MariaDB."""
 
     used = "NOT IGNORED"
-    drop_check = "DROP CONSTRAINT"
+    drop_check_words = "DROP CONSTRAINT"
 
     def may_index_long_columns(self, index: Index) -> bool:
         """A unique one: MariaDB has it as a hash.

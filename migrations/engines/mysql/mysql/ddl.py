@@ -27,7 +27,7 @@ class MySQLDDL(MySQLFamilyDDL):
 
     catalog: MySQLCatalog
     used = "VISIBLE"
-    drop_check = "DROP CHECK"
+    drop_check_words = "DROP CHECK"
 
     def may_index_long_columns(self, index: Index) -> bool:
         return False
@@ -55,9 +55,10 @@ class MySQLDDL(MySQLFamilyDDL):
             is_kept = (table, key.name) not in self._dropped_keys
             if is_kept and column.lower() in key.columns:
                 return True
-        for referring in self.catalog.referring_keys(table):
+        current_column = self.current_column(table, column).lower()
+        for referring in self.catalog.referring_keys(self.current_table(table)):
             is_kept = (referring.table, referring.name) not in self._dropped_keys
-            if is_kept and column.lower() in referring.parent_columns:
+            if is_kept and current_column in referring.parent_columns:
                 return True
         return False
 
@@ -78,7 +79,8 @@ class MySQLDDL(MySQLFamilyDDL):
     def _usual_collation(self, table: str) -> str:
         if table not in self.schema:
             return self.session.database_collation
-        return self.catalog.text_class(self.catalog.text_of(table)).usual_collation()
+        text = self.catalog.text_of(self.current_table(table))
+        return self.catalog.text_class(text).usual_collation()
 
     def _without_key_checks(self, change: Change) -> Change:
         return change._replace(settings=_WITHOUT_KEY_CHECKS)
@@ -122,12 +124,12 @@ class MySQLDDL(MySQLFamilyDDL):
     def _refuse_name_of_another_check(self, table: str, name: str) -> None:
         """Refuse the name of a CHECK of another table: they are the database's."""
         for other in self.catalog.tables_with_check(name):
-            if other == table.lower():
+            if other == self.current_table(table).lower():
                 continue
             raise ChangeRefused(
                 f"{table}: a CHECK has to be named {name}, and a CHECK of the table "
                 f"{other} has that name; drop it, and add it under another name: ALTER "
-                f"TABLE {self.quote(other)} {self.drop_check} {self.quote(name)}"
+                f"TABLE {self.quote(other)} {self.drop_check_words} {self.quote(name)}"
             )
 
     def add_foreign_key(self, operation: do.AddForeignKey) -> Iterator[Change]:

@@ -1,0 +1,102 @@
+"""What a phase drops: columns, indexes and constraints of managed tables, by name.
+
+    found = without_dropped(actual, "suppliers", names)
+
+A column goes with the indexes and constraints that it belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from migrations.errors import ChangeRefused
+from migrations.operations import DropCheck, DropColumn, DropForeignKey, DropIndex
+from migrations.report import Difference
+from migrations.schema import Schema, Table
+
+_Drop = DropColumn | DropIndex | DropCheck | DropForeignKey
+
+
+class Remaining(NamedTuple):
+    """A table without what is dropped, and the differences that drop it."""
+
+    table: Table
+    differences: tuple[Difference, ...]
+
+
+def names_to_drop(
+    drops: Iterable[str], tables: Iterable[str]
+) -> Mapping[str, tuple[str, ...]]:
+    """Return what is dropped of each table, from the `drops` of a phase.
+
+    An entry that belongs to none of the tables has the key "".
+    """
+    known = list(tables)
+    names: dict[str, tuple[str, ...]] = {}
+    for entry in drops:
+        table, name = "", entry
+        for each in known:
+            if entry.startswith(f"{each}.") and len(each) > len(table):
+                table, name = each, entry.removeprefix(f"{each}.")
+        names[table] = (*names.get(table, ()), name)
+    return names
+
+
+def without_dropped(actual: Table, table: str, names: Iterable[str]) -> Remaining:
+    """Return a table as it is without what is dropped of it.
+
+    What does not exist has been dropped already.
+
+    :param table: the declared name of the table.
+    """
+    found: list[Difference] = []
+    remaining = actual
+    key = {part.partition(" ")[0].lower() for part in actual.primary_key}
+    for name in names:
+        if name.lower() in key:
+            found.append(_refused_key(f"{table}.{name}"))
+            continue
+        for operation, kind in _objects_named(remaining, table, name):
+            where = f"{table}.{name}"
+            message = f"{where}: expected nothing, as it is in drops, found {kind}"
+            found.append(
+                Difference(
+                    "error", where, "nothing", kind, message, repaired_by=operation
+                )
+            )
+            schema = operation.apply_to(Schema({table: remaining}))
+            remaining = schema[table]
+    return Remaining(remaining, tuple(found))
+
+
+def _refused_key(where: str) -> Difference:
+    message = (
+        f"{where} is in drops and in the primary key; take it out of drops until a run "
+        "has changed the key"
+    )
+    found = "a column of the primary key"
+    return Difference(
+        "error", where, "nothing", found, message, stops_with=ChangeRefused
+    )
+
+
+def _objects_named(actual: Table, table: str, name: str) -> Iterator[tuple[_Drop, str]]:
+    """Yield the operation that drops what has a name, and what it is.
+
+    A foreign key and its index may have the same name.
+    """
+    column = actual.columns.get(name) or actual.columns.get(name.lower())
+    if column is not None:
+        yield DropColumn(table, column), f"a column {column.type.text}".rstrip()
+        return
+    index = actual.index_named(name)
+    if index is not None:
+        yield DropIndex(table, index), f"an index {index}"
+    check = actual.check_named(name)
+    if check is not None:
+        yield DropCheck(table, check), f"CHECK ({check.condition})"
+    for key in actual.foreign_keys:
+        if key.name is not None and key.name.lower() == name.lower():
+            columns = ", ".join(key.columns)
+            yield DropForeignKey(table, key), f"a foreign key of {columns}"
