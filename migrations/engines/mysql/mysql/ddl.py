@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migrations import operations as do
+from migrations.engines.mysql.catalog import MySQLFamilyCatalog
+from migrations.engines.mysql.conversions import MySQLFamilyConversions
 from migrations.engines.mysql.ddl import MySQLFamilyDDL
 from migrations.engines.mysql.mysql.catalog import MySQLCatalog
 from migrations.errors import ChangeRefused
 from migrations.report import Change
-from migrations.schema import Column, Index, Type
+from migrations.schema import Check, Column, Index, Schema, Type
+from migrations.sql_text import with_renamed_column
 
 # A column of such a type has an expression for a DEFAULT, in parentheses.
 _EXPRESSIONS_ONLY = ("text", "blob", "json", "geometry")
@@ -29,8 +32,50 @@ class MySQLDDL(MySQLFamilyDDL):
     used = "VISIBLE"
     drop_check_words = "DROP CHECK"
 
+    def __init__(
+        self,
+        catalog: MySQLFamilyCatalog,
+        conversions: MySQLFamilyConversions,
+        schema: Schema,
+    ) -> None:
+        super().__init__(catalog, conversions, schema)
+        # Columns that an earlier statement has renamed, by table and new name.
+        self._renamed: set[tuple[str, str]] = set()
+
     def may_index_long_columns(self, index: Index) -> bool:
         return False
+
+    # -- renames
+
+    def rename_column(self, operation: do.RenameColumn) -> Iterator[Change]:
+        """The CHECKs that name the column are recreated in the same statement.
+
+        MySQL refuses to rename a column of a CHECK, in error 3959.
+        """
+        table = operation.table
+        self._renamed.add((table, operation.name))
+        checks = self._existing(table).checks_with(operation.name)
+        for change in super().rename_column(operation):
+            if not checks:
+                yield change
+                continue
+            rename = change.sql.removesuffix(f", {self.session.server.online}")
+            added = [self._check_between_renames(table, check) for check in checks]
+            dropped = [
+                f"{self.drop_check_words} {self.quote(check.name)}" for check in checks
+            ]
+            sql = ", ".join([rename, *dropped, *added])
+            blocks = self._blocked_by_copy(table)
+            yield self._without_key_checks(change._replace(sql=sql, blocks=blocks))
+
+    def _check_between_renames(self, table: str, check: Check) -> str:
+        """Return what adds a CHECK while some columns still have their old names."""
+        condition = check.condition
+        for column in self._existing(table).columns.values():
+            if column.old_name and (table, column.name) not in self._renamed:
+                condition = with_renamed_column(condition, column.name, column.old_name)
+        sql = f"ADD CONSTRAINT {self.quote(check.name)} CHECK ({condition})"
+        return sql if check.valid else f"{sql} NOT ENFORCED"
 
     # -- columns
 
