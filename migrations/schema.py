@@ -234,11 +234,14 @@ class Table(NamedTuple):
         )
 
     def indexes_with(self, column: str) -> tuple[Index, ...]:
-        """Return the indexes and UNIQUE constraints that a column is in."""
+        """Return the indexes and UNIQUE constraints that name a column."""
         name = column.lower()
 
         def has_it(index: Index) -> bool:
-            return name in [part.partition(" ")[0].lower() for part in index.columns]
+            if name in [part.partition(" ")[0].lower() for part in index.columns]:
+                return True
+            # What is before the parentheses are the names of the index and the table.
+            return names_column(index.definition.partition("(")[2], name)
 
         return tuple(index for index in self.indexes if has_it(index))
 

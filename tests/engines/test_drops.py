@@ -104,8 +104,7 @@ def test_columns_are_dropped_with_what_belongs_to_them(world, engine, rows):
     assert differing_definitions(world, oracle, ["suppliers"]) == set()
     described = " ".join(each.description for each in report.changes)
     for name in ("ix_notes", "ix_both", "unique_notes", "check_notes", "check_items"):
-        if engine != "sqlite":
-            assert name in described
+        assert name in described
     assert world.query("SELECT count(*) FROM suppliers") == [(len(rows),)]
 
 
@@ -190,6 +189,20 @@ def test_column_of_the_primary_key_is_not_dropped(world, engine):
     )  # fmt: skip
     with pytest.raises(ChangeRefused, match="suppliers.id is in drops and in"):
         phase("suppliers.id", model=other).check(database)
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_partial_and_expression_indexes_are_dropped_with_a_column(world, engine):
+    model = before()
+    model.add_index(
+        model.country, name="ix_partial", where=SQL("items > 1 AND notes IS NOT NULL")
+    )
+    model.add_index(SQL("CREATE INDEX ix_lower ON suppliers (lower(notes))"))
+    database = make(world(engine), *ROWS, model=model)
+    report = migrate(phase(*ALL), database, force=True)
+    described = " ".join(each.description for each in report.changes)
+    assert "ix_partial" in described
+    assert "ix_lower" in described
 
 
 @on_every_engine

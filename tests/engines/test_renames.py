@@ -157,6 +157,32 @@ def test_a_rename_is_a_difference_that_says_what_it_breaks(world, engine):
     assert all("old release fail" in each.description for each in report.changes)
 
 
+def partial_index(thing, column):
+    """Add a partial index and one of an expression to a model."""
+    field = thing._meta.columns[column]
+    thing.add_index(field, name="ix_large", where=SQL(f"{column} > 1"))
+    thing.add_index(SQL(f"CREATE INDEX ix_square ON things (({column} * {column}))"))
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("change", ["none", "text"])
+def test_partial_and_expression_indexes_follow(world, engine, change):
+    before = shelves_before()
+    after = shelves_after()
+    partial_index(before[1], "num")
+    partial_index(after[1], "number")
+    if change == "text":  # SQLite rebuilds the table, and restores its indexes
+        kind = CharField(30, null=True, index=True, constraints=[RenamedFrom("kind")])
+        after = shelves_after(kind=kind)
+        before[1]._meta.constraints.pop()
+        partial_index(after[1], "number")
+    database = make(world(engine), before, *ROWS)
+    phase = Phase("Renames", requires={}, manages=after)
+    done = [each.description for each in phase.run(database).changes]
+    assert not any("ix_large" in each or "ix_square" in each for each in done)
+    assert phase.run(database).status == "up_to_date"
+
+
 @on_every_engine
 def test_a_script_renames(world, engine):
     world = world(engine)

@@ -451,7 +451,8 @@ class SQLiteDDL(DDL):
             if not column.generated or name in definition.altered:
                 targets.append(self.quote(column.name))
                 sources.append(self.quote(column.name))
-        yield "create the new table", f"CREATE TABLE {new} {definition.sql()}"
+        step = ", ".join(["create the new table", *definition.descriptions_of_drops])
+        yield step, f"CREATE TABLE {new} {definition.sql()}"
         yield (
             f"copy {plural(rows, 'row')}",
             f"INSERT OR ABORT INTO {new} ({', '.join(targets)}) "

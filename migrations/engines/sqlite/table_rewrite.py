@@ -70,6 +70,7 @@ class NewDefinition:
         self._replaced_keys: set[tuple[tuple[str, ...], str]] = set()
         self._replaced_checks: set[str] = set()  # names in lower case
         self.dropped: list[str] = []  # keys of columns
+        self.descriptions_of_drops: list[str] = []
         self.dropped_indexes: list[str] = []  # names of indexes and UNIQUE constraints
         self._dropped_unique: list[Index] = []
         for operation in operations:
@@ -114,6 +115,7 @@ class NewDefinition:
     def _take_drop(self, operation: Operation) -> None:
         if isinstance(operation, do.DropColumn):
             self.dropped.append(operation.column.name.lower())
+            self.descriptions_of_drops.append(operation.description)
         elif isinstance(operation, do.DropIndex):
             self.dropped_indexes.append(operation.definition.name.lower())
             if operation.definition.is_constraint:
