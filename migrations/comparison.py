@@ -454,7 +454,7 @@ def _compare_foreign_key(expected: ForeignKey, actual: Table) -> Iterator[Differ
     existing = [key for key in actual.foreign_keys if key.columns == expected.columns]
     matching = [key for key in existing if key.same_reference(expected)]
     if matching:
-        wrong = [key for key in matching if not key.equivalent(expected)]
+        wrong = [key for key in matching if not key.is_as_declared(expected)]
     else:
         wrong = existing
     if wrong or not matching:
@@ -466,6 +466,9 @@ def _compare_foreign_key(expected: ForeignKey, actual: Table) -> Iterator[Differ
         if not key.valid:
             operation = do.AddForeignKey(actual.name, key, replaces=(key,))
             yield _repairable(where, expected, key, operation)
+    for key in matching:
+        if key.deferrable and not expected.deferrable:
+            yield _note(where, expected, f"{key}, which is accepted")
     names = [key.name for key in matching if key.name]
     if expected.name and names and expected.name not in names:
         wanted = f"a foreign key named {expected.name}"

@@ -23,6 +23,7 @@ from migrations.index_text import IndexText, parse_create_index, unquoted
 from migrations.schema import Check, Column, ForeignKey, Index, Table, Type
 
 Model = type[peewee.Model]
+_SHORT_NAME = 60  # characters that no database cuts
 # A database that is never opened, for what a model declares on every database alike.
 NO_DATABASE = peewee.Database(None)
 
@@ -195,14 +196,40 @@ def _unique_constraints(model: Model) -> list[Index]:
 
 def declared_foreign_key(field: peewee.ForeignKeyField) -> ForeignKey:
     """Return the foreign key that a field declares."""
+    deferrable = ""
+    if field.deferrable:
+        deferrable = deferrable_clause(f"DEFERRABLE {field.deferrable}")
     return ForeignKey(
         columns=(field.column_name,),
         parent=table_name(field.rel_model),
         parent_columns=(field.rel_field.column_name,),
         on_delete=(field.on_delete or "NO ACTION").upper(),
         on_update=(field.on_update or "NO ACTION").upper(),
-        name=field.constraint_name or None,
+        name=_key_name(field),
+        deferrable=deferrable,
     )
+
+
+def _key_name(field: peewee.ForeignKeyField) -> str | None:
+    """Return the name of a foreign key; None if the database chooses it.
+
+    The key of a DeferredForeignKey has the name that Peewee would create it with.
+    """
+    if field.constraint_name:
+        return str(field.constraint_name)
+    if field.deferred and len(field.get_constraint_name()) <= _SHORT_NAME:
+        return str(field.get_constraint_name())
+    return None
+
+
+def deferrable_clause(text: str) -> str:
+    """Return when a foreign key is checked, in the words of `schema.ForeignKey`."""
+    words = text.upper().split()
+    if "DEFERRABLE" not in words or words[0] == "NOT":
+        return ""
+    if words[-2:] == ["INITIALLY", "DEFERRED"]:
+        return "DEFERRABLE INITIALLY DEFERRED"
+    return "DEFERRABLE"
 
 
 def has_plain_columns(index: peewee.Node) -> bool:
@@ -218,7 +245,9 @@ def has_plain_columns(index: peewee.Node) -> bool:
 def in_reference_order(models: Iterable[Model]) -> list[Model]:
     """Return models so that each comes after those that it refers to.
 
-    :raises UnsupportedModel: they have circular foreign keys.
+    Where they refer to each other, the one with a DeferredForeignKey comes first.
+
+    :raises UnsupportedModel: they have circular foreign keys without one.
     """
     left = {table_name(model): model for model in models}
     ordered: list[Model] = []
@@ -227,17 +256,23 @@ def in_reference_order(models: Iterable[Model]) -> list[Model]:
         if name is None:
             tables = " and ".join(left)
             raise UnsupportedModel(
-                f"{tables} have circular foreign keys; remove one of them"
+                f"{tables} have circular foreign keys; use a DeferredForeignKey for "
+                "one of them"
             )
         ordered.append(left.pop(name))
     return ordered
 
 
 def _first_without_reference(models: Mapping[str, Model]) -> str | None:
-    """Return the first table that refers to no other one of these, or None."""
-    for name, model in models.items():
-        parents = {table_name(field.rel_model) for field in model._meta.refs}
-        others = models.keys() - {name}
-        if parents.isdisjoint(others):
-            return name
+    """Return the first table that can be created before the other ones, or None."""
+    for with_deferred in (True, False):
+        for name, model in models.items():
+            parents = {
+                table_name(field.rel_model)
+                for field in model._meta.refs
+                if with_deferred or not field.deferred
+            }
+            others = models.keys() - {name}
+            if parents.isdisjoint(others):
+                return name
     return None

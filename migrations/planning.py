@@ -32,6 +32,8 @@ def make_plan(
     :raises VerificationFailed: the models and the planned schema would still differ.
     """
     operations = [each.repaired_by for each in errors if each.repaired_by is not None]
+    if not ddl.may_refer_to_later_tables:
+        operations = _with_later_keys(operations, catalog.models)
     operations += ddl.implied_operations(operations)
     operations = _merge_alterations(operations)
     if ddl.must_release_keys(operations):
@@ -88,6 +90,29 @@ def verify_plan(plan: Plan, catalog: Catalog) -> None:
         raise VerificationFailed(
             f"the plan would leave differences, nothing was changed: {messages}"
         )
+
+
+def _with_later_keys(
+    operations: Iterable[Operation], models: PhaseModels
+) -> list[Operation]:
+    """Add a foreign key by itself if its parent is created after its table."""
+    operations = list(operations)
+    created = {each.table for each in operations if isinstance(each, do.CreateTable)}
+    result: list[Operation] = []
+    for operation in operations:
+        if not isinstance(operation, do.CreateTable):
+            result.append(operation)
+            continue
+        later = set(models.managed[models.managed.index(operation.table) + 1 :])
+        inline = []
+        for key in operation.declared.foreign_keys:
+            if key.parent in created & later:
+                result.append(do.AddForeignKey(operation.table, key))
+            else:
+                inline.append(key)
+        declared = operation.declared._replace(foreign_keys=tuple(inline))
+        result.append(operation._replace(declared=declared))
+    return result
 
 
 def _merge_alterations(operations: Iterable[Operation]) -> list[Operation]:

@@ -143,6 +143,7 @@ class ForeignKey(NamedTuple):
     on_update: str = "NO ACTION"
     name: str | None = None
     valid: bool = True  # False: the database never checked the rows that exist
+    deferrable: str = ""  # "DEFERRABLE" or "DEFERRABLE INITIALLY DEFERRED"
 
     def same_reference(self, other: ForeignKey) -> bool:
         """Whether both refer from the same columns to the same columns."""
@@ -155,11 +156,22 @@ class ForeignKey(NamedTuple):
             return False
         return (self.on_delete, self.on_update) == (other.on_delete, other.on_update)
 
+    def is_as_declared(self, declared: ForeignKey) -> bool:
+        """Whether it does what a declared one does.
+
+        One that is checked later than declared is accepted.
+        """
+        if not self.equivalent(declared):
+            return False
+        return not declared.deferrable or self.deferrable == declared.deferrable
+
     def __str__(self) -> str:
         text = f"REFERENCES {self.parent} ({', '.join(self.parent_columns)})"
         text += f" ON DELETE {self.on_delete}"
         if self.on_update not in ("NO ACTION", "RESTRICT"):
             text += f" ON UPDATE {self.on_update}"
+        if self.deferrable:
+            text += f" {self.deferrable}"
         if not self.valid:
             text += ", not validated"
         return text

@@ -38,7 +38,7 @@ _SUBJECTS = {
 # How many combinations of values are tried for the columns of a condition.
 _COMBINATIONS = 200
 # Actions of a foreign key that change the child when its parent changes.
-_PROPAGATING_ACTIONS = {"CASCADE", "SET NULL"}
+_PROPAGATING_ACTIONS = {"CASCADE", "SET NULL", "SET DEFAULT"}
 
 Outcome = bool | None  # held, did not hold, or (None) could not be tried
 Result = TypeVar("Result")
@@ -393,6 +393,10 @@ class _TableTest:
         changed = cascaded
         if action == "SET NULL":
             changed = dict.fromkeys(key.columns, "NULL")
+        if action == "SET DEFAULT":
+            changed = {}
+            for name in key.columns:
+                changed[name] = self.table.columns[name].default or "NULL"
 
         def change_parent() -> Outcome:
             self.rows.execute(statement)
@@ -407,6 +411,9 @@ class _TableTest:
         if attempt.error is None:
             return attempt.result
         refused_by_key = self._is_key_violation(attempt.error)
+        if action == "SET DEFAULT" and refused_by_key:
+            what = f"SET DEFAULT of ({', '.join(key.columns)})"
+            return self._not_tried(what, "there is no parent with the DEFAULT")
         if refused_by_key and action in _PROPAGATING_ACTIONS:
             logger.error("  cascade: %s", one_line(attempt.error))
             return False

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import peewee
@@ -32,7 +32,13 @@ from migrations.errors import (
     SmokeTestFailed,
     VerificationFailed,
 )
-from migrations.operations import CreateTable, DropColumn, DropTable
+from migrations.operations import (
+    CreateTable,
+    DropColumn,
+    DropForeignKey,
+    DropTable,
+    Operation,
+)
 from migrations.refusals import refuse_what_cannot_be_repaired
 from migrations.report import Change, Difference, Report, SmokeTestSteps
 from migrations.schema import Schema
@@ -375,8 +381,7 @@ class PhaseCall:
         if not present:
             return []
         self._refuse_to_drop(schema, present, force)
-        drops = [DropTable(name) for name in reversed(present)]
-        return self.engine.ddl(schema).statements(drops)
+        return self.engine.ddl(schema).statements(_drops(schema, present))
 
     def _drop(self, force: bool) -> None:
         self.session.execute_all(self._drop_statements(force))
@@ -498,3 +503,22 @@ class PhaseCall:
         self.report = self.report._replace(
             row_counts=counts, estimated_counts=tuple(estimated)
         )
+
+
+def _drops(schema: Schema, names: Sequence[str]) -> list[Operation]:
+    """Return the operations that drop tables, circular foreign keys first.
+
+    :param names: the tables in the order of their creation.
+    """
+    keys: list[Operation] = []
+    tables: list[Operation] = []
+    dropped: set[str] = set()
+    for name in reversed(names):
+        keys += [
+            DropForeignKey(name, key)
+            for key in schema[name].foreign_keys
+            if key.parent in dropped
+        ]
+        tables.append(DropTable(name))
+        dropped.add(name)
+    return [*keys, *tables]

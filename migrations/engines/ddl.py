@@ -7,9 +7,10 @@ in its package.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import peewee
 
@@ -17,10 +18,12 @@ from migrations import operations as do
 from migrations.engines.catalog import Catalog
 from migrations.engines.conversions import Conversions
 from migrations.errors import ChangeRefused
+from migrations.index_text import QUOTED
 from migrations.operations import Operation
 from migrations.renames import rename_description
 from migrations.report import Change
 from migrations.schema import Column, ForeignKey, Schema, Table
+from migrations.sql_text import masked
 
 
 class _RecordingDatabase:
@@ -44,6 +47,9 @@ class DDL(ABC):
         them: its renames are executed first. Questions to the database are about
         `current_table` and `current_column`.
     """
+
+    # Whether a table may be created before one that it refers to.
+    may_refer_to_later_tables: ClassVar[bool] = False
 
     def __init__(
         self, catalog: Catalog, conversions: Conversions, schema: Schema
@@ -106,11 +112,31 @@ class DDL(ABC):
         """The table with its keys and CHECK constraints, then its indexes."""
         model = self.models.by_table[operation.table]
         manager = peewee.SchemaManager(model, self.session.database)
-        sql = manager._create_table(safe=False).query()[0]
+        sql = self._with_deferred_keys(
+            manager._create_table(safe=False).query()[0], operation.declared
+        )
         yield Change(f"create table {operation.table}", sql)
         for index in operation.declared.indexes:
             if not index.is_constraint:
                 yield self.create_index(do.AddIndex(operation.table, index))
+
+    def _with_deferred_keys(self, sql: str, declared: Table) -> str:
+        """Return Peewee's CREATE TABLE with the keys of its DeferredForeignKeys.
+
+        Peewee leaves them out, and never adds them by itself.
+        """
+        constraints = ""
+        for field in self.models.by_table[declared.name]._meta.sorted_fields:
+            if not isinstance(field, peewee.ForeignKeyField) or not field.deferred:
+                continue
+            for key in declared.foreign_keys:
+                if key.columns == (field.column_name,):
+                    constraints += f", {self.foreign_key_constraint(key)}"
+        # Options of the table follow its columns and constraints.
+        columns = re.search(r"\(x*\)", masked(sql, QUOTED))
+        assert columns is not None
+        end = columns.end() - 1
+        return f"{sql[:end]}{constraints}{sql[end:]}"
 
     def drop_table(self, operation: do.DropTable) -> Iterator[Change]:
         """The table alone; what depends on it was looked for before."""
@@ -230,6 +256,8 @@ class DDL(ABC):
             sql += f" ON DELETE {key.on_delete}"
         if key.on_update != "NO ACTION":
             sql += f" ON UPDATE {key.on_update}"
+        if key.deferrable:
+            sql += f" {key.deferrable}"
         return sql
 
 

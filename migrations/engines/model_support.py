@@ -52,7 +52,11 @@ class ModelSupport(ABC):
     """
 
     # Actions of foreign keys that this database has.
-    supported_actions = frozenset({"NO ACTION", "RESTRICT", "CASCADE", "SET NULL"})
+    supported_actions = frozenset(
+        {"NO ACTION", "RESTRICT", "CASCADE", "SET NULL", "SET DEFAULT"}
+    )
+    # Whether a foreign key may be checked at COMMIT.
+    has_deferrable_keys = True
     max_decimal_digits: float = math.inf
     # What to do about a type that the server does not know.
     advice_about_types = ""
@@ -240,11 +244,17 @@ class ModelSupport(ABC):
     def problems_of_foreign_key(self, field: peewee.ForeignKeyField) -> Iterator[str]:
         """Yield what is wrong with a foreign key."""
         key = declared_foreign_key(field)
-        if field.deferrable:
-            yield f"DEFERRABLE is not supported on {self.database_name}"
+        if field.deferrable and not self.has_deferrable_keys:
+            yield (
+                f"DEFERRABLE is not supported on {self.database_name}; leave out "
+                "deferrable"
+            )
         for action in (key.on_delete, key.on_update):
             if action not in self.supported_actions:
-                yield f"{action} is not supported on {self.database_name}"
+                yield (
+                    f"{action} is not supported on {self.database_name}; use SET NULL "
+                    "or CASCADE"
+                )
 
 
 def _object_names(table: Table) -> list[str]:

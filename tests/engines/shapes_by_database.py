@@ -5,7 +5,16 @@ They have the notation of `engines.shapes`, and belong to its list.
 
 import peewee
 from engines.shapes import Shape, model, one, with_meta
-from peewee import SQL, CharField, DateTimeField, IntegerField, TextField, fn
+from peewee import (
+    SQL,
+    CharField,
+    DateTimeField,
+    DeferredForeignKey,
+    ForeignKeyField,
+    IntegerField,
+    TextField,
+    fn,
+)
 from playhouse import postgres_ext
 
 LITE_AND_PG = ("sqlite", "postgresql")
@@ -32,7 +41,58 @@ def raw(*statements, **fields):
     return with_meta({"indexes": [SQL(each) for each in statements]}, **fields)
 
 
+def _circle():
+    """Two tables that refer to each other."""
+    town = model("towns", "Town", mayor=DeferredForeignKey("Mayor", null=True))
+    mayor = model("mayors", "Mayor", town=ForeignKeyField(town, on_delete="CASCADE"))
+    return [mayor, town]
+
+
+def _parent_and_child(parent_fields, **options):
+    """Return a function that makes a table and one that refers to it."""
+
+    def make():
+        parent = model("parents", "Parent", **parent_fields)
+        return [
+            parent,
+            model("children", "Child", up=ForeignKeyField(parent, **options)),
+        ]
+
+    return make
+
+
 SHAPES = [
+    Shape("tables that refer to each other", _circle, ("postgresql", "mysql")),
+    Shape(
+        "a foreign key that sets a DEFAULT",
+        _parent_and_child(
+            {},
+            on_delete="SET DEFAULT",
+            on_update="SET DEFAULT",
+            constraints=[SQL("DEFAULT 1")],
+        ),
+        LITE_AND_PG,
+    ),
+    Shape(
+        "a foreign key without a DEFAULT to set",
+        _parent_and_child({}, on_delete="SET DEFAULT", null=True),
+        LITE_AND_PG,
+    ),
+    Shape(
+        "a foreign key that is checked at COMMIT",
+        _parent_and_child({}, deferrable="INITIALLY DEFERRED", on_delete="CASCADE"),
+        LITE_AND_PG,
+    ),
+    Shape(
+        "a foreign key that may be checked at COMMIT",
+        _parent_and_child({}, deferrable="INITIALLY IMMEDIATE"),
+        LITE_AND_PG,
+    ),
+    Shape(
+        "a foreign key to a unique text",
+        _parent_and_child({"code": TextField(unique=True)}, field="code"),
+        LITE_AND_PG,
+    ),
     Shape(
         "a unique key of the rows that are not deleted",
         indexed(

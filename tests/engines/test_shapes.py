@@ -51,6 +51,10 @@ class Tables:
         database = self.database
         with database.bind_ctx(self.models), database.connection_context():
             database.create_tables(self.models)
+            for made in self.models:
+                for field in made._meta.refs:
+                    if field.deferred:  # Peewee never does it by itself
+                        made._schema.create_foreign_key(field)
 
     def definitions(self):
         return definitions(self.world)

@@ -104,18 +104,6 @@ def test_help_is_printed_in_spite_of_problems(run):
     assert "Phase 9: create or repair things" in done.stdout
 
 
-def test_circular_foreign_keys_are_a_usage_error():
-    class First(peewee.Model):
-        second = peewee.DeferredForeignKey("Second", null=True)
-
-    class Second(peewee.Model):
-        first = peewee.ForeignKeyField(First)
-
-    phase = Phase("Circle", requires={}, manages=[First, Second])
-    with pytest.raises(UnsupportedModel, match="^first and second have circular forei"):
-        phase.ensure(db.connect("sqlite:///:memory:"))
-
-
 CALLS = pytest.mark.parametrize("name", ["ensure", "run", "check", "rollback"])
 
 

@@ -205,10 +205,11 @@ class MySQLFamilyDDL(StatementDDL):
             f"CONSTRAINT {self.quote(check.name)} CHECK ({check.condition})"
             for check in table.checks
         ]
-        for number, key in enumerate(table.foreign_keys, start=1):
+        inline_keys = operation.declared.foreign_keys
+        for number, key in enumerate(inline_keys, start=1):
             # The server's own name is the next one of these.
             self._refuse_name_that_is_taken(name, key.name or f"{name}_ibfk_{number}")
-        keys = [self.foreign_key_constraint(key) for key in table.foreign_keys]
+        keys = [self.foreign_key_constraint(key) for key in inline_keys]
         parts = [*columns, primary_key, *indexes, *checks, *keys]
         sql = (
             f"CREATE TABLE {self.quote(table.name)} ({', '.join(parts)}) ENGINE=InnoDB"
@@ -799,7 +800,8 @@ class MySQLFamilyDDL(StatementDDL):
 
     def _blocked_by_copy(self, table: str) -> str | None:
         """Return what copying a table blocks: nothing for long if it has no rows."""
-        if self.catalog.has_rows(self.current_table(table)):
+        exists = table in self.schema
+        if exists and self.catalog.has_rows(self.current_table(table)):
             return "writes"
         return None
 

@@ -29,6 +29,9 @@ class MySQLFamilyModelSupport(ModelSupport):
     """Finds what neither server can create, or a phase cannot compare there."""
 
     catalog: MySQLFamilyCatalog
+    # InnoDB refuses SET DEFAULT: https://mariadb.com/kb/en/foreign-keys/
+    supported_actions = frozenset({"NO ACTION", "RESTRICT", "CASCADE", "SET NULL"})
+    has_deferrable_keys = False
     max_decimal_digits = 65  # https://mariadb.com/kb/en/decimal/
     # Whether an index may be one of expressions.
     has_expression_indexes = False

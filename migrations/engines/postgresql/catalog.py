@@ -381,6 +381,7 @@ def _foreign_keys(parts: Parts) -> tuple[ForeignKey, ...]:
                 on_update=_ACTIONS[part["on_update"]],
                 name=part["name"],
                 valid=part["valid"],
+                deferrable=part["deferrable"],
             )
         )
     return tuple(keys)

@@ -137,6 +137,9 @@ SELECT
             'on_delete', k.confdeltype,
             'on_update', k.confupdtype,
             'name', k.conname,
+            'deferrable', concat(
+                CASE WHEN k.condeferrable THEN 'DEFERRABLE' END,
+                CASE WHEN k.condeferred THEN ' INITIALLY DEFERRED' END),
             'valid', k.convalidated)::text
         FROM pg_constraint k
         JOIN pg_class parent ON parent.oid = k.confrelid

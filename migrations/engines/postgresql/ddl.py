@@ -742,7 +742,7 @@ class PostgreSQLDDL(StatementDDL):
             constraint = _Constraint(
                 table,
                 name,
-                definition=definition + details.deferral,
+                definition=definition + ("" if key.deferrable else details.deferral),
                 description="",
                 comment=details.comment,
             )

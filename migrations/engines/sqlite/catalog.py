@@ -17,6 +17,7 @@ from migrations.engines.session import Row
 from migrations.engines.sqlite.column_types import parse_type
 from migrations.engines.sqlite.session import SQLiteSession
 from migrations.engines.sqlite.table_text import (
+    QUOTED,
     Clause,
     parse_create_table,
     without_comments,
@@ -34,7 +35,7 @@ from migrations.schema import (
     Table,
     Type,
 )
-from migrations.sql_text import literal, literal_meaning, one_line
+from migrations.sql_text import literal, literal_meaning, masked, one_line
 
 # All of these are UTC: https://sqlite.org/lang_datefunc.html
 _UTC_NOW = re.compile(
@@ -45,6 +46,11 @@ _UTC_NOW = re.compile(
 _CONFLICT = re.compile(r"\bON\s+CONFLICT\s+(?!ABORT)(\w+)", re.IGNORECASE)
 # A type that SQLite accepts, whatever the words are.
 _WORDS_WITH_LENGTH = re.compile(r"[A-Za-z_ ]+(\(\d+(, ?\d+)?\))?")
+_DEFERRED = "DEFERRABLE INITIALLY DEFERRED"
+_INITIALLY_DEFERRED = re.compile(
+    r"\bDEFERRABLE\s+INITIALLY\s+DEFERRED\b", re.IGNORECASE
+)
+_NOT_DEFERRABLE = re.compile(r"\bNOT\s+DEFERRABLE\b", re.IGNORECASE)
 _AUTOINCREMENT = re.compile(r"\bAUTOINCREMENT\s*$", re.IGNORECASE)
 _STORED = (
     "SELECT CASE WHEN type = 'table' AND rootpage = 0 THEN 'virtual table' "
@@ -265,6 +271,7 @@ class SQLiteCatalog(Catalog):
             for clause in clauses
             if clause.kind in ("FOREIGN", "REFERENCES")
         }
+        deferred = _deferred_keys(clauses)
         parts_by_key: dict[int, list[_ForeignKeyPart]] = {}
         for row in self.session.query(_FOREIGN_KEY_PARTS, (table,)):
             part = _ForeignKeyPart(*row)
@@ -281,6 +288,8 @@ class SQLiteCatalog(Catalog):
                 on_update=first.on_update,
                 name=names.get((columns, first.parent)) or None,
             )
+            if (key.columns, key.parent) in deferred:
+                key = key._replace(deferrable=_DEFERRED)
             keys.append(key)
         return keys
 
@@ -336,6 +345,12 @@ class SQLiteCatalog(Catalog):
             f"EXPLAIN SELECT ({condition}) FROM {source}"
         )
 
+    def normalized_key(self, key: ForeignKey) -> ForeignKey:
+        key = super().normalized_key(key)
+        if key.deferrable != _DEFERRED:  # it is checked at once all the same
+            key = key._replace(deferrable="")
+        return key
+
     def undeclared(self, expected: Table, actual: Table) -> Iterator[Difference]:
         """Yield what an undeclared collation of a column does.
 
@@ -360,6 +375,20 @@ class SQLiteCatalog(Catalog):
         if _UTC_NOW.fullmatch(default):
             return UTC_NOW
         return literal_meaning(default)
+
+
+def _deferred_keys(clauses: Iterable[Clause]) -> set[tuple[tuple[str, ...], str]]:
+    """Return columns and parent of each foreign key that is checked at COMMIT.
+
+    All others are checked at once: https://sqlite.org/foreignkeys.html#fk_deferred
+    """
+    found = set()
+    for clause in clauses:
+        if clause.kind in ("FOREIGN", "REFERENCES"):
+            text = masked(clause.text, QUOTED)
+            if _INITIALLY_DEFERRED.search(text) and not _NOT_DEFERRABLE.search(text):
+                found.add((clause.columns, clause.target.lower()))
+    return found
 
 
 def _conflicts_of(clauses: Iterable[Clause]) -> dict[tuple[str, tuple[str, ...]], str]:

@@ -67,6 +67,7 @@ class SQLiteDDL(DDL):
     """Writes the statements of one plan."""
 
     session: SQLiteSession
+    may_refer_to_later_tables = True  # ALTER TABLE cannot add a foreign key
 
     def __init__(
         self, catalog: SQLiteCatalog, conversions: SQLiteConversions, schema: Schema
@@ -87,6 +88,15 @@ class SQLiteDDL(DDL):
         return any(change.description.startswith(prefix) for change in changes)
 
     def statements(self, operations: Sequence[Operation]) -> list[Change]:
+        dropped = {each.table for each in operations if isinstance(each, do.DropTable)}
+        circular = [
+            each
+            for each in operations
+            if isinstance(each, do.DropForeignKey) and each.table in dropped
+        ]
+        if circular:
+            others = [each for each in operations if each not in circular]
+            return self._without_immediate_keys(self.statements(others))
         self._renames = self._rename_statements(operations)
         others = [each for each in operations if not _is_rename(each)]
         if not self._renames or not others:
@@ -105,6 +115,18 @@ class SQLiteDDL(DDL):
             ) from None
         finally:
             self.stored_schema = self.session
+
+    def _without_immediate_keys(self, changes: Iterable[Change]) -> list[Change]:
+        """Let foreign keys be checked once all tables are dropped.
+
+        DROP TABLE deletes its rows, to which another one of the tables may refer.
+        """
+        off = "PRAGMA defer_foreign_keys = OFF"
+        return [
+            Change("check foreign keys later", "PRAGMA defer_foreign_keys = ON"),
+            *changes,
+            Change("check foreign keys at once", off),
+        ]
 
     def _rename_in_copy(self, change: Change) -> None:
         error = error_of(self.stored_schema, change.sql)

@@ -140,6 +140,8 @@ class NewDefinition:
                 if found:
                     deferrable = f" {found[0]}"
         constraint = self.ddl.foreign_key_constraint(key)
+        if key.deferrable:
+            deferrable = ""
         self._added_constraints.append(f"{constraint}{deferrable}")
 
     def _take_column(self, operation: do.AddColumn) -> None:
