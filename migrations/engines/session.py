@@ -72,6 +72,7 @@ class Session(ABC):
         self.remaining_timeout = lock_timeout
         self.executed: list[Change] = []
         self.opened_here = False  # whether this call opened the connection
+        self.in_callers_transaction = False  # whether the call came inside one
         self._announced: list[Change] = []
         self._wait_reported = False
 
@@ -93,6 +94,7 @@ class Session(ABC):
         try:
             if self.opened_here:
                 self.connect()
+            self.in_callers_transaction = self.in_transaction()
             with self.connection_settings():
                 yield
         except (peewee.PeeweeException, OSError, MigrationLockHeld) as error:

@@ -158,3 +158,84 @@ def test_converted_column_keeps_storage_statistics_and_comment(city):
         "col_description(attrelid, attnum) "
         "FROM pg_attribute WHERE attrelid = 'city'::regclass AND attname = 'name'"
     ) == [("e", 7, True, "mine")]
+
+
+# -- statistics
+
+
+@pytest.fixture
+def analyzed(world):
+    """A table with settings for ANALYZE, and what that found out."""
+    made = world("postgresql").make(NOTHING)
+    made.execute(
+        "CREATE TABLE measure (id serial PRIMARY KEY, value varchar(20), unit integer)",
+        "INSERT INTO measure (value, unit) SELECT i % 7, i % 3 "
+        "FROM generate_series(1, 100) AS i",
+        "CREATE INDEX own ON measure ((value::text))",
+        "ALTER INDEX own ALTER COLUMN 1 SET STATISTICS 77",
+        "CREATE STATISTICS pair ON value, unit FROM measure",
+        "ALTER STATISTICS pair SET STATISTICS 300",
+        "CREATE STATISTICS other ON value, unit FROM measure",
+        "ALTER TABLE measure ALTER value SET STATISTICS 500, "
+        "ALTER value SET (n_distinct = 5), ALTER value SET STORAGE EXTERNAL",
+        "ANALYZE measure",
+    )
+    return made
+
+
+def measures(field):
+    meta = type("Meta", (), {"table_name": "measure"})
+    fields = {"value": field, "unit": peewee.IntegerField(null=True), "Meta": meta}
+    model = type("Measure", (peewee.Model,), fields)
+    return Phase("Measures", requires={}, manages=[model])
+
+
+STATISTICS = (
+    "SELECT attname, attstattarget, array_to_string(attoptions, ' ') ~ 'n_distinct=5' "
+    "FROM pg_attribute WHERE attrelid = 'measure'::regclass AND attname = 'value'",
+    "SELECT attstattarget FROM pg_attribute WHERE attrelid = 'own'::regclass",
+    "SELECT stxname, coalesce(to_jsonb(s) ->> 'stxstattarget', '-1'), "
+    "(SELECT count(*) FROM pg_statistic_ext_data d WHERE d.stxoid = s.oid) "
+    "FROM pg_statistic_ext s ORDER BY 1",
+    "SELECT tablename, attname FROM pg_stats WHERE tablename IN ('measure', 'own') "
+    "ORDER BY 1, 2",
+)
+
+
+def statistics(made):
+    return [made.query(sql) for sql in STATISTICS]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [peewee.CharField(40, null=True), peewee.IntegerField(null=True)],
+    ids=["longer", "a number"],
+)
+def test_statistics_are_kept_and_made_again(analyzed, field):
+    before = statistics(analyzed)
+    report = measures(field).run(db.connect(analyzed.url))
+    assert [change.sql for change in report.changes][-3:] == [
+        "ALTER INDEX own ALTER COLUMN 1 SET STATISTICS 77",
+        "ALTER STATISTICS public.pair SET STATISTICS 300",
+        'ANALYZE "measure"',
+    ]
+    assert statistics(analyzed) == before
+
+
+def test_statistics_are_made_again_in_the_transaction_of_the_caller(analyzed):
+    before = statistics(analyzed)
+    database = db.connect(analyzed.url)
+    with database.atomic():
+        measures(peewee.CharField(40, null=True)).run(database)
+    assert statistics(analyzed) == before
+
+
+def test_compression_is_kept(analyzed):
+    if analyzed.connection.info.server_version < 140000:
+        pytest.skip("SET COMPRESSION is new in PostgreSQL 14")
+    analyzed.execute("ALTER TABLE measure ALTER value SET COMPRESSION pglz")
+    measures(peewee.CharField(40, null=True)).run(db.connect(analyzed.url))
+    assert analyzed.query(
+        "SELECT attcompression::text, attstorage::text FROM pg_attribute "
+        "WHERE attrelid = 'measure'::regclass AND attname = 'value'"
+    ) == [("p", "e")]

@@ -406,14 +406,47 @@ FROM pg_index x
 JOIN pg_class i ON i.oid = x.indexrelid
 LEFT JOIN pg_tablespace s ON s.oid = i.reltablespace
 WHERE x.indrelid = to_regclass(quote_ident(%s)) AND i.relname = %s"""
-# How a column is stored, if that was set for it.
+# The clauses that say how a column is stored, if that was set for it. attcompression is
+# a column of PostgreSQL 14; to_jsonb works without it.
 STORAGE = """
-SELECT CASE attstorage
-    WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN'
-    ELSE 'EXTENDED' END
-FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
+SELECT clause
+FROM pg_attribute a
+JOIN pg_type y ON y.oid = a.atttypid
+CROSS JOIN LATERAL (VALUES
+    (CASE WHEN a.attstorage <> y.typstorage THEN 'SET STORAGE ' || CASE attstorage
+        WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN'
+        ELSE 'EXTENDED' END END),
+    (CASE to_jsonb(a) ->> 'attcompression'
+        WHEN 'p' THEN 'SET COMPRESSION pglz'
+        WHEN 'l' THEN 'SET COMPRESSION lz4' END)
+    ) AS clauses (clause)
 WHERE a.attrelid = to_regclass(quote_ident(%s)) AND a.attname = %s
-  AND a.attstorage <> y.typstorage"""
+  AND clause IS NOT NULL"""
+# Statements that set again what ALTER TYPE forgets of a column: the targets of extended
+# statistics and of indexes on expressions.
+STATISTICS_TARGETS = """
+WITH dependent AS (
+    SELECT DISTINCT d.classid, d.objid
+    FROM pg_depend d
+    JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+    WHERE d.refclassid = 'pg_class'::regclass
+      AND d.refobjid = to_regclass(quote_ident(%s)) AND a.attname = %s)
+SELECT format(
+    'ALTER STATISTICS %%I.%%I SET STATISTICS %%s', n.nspname, s.stxname, target)
+FROM dependent
+JOIN pg_statistic_ext s ON s.oid = objid
+JOIN pg_namespace n ON n.oid = s.stxnamespace
+CROSS JOIN LATERAL (SELECT (to_jsonb(s) ->> 'stxstattarget')::integer) AS t (target)
+WHERE classid = 'pg_statistic_ext'::regclass AND target >= 0
+UNION ALL
+SELECT format(
+    'ALTER INDEX %%s ALTER COLUMN %%s SET STATISTICS %%s',
+    i.attrelid::regclass, i.attnum, i.attstattarget)
+FROM dependent
+JOIN pg_attribute i ON i.attrelid = objid
+WHERE classid = 'pg_class'::regclass AND i.attstattarget >= 0
+  AND EXISTS (SELECT FROM pg_index WHERE indexrelid = i.attrelid)
+ORDER BY 1"""
 KIND_OF_GENERATED_COLUMN = """
 SELECT attgenerated::text FROM pg_attribute
 WHERE attrelid = to_regclass(quote_ident(%s)) AND attname = %s"""

@@ -81,6 +81,8 @@ class PostgreSQLDDL(StatementDDL):
         super().__init__(catalog, conversions, schema)
         self.query_texts = catalog.session.query_texts
         self._tables_with_rows: dict[str, bool] = {}
+        # Tables with rows of which a column changes its type, in order.
+        self._retyped: dict[str, None] = {}
         # Tables whose primary key is replaced.
         self._replaced_keys: set[str] = set()
         # By table, the names of constraints that earlier statements drop.
@@ -92,7 +94,14 @@ class PostgreSQLDDL(StatementDDL):
                 continue
             if self.schema[operation.table].primary_key != operation.columns:
                 self._replaced_keys.add(operation.table)
-        return super().statements(operations)
+        changes = super().statements(operations)
+        for table in self._retyped:
+            # ALTER TYPE drops what ANALYZE has found out, and autovacuum does not
+            # notice. In the same transaction, ANALYZE would extend the lock.
+            change = Change(f"analyze {table}", f"ANALYZE {self.quote(table)}")
+            own_transaction = not self.session.in_callers_transaction
+            changes.append(change._replace(own_transaction=own_transaction))
+        return changes
 
     def must_release_keys(self, operations: Sequence[do.Operation]) -> bool:
         # ALTER TYPE recreates a foreign key by itself, but fails if the types at both
@@ -327,6 +336,9 @@ class PostgreSQLDDL(StatementDDL):
             self._alter_column(column.name, parts),
             blocks=not keeps_rows and self._has_rows(table),
         )
+        yield from self._restored_statistics(table, column.name)
+        if self._has_rows(table):
+            self._retyped[table] = None
         if actual.auto_increment and actual.default:
             # The sequence of a SMALLSERIAL would end where its old type ends.
             query = catalog_queries.SEQUENCE
@@ -403,8 +415,13 @@ class PostgreSQLDDL(StatementDDL):
         if column.type.category not in _STORED_OUT_OF_LINE:
             return []
         query = catalog_queries.STORAGE
-        found = self.query_texts(query, *self._current(table, column.name))
-        return [f"SET STORAGE {storage}" for storage in found]
+        return self.query_texts(query, *self._current(table, column.name))
+
+    def _restored_statistics(self, table: str, column: str) -> Iterator[Change]:
+        """Restore what was set for statistics that ALTER TYPE makes again."""
+        query = catalog_queries.STATISTICS_TARGETS
+        for sql in self.query_texts(query, *self._current(table, column)):
+            yield Change(f"keep the statistics target of {column}", sql)
 
     def _type_clause(self, actual: Column, column: Column, keeps_rows: bool) -> str:
         clause = f"TYPE {type_of_existing_column(column.type)}"

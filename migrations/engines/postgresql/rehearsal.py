@@ -25,8 +25,9 @@ from migrations.report import Change
 from migrations.schema import Column
 from migrations.sql_text import one_line
 
-# A sequence does not take part in a transaction, and is not copied.
-_ABOUT_SEQUENCES = ("ALTER SEQUENCE", "SELECT")
+# A sequence does not take part in a transaction, and is not copied. What is about
+# statistics would change those of the table itself.
+_NOT_REHEARSED = ("ALTER SEQUENCE", "SELECT", "ALTER STATISTICS", "ANALYZE")
 _DROPPED_INDEX = re.compile(
     r"""(DROP[ ]INDEX[ ](?:IF[ ]EXISTS[ ])?) (?:(?:"(?:[^"]|"")+"|\w+)[.])?""",
     re.VERBOSE,
@@ -103,7 +104,7 @@ class Rehearsal:
     # -- the statements
 
     def _execute(self, change: Change) -> None:
-        if change.sql.startswith(_ABOUT_SEQUENCES):
+        if change.sql.startswith(_NOT_REHEARSED):
             return
         # In a transaction there is no CONCURRENTLY.
         sql = change.sql.replace("INDEX CONCURRENTLY", "INDEX", 1)

@@ -54,14 +54,12 @@ _UNKNOWN_NAME = r"(?:such|unknown) (function|collation)(?: sequence)?: (\w+)"
 class SQLiteSession(Session):
     """The open connection of one call.
 
-    Two attributes are set by `connection_settings`: `in_callers_transaction`, whether
-    the call came inside a transaction, and `enforces_foreign_keys`, whether the
-    connection did when the call came.
+    `connection_settings` sets `enforces_foreign_keys`, whether the connection did when
+    the call came.
     """
 
     backend = "sqlite"
     product = "SQLite"
-    in_callers_transaction = False
     enforces_foreign_keys = True
 
     # -- the connection
@@ -96,7 +94,6 @@ class SQLiteSession(Session):
 
     @contextmanager
     def connection_settings(self) -> Iterator[None]:
-        self.in_callers_transaction = self.in_transaction()
         self.enforces_foreign_keys = bool(self.database.pragma("foreign_keys"))
         # `query` waits for locks itself: SQLite's busy timeout starts again with each
         # statement, and its pauses of up to 100 ms lose against a busy writer. In the
