@@ -14,11 +14,23 @@ import peewee
 
 from db.fields import DefaultUtcNow, RenamedFrom, UniqueConstraint
 
-_DEFAULT = re.compile(r"\s*DEFAULT\b\s*(?P<value>.*\S)\s*", re.IGNORECASE | re.DOTALL)
-_NAMED_CHECK = re.compile(
-    r"""\s* CONSTRAINT \s+ (?P<quote>["`]?) (?P<name>\w+) (?P=quote)
-        \s+ CHECK \s* \( (?P<condition>.*) \) \s*""",
-    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+# A quoted text or name, a word, or any other character.
+_TOKEN = re.compile(
+    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | `(?:[^`]|``)*` | [\w$]+ | \S""",
+    re.DOTALL | re.VERBOSE,
+)
+# The words that begin a clause which this module reads, and other clauses.
+_READ = ("CONSTRAINT", "CHECK", "DEFAULT")
+_OTHERS = (
+    "UNIQUE",
+    "PRIMARY",
+    "REFERENCES",
+    "COLLATE",
+    "GENERATED",
+    "NOT",
+    "NULL",
+    "ON",
+    "COMMENT",
 )
 _NO_DATABASE = peewee.Database(None)  # writes SQL with the quotes of the SQL standard
 
@@ -34,12 +46,13 @@ class FieldConstraints(NamedTuple):
     """The SQL of all other constraints, among them a second DEFAULT."""
     renamed_from: str | None = None
     """The name that the column had before, or None."""
+    checks: tuple[CheckConstraint, ...] = ()
 
 
-class NamedCheck(NamedTuple):
-    """`CONSTRAINT name CHECK (condition)`."""
+class CheckConstraint(NamedTuple):
+    """`CONSTRAINT name CHECK (condition)`, or without a name."""
 
-    name: str
+    name: str  # "" if it has none
     condition: str
 
 
@@ -47,9 +60,9 @@ class TableConstraints(NamedTuple):
     """What `Meta.constraints` of a model say, each kind in the order of the model."""
 
     unique: tuple[UniqueConstraint, ...]
-    checks: tuple[NamedCheck, ...]
+    checks: tuple[CheckConstraint, ...]
     unsupported: tuple[str, ...]
-    """The SQL of all other constraints, among them a CHECK without a name."""
+    """The SQL of all other constraints."""
     renamed_from: str | None = None
     """The name that the table had before, or None."""
 
@@ -63,28 +76,36 @@ def field_constraints(
     """
     default = None
     default_is_utc_now = False
+    checks: list[CheckConstraint] = []
     unsupported = []
     renamed_from = None
     for constraint in field.constraints or ():
         if isinstance(constraint, RenamedFrom):
             renamed_from = constraint.name
             continue
-        sql, _ = _written(constraint, database)
-        found = _DEFAULT.fullmatch(sql)
-        if found and default is None:
-            default = found["value"]
-            default_is_utc_now = isinstance(constraint, DefaultUtcNow)
-        else:
+        sql, parameters = _written(constraint, database)
+        clauses = _clauses_of(sql)
+        has_second_default = default is not None and clauses.defaults
+        if parameters or not clauses.complete or has_second_default:
             unsupported.append(sql)
+            continue
+        checks += clauses.checks
+        for value in clauses.defaults:
+            default = value
+            default_is_utc_now = isinstance(constraint, DefaultUtcNow)
     return FieldConstraints(
-        default, default_is_utc_now, tuple(unsupported), renamed_from
+        default,
+        default_is_utc_now,
+        tuple(unsupported),
+        renamed_from,
+        tuple(checks),
     )
 
 
 def table_constraints(model: type[peewee.Model]) -> TableConstraints:
     """Return the constraints of a model's table."""
     unique = []
-    checks = []
+    checks: list[CheckConstraint] = []
     unsupported = []
     renamed_from = None
     for constraint in model._meta.constraints or ():
@@ -92,13 +113,13 @@ def table_constraints(model: type[peewee.Model]) -> TableConstraints:
             renamed_from = constraint.name
             continue
         sql, parameters = _written(constraint, _NO_DATABASE)
-        found = _NAMED_CHECK.fullmatch(sql)
+        clauses = _clauses_of(sql)
         if isinstance(constraint, UniqueConstraint):
             unique.append(constraint)
-        elif found and not parameters:  # the condition is incomplete without them
-            checks.append(NamedCheck(found["name"], found["condition"]))
+        elif parameters or not clauses.complete or clauses.defaults:
+            unsupported.append(sql)  # without its parameters it would be incomplete
         else:
-            unsupported.append(sql)
+            checks += clauses.checks
     return TableConstraints(
         tuple(unique), tuple(checks), tuple(unsupported), renamed_from
     )
@@ -110,3 +131,77 @@ def _written(
     """Return a constraint as SQL and its parameters."""
     sql, parameters = database.get_sql_context().sql(constraint).query()
     return sql, parameters
+
+
+class _Clauses(NamedTuple):
+    """What some SQL consists of."""
+
+    complete: bool  # it has nothing else
+    defaults: tuple[str, ...] = ()
+    checks: tuple[CheckConstraint, ...] = ()
+
+
+def _clauses_of(sql: str) -> _Clauses:
+    """Return the DEFAULT and the CHECK constraints that some SQL consists of."""
+    tokens = list(_TOKEN.finditer(sql))
+    defaults = []
+    checks = []
+    position = 0
+    while position < len(tokens):
+        end = _end_of_clause(tokens, position)
+        clause = tokens[position:end]
+        if clause[0][0].upper() == "DEFAULT":
+            if len(clause) < 2:
+                return _Clauses(complete=False)
+            defaults.append(sql[clause[1].start() : clause[-1].end()])
+        else:
+            check = _check(sql, clause)
+            if check is None:
+                return _Clauses(complete=False)
+            checks.append(check)
+        position = end
+    if not tokens or len(defaults) > 1:
+        return _Clauses(complete=False)
+    return _Clauses(True, tuple(defaults), tuple(checks))
+
+
+def _end_of_clause(tokens: list[re.Match[str]], start: int) -> int:
+    """Return the position of the token with which the next clause begins."""
+    begins_with = tokens[start][0].upper()
+    first = start + 1
+    if begins_with == "CONSTRAINT":
+        first = start + 3  # its name, and what it is
+    elif begins_with == "DEFAULT":
+        first = start + 2  # its value, which may be NULL
+    depth = 0
+    for position in range(start + 1, len(tokens)):
+        token = tokens[position][0].upper()
+        if token == "(":
+            depth += 1
+        elif token == ")":
+            depth -= 1
+        elif depth == 0 and position >= first and token in (*_READ, *_OTHERS):
+            return position
+    return len(tokens)
+
+
+def _check(sql: str, clause: list[re.Match[str]]) -> CheckConstraint | None:
+    """Return the CHECK constraint of a clause, if it is nothing else."""
+    name = ""
+    if clause[0][0].upper() == "CONSTRAINT" and len(clause) > 2:
+        name = _unquoted(clause[1][0])
+        clause = clause[2:]
+    if clause[0][0].upper() != "CHECK" or len(clause) < 4:
+        return None
+    if clause[1][0] != "(" or clause[-1][0] != ")":
+        return None
+    condition = sql[clause[1].end() : clause[-1].start()]
+    return CheckConstraint(name, condition)
+
+
+def _unquoted(name: str) -> str:
+    """Return a name without the quotes that it may have."""
+    quote = name[0]
+    if quote not in ('"', "`"):
+        return name
+    return name[1:-1].replace(2 * quote, quote)

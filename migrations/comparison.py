@@ -162,8 +162,9 @@ def _compare_required_column(
     expected: Table, actual: Table, column: str
 ) -> Iterator[Difference]:
     where = f"{expected.name}.{column}"
-    category = expected.columns[column].type.category
-    existing = actual.columns.get(column)
+    key = expected.names.key(column)
+    category = expected.columns[key].type.category
+    existing = actual.columns.get(key)
     if existing is None:
         yield _fatal(where, category, "no such column", IncompatibleTables)
         return
@@ -203,7 +204,9 @@ def _compare_managed(
         yield from _compare_check(check, actual, catalog)
     for foreign_key in expected.foreign_keys:
         yield from _compare_foreign_key(foreign_key, actual)
-    yield from undeclared_objects(expected, actual)
+    yield from undeclared_objects(
+        expected, _without_declared_checks(expected, actual, catalog)
+    )
     yield from catalog.undeclared(expected, actual)
 
 
@@ -251,9 +254,11 @@ def _compare_column(
     table: Table, expected: Column, actual_table: Table, catalog: Catalog
 ) -> Iterator[Difference]:
     where = f"{table.name}.{expected.name}"
-    actual = actual_table.columns.get(expected.name)
+    actual = actual_table.column_named(expected.name)
     if actual is None:
-        add = do.AddColumn(table.name, expected)
+        key = table.names.key(expected.name)
+        checks = tuple(check for check in table.checks if check.column == key)
+        add = do.AddColumn(table.name, expected, checks)
         yield _repairable(where, expected.type.category, "no such column", add)
         return
     alter = do.AlterColumn(table.name, expected, actual)
@@ -312,7 +317,7 @@ def _null_and_default(
         wanted = f"a default of {meaning}"
         if actual.default is None:
             differences.append(_repairable(where, wanted, "no default", operation))
-        elif catalog.default_meaning(actual.default) != meaning:
+        elif not catalog.same_default(expected, actual.default):
             found = f"DEFAULT {actual.default}"
             differences.append(_repairable(where, wanted, found, operation))
     return differences
@@ -404,8 +409,9 @@ def _compare_index(
     where = f"{expected.name}.{index.name}"
     named = actual.index_named(index.name)
     # Not those whose names are declared for other indexes: the plan replaces them.
-    reserved = {each.name for each in expected.indexes if each.name != index.name}
-    candidates = [each for each in actual.indexes if each.name.lower() not in reserved]
+    key = actual.names.key
+    reserved = {key(each.name) for each in expected.indexes if each != index}
+    candidates = [each for each in actual.indexes if key(each.name) not in reserved]
     equivalent = [
         each for each in candidates if catalog.is_equivalent(actual, index, each)
     ]
@@ -428,20 +434,34 @@ def _compare_index(
 def _compare_check(
     check: Check, actual: Table, catalog: Catalog
 ) -> Iterator[Difference]:
-    where = f"{actual.name}.{check.name}"
+    if check.column and check.column not in actual.columns:
+        return  # it is added with its column
+    where = actual.name
+    if check.name:
+        where = f"{actual.name}.{check.name}"
     wanted = f"CHECK ({check.condition})"
-    existing = actual.check_named(check.name)
+    existing = catalog.matching_check(actual, check)
     if existing is None:
         operation = do.AddCheck(actual.name, check)
         yield _repairable(where, wanted, "no such CHECK", operation)
         return
     found = f"CHECK ({existing.condition})"
-    if not catalog.same_condition(actual, check.condition, existing.condition):
+    is_right = not check.name or catalog.same_condition(
+        actual, check.condition, existing.condition
+    )
+    if not is_right:
         operation = do.AddCheck(actual.name, check, replaces=existing)
         yield _repairable(where, wanted, found, operation)
     elif not existing.valid:
         operation = do.AddCheck(actual.name, existing)
         yield _repairable(where, wanted, f"{found}, not validated", operation)
+
+
+def _without_declared_checks(expected: Table, actual: Table, catalog: Catalog) -> Table:
+    """Return a table without its CHECK constraints that the model declares."""
+    declared = [catalog.matching_check(actual, check) for check in expected.checks]
+    left = tuple(check for check in actual.checks if check not in declared)
+    return actual._replace(checks=left)
 
 
 def _compare_foreign_key(expected: ForeignKey, actual: Table) -> Iterator[Difference]:

@@ -20,7 +20,15 @@ from migrations.accepts import AcceptedColumn
 from migrations.drops import names_to_drop
 from migrations.errors import UnsupportedModel
 from migrations.index_text import IndexText, parse_create_index, unquoted
-from migrations.schema import Check, Column, ForeignKey, Index, Table, Type
+from migrations.schema import (
+    Check,
+    Column,
+    ForeignKey,
+    Index,
+    NameRule,
+    Table,
+    Type,
+)
 
 Model = type[peewee.Model]
 _SHORT_NAME = 60  # characters that no database cuts
@@ -102,30 +110,42 @@ def declared_table(
     model: Model,
     database: peewee.Database = NO_DATABASE,
     parse_type: Callable[[str], Type] = type_without_meaning,
+    names: NameRule = NameRule.EXACT,
 ) -> Table:
     """Return the table that a model declares on a database.
 
     :param parse_type: returns the meaning of a type as that database writes it.
+    :param names: when two names are the same on that database.
     """
     meta = model._meta
     columns = {}
     for field in meta.sorted_fields:
         column = _column(field, database, parse_type)
-        columns[column.name] = column
+        columns[names.key(column.name)] = column
     foreign_keys = [
-        declared_foreign_key(field)
+        declared_foreign_key(field, names)
         for field in meta.sorted_fields
         if isinstance(field, peewee.ForeignKeyField)
     ]
     constraints = table_constraints(model)
+    checks = [Check(each.name, each.condition) for each in constraints.checks]
+    for field in meta.sorted_fields:
+        key = names.key(field.column_name)
+        declared = field_constraints(field, database).checks
+        checks += [Check(each.name, each.condition, column=key) for each in declared]
+    primary_key = [names.key(field.column_name) for field in meta.get_primary_keys()]
     return Table(
         name=table_name(model),
         columns=columns,
-        primary_key=tuple(field.column_name for field in meta.get_primary_keys()),
-        indexes=(*_indexes(model, database), *_unique_constraints(model)),
+        primary_key=tuple(primary_key),
+        indexes=(
+            *_indexes(model, database, names),
+            *_unique_constraints(model, names),
+        ),
         foreign_keys=tuple(foreign_keys),
-        checks=tuple(Check(each.name, each.condition) for each in constraints.checks),
+        checks=tuple(checks),
         renamed_from=constraints.renamed_from,
+        names=names,
     )
 
 
@@ -135,11 +155,14 @@ def _column(
     context = database.get_sql_context()
     datatype = context.sql(field.ddl_datatype(context)).query()[0]
     constraints = field_constraints(field, database)
+    default = constraints.default
+    if default is not None and default.upper() == "NULL":
+        default = None  # it is the same as no DEFAULT
     return Column(
         name=field.column_name,
         type=parse_type(datatype),
         null=field.null,
-        default=constraints.default,
+        default=default,
         auto_increment=bool(field.auto_increment),
         reuses_ids=bool(field.auto_increment)
         and not isinstance(field, AutoIncrementField),
@@ -147,23 +170,26 @@ def _column(
     )
 
 
-def _indexes(model: Model, database: peewee.Database) -> list[Index]:
+def _indexes(model: Model, database: peewee.Database, names: NameRule) -> list[Index]:
     found = []
     for node in model._meta.fields_to_index():
-        index = declared_index(node, database)
+        index = declared_index(node, database, names)
         if index is not None:
             found.append(index)
     return found
 
 
-def declared_index(node: peewee.Node, database: peewee.Database) -> Index | None:
+def declared_index(
+    node: peewee.Node, database: peewee.Database, names: NameRule = NameRule.EXACT
+) -> Index | None:
     """Return the index that a model declares; None if it cannot be read.
 
     :param node: an index of Peewee's, or SQL("CREATE INDEX …").
+    :param names: when two names are the same.
     """
     if has_plain_columns(node):
-        columns = tuple(field.column_name for field in node._expressions)
-        return Index(node._name, columns, unique=bool(node._unique))
+        columns = [names.key(field.column_name) for field in node._expressions]
+        return Index(node._name, tuple(columns), unique=bool(node._unique))
     text = index_text(node, database)
     if text is None:
         return None
@@ -187,22 +213,28 @@ def index_text(node: peewee.Node, database: peewee.Database) -> IndexText | None
     return parse_create_index(sql_of(peewee.ValueLiterals(node), database))
 
 
-def _unique_constraints(model: Model) -> list[Index]:
-    return [
-        Index(each.name, tuple(each.columns), unique=True, is_constraint=True)
-        for each in table_constraints(model).unique
-    ]
+def _unique_constraints(model: Model, names: NameRule) -> list[Index]:
+    found = []
+    for each in table_constraints(model).unique:
+        columns = tuple(names.key(name) for name in each.columns)
+        found.append(Index(each.name, columns, unique=True, is_constraint=True))
+    return found
 
 
-def declared_foreign_key(field: peewee.ForeignKeyField) -> ForeignKey:
-    """Return the foreign key that a field declares."""
+def declared_foreign_key(
+    field: peewee.ForeignKeyField, names: NameRule = NameRule.EXACT
+) -> ForeignKey:
+    """Return the foreign key that a field declares.
+
+    :param names: when two names are the same.
+    """
     deferrable = ""
     if field.deferrable:
         deferrable = deferrable_clause(f"DEFERRABLE {field.deferrable}")
     return ForeignKey(
-        columns=(field.column_name,),
+        columns=(names.key(field.column_name),),
         parent=table_name(field.rel_model),
-        parent_columns=(field.rel_field.column_name,),
+        parent_columns=(names.key(field.rel_field.column_name),),
         on_delete=(field.on_delete or "NO ACTION").upper(),
         on_update=(field.on_update or "NO ACTION").upper(),
         name=_key_name(field),

@@ -52,9 +52,9 @@ def without_dropped(actual: Table, table: str, names: Iterable[str]) -> Remainin
     """
     found: list[Difference] = []
     remaining = actual
-    key = {part.partition(" ")[0].lower() for part in actual.primary_key}
+    key = {actual.column_of_part(part) for part in actual.primary_key}
     for name in names:
-        if name.lower() in key:
+        if actual.names.key(name) in key:
             found.append(_refused_key(f"{table}.{name}"))
             continue
         for operation, kind in _objects_named(remaining, table, name):
@@ -86,7 +86,7 @@ def _objects_named(actual: Table, table: str, name: str) -> Iterator[tuple[_Drop
 
     A foreign key and its index may have the same name.
     """
-    column = actual.columns.get(name) or actual.columns.get(name.lower())
+    column = actual.column_named(name)
     if column is not None:
         yield DropColumn(table, column), f"a column {column.type.text}".rstrip()
         return
@@ -97,6 +97,7 @@ def _objects_named(actual: Table, table: str, name: str) -> Iterator[tuple[_Drop
     if check is not None:
         yield DropCheck(table, check), f"CHECK ({check.condition})"
     for key in actual.foreign_keys:
-        if key.name is not None and key.name.lower() == name.lower():
+        key_of = actual.names.key
+        if key.name is not None and key_of(key.name) == key_of(name):
             columns = ", ".join(key.columns)
             yield DropForeignKey(table, key), f"a foreign key of {columns}"

@@ -137,9 +137,6 @@ def _problems_of_keys(table: Table) -> Iterator[str]:
     for key, columns in keys.items():
         if not columns:
             yield f"{key} has no columns"
-        for name in columns:
-            if name not in table.columns:
-                yield f"{key} has no column {name}"
 
 
 def _problems_of_renames(table: Table) -> Iterator[str]:

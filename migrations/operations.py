@@ -11,7 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from migrations.schema import Check, Column, ForeignKey, Index, Schema, Table
+from migrations.schema import (
+    Check,
+    Column,
+    ForeignKey,
+    Index,
+    NameRule,
+    Schema,
+    Table,
+)
 from migrations.sql_text import with_renamed_column
 
 
@@ -41,7 +49,7 @@ class RenameTable(NamedTuple):
                 name, table = self.table, renamed
             keys = []
             for key in table.foreign_keys:
-                if key.parent.lower() == self.old_name.lower():
+                if key.parent == self.old_name:
                     key = key._replace(parent=self.table)
                 keys.append(key)
             tables[name] = table._replace(foreign_keys=tuple(keys))
@@ -62,8 +70,8 @@ class RenameColumn(NamedTuple):
                 table = self._with_new_name(table)
             keys = []
             for key in table.foreign_keys:
-                if key.parent.lower() == self.table.lower():
-                    columns = self._renamed(key.parent_columns)
+                if key.parent == self.table:
+                    columns = self._renamed(key.parent_columns, table.names)
                     key = key._replace(parent_columns=columns)
                 keys.append(key)
             tables[name] = table._replace(foreign_keys=tuple(keys))
@@ -75,11 +83,11 @@ class RenameColumn(NamedTuple):
             if column.name == self.column.name:
                 old_name = column.current_name
                 column = column._replace(name=self.name, old_name=old_name)
-                name = self.name.lower()
+                name = table.names.key(self.name)
             columns[name] = column
-        indexes = [self._renamed_index(index) for index in table.indexes]
+        indexes = [self._renamed_index(index, table.names) for index in table.indexes]
         foreign_keys = [
-            key._replace(columns=self._renamed(key.columns))
+            key._replace(columns=self._renamed(key.columns, table.names))
             for key in table.foreign_keys
         ]
         checks = []
@@ -90,14 +98,14 @@ class RenameColumn(NamedTuple):
             checks.append(check._replace(condition=condition))
         return table._replace(
             columns=columns,
-            primary_key=self._renamed(table.primary_key),
+            primary_key=self._renamed(table.primary_key, table.names),
             indexes=tuple(indexes),
             foreign_keys=tuple(foreign_keys),
             checks=tuple(checks),
         )
 
-    def _renamed_index(self, index: Index) -> Index:
-        columns = self._renamed(index.columns)
+    def _renamed_index(self, index: Index, names: NameRule) -> Index:
+        columns = self._renamed(index.columns, names)
         if index.is_plain:
             return index._replace(columns=columns)
         old, new = self.column.name, self.name
@@ -110,14 +118,14 @@ class RenameColumn(NamedTuple):
             definition=with_renamed_column(index.definition, old, new),
         )
 
-    def _renamed(self, parts: Iterable[str]) -> tuple[str, ...]:
+    def _renamed(self, parts: Iterable[str], names: NameRule) -> tuple[str, ...]:
         """Return the parts of a key; one that is not a plain column has a suffix."""
+        old, new = names.key(self.column.name), names.key(self.name)
         renamed = []
         for part in parts:
-            name, blank, suffix = part.partition(" ")
-            if name.lower() == self.column.name.lower():
-                name = self.name
-            renamed.append(name + blank + suffix)
+            if part == old or part.startswith((f"{old} ", f"{old}(")):
+                part = new + part[len(old) :]
+            renamed.append(part)
         return tuple(renamed)
 
 
@@ -160,11 +168,14 @@ class AddColumn(NamedTuple):
 
     table: str
     column: Column  # as declared
+    checks: tuple[Check, ...] = ()  # that belong to its definition
 
     def apply_to(self, schema: Schema) -> Schema:
         table = schema[self.table].with_column(self.column)
+        table = table._replace(checks=(*table.checks, *self.checks))
         if self.column.auto_increment:
-            table = table._replace(primary_key=(self.column.name,))
+            key = table.names.key(self.column.name)
+            table = table._replace(primary_key=(key,))
         return schema.with_table(self.table, table)
 
 
@@ -196,7 +207,7 @@ class AlterColumn(NamedTuple):
 
     def apply_to(self, schema: Schema) -> Schema:
         table = schema[self.table]
-        column = table.columns[self.column.name.lower()]
+        column = table.columns[table.names.key(self.column.name)]
         if self.changes_type:
             collation = self.column.collation or column.collation
             column = column._replace(
@@ -244,9 +255,10 @@ class AddIndex(NamedTuple):
 
     def apply_to(self, schema: Schema) -> Schema:
         table = schema[self.table]
+        key = table.names.key
+        name = key(self.definition.name)
         # On SQLite a UNIQUE constraint and an index may have the same name.
-        name = self.definition.name.lower()
-        kept = tuple(index for index in table.indexes if index.name.lower() != name)
+        kept = tuple(index for index in table.indexes if key(index.name) != name)
         table = table._replace(indexes=(*kept, self.definition))
         return schema.with_table(self.table, table)
 
@@ -259,8 +271,9 @@ class AdvanceIds(NamedTuple):
 
     def apply_to(self, schema: Schema) -> Schema:
         table = schema[self.table]
-        column = table.columns[self.column.name.lower()]._replace(ids_behind=False)
-        return schema.with_table(self.table, table.with_column(column))
+        column = table.columns[table.names.key(self.column.name)]
+        table = table.with_column(column._replace(ids_behind=False))
+        return schema.with_table(self.table, table)
 
 
 class AddCheck(NamedTuple):
@@ -272,8 +285,11 @@ class AddCheck(NamedTuple):
 
     def apply_to(self, schema: Schema) -> Schema:
         table = schema[self.table]
-        name = self.check.name.lower()
-        kept = tuple(check for check in table.checks if check.name.lower() != name)
+        key = table.names.key
+        name = key(self.check.name)
+        kept = table.checks
+        if name:
+            kept = tuple(check for check in table.checks if key(check.name) != name)
         checks = (*kept, self.check._replace(valid=True))
         return schema.with_table(self.table, table._replace(checks=checks))
 

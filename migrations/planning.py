@@ -133,11 +133,11 @@ def _recreate_foreign_keys(
     operations: Sequence[Operation], schema: Schema, models: PhaseModels
 ) -> list[Operation]:
     """Drop foreign keys at either end of which a type changes, and add them again."""
-    retyped = {
-        (operation.table, operation.column.name)
-        for operation in operations
-        if isinstance(operation, do.AlterColumn) and operation.changes_type
-    }
+    retyped = set()
+    for operation in operations:
+        if isinstance(operation, do.AlterColumn) and operation.changes_type:
+            names = schema[operation.table].names
+            retyped.add((operation.table, names.key(operation.column.name)))
     added = {
         (operation.table, operation.key.columns)
         for operation in operations

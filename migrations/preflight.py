@@ -10,7 +10,6 @@ query that shows them all. Each query reads a table once or twice, whatever it h
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -117,9 +116,11 @@ class PlannedRows:
             column = operation.column
             # An auto-increment column has no duplicates: NULL stands for its values.
             default = column.default or "NULL"
-            self.changed[column.name] = conversions.cast(default, column.type)
+            key = self.table.names.key(column.name)
+            self.changed[key] = conversions.cast(default, column.type)
         elif isinstance(operation, do.AlterColumn) and operation.converts_values:
-            self.changed[operation.column.name] = self._converted(operation)
+            key = self.table.names.key(operation.column.name)
+            self.changed[key] = self._converted(operation)
 
     def _converted(self, operation: do.AlterColumn) -> str:
         """The converted value; NULL if it cannot be converted, which is a conflict."""
@@ -176,7 +177,8 @@ class _TableChecks:
             if isinstance(operation, do.AlterColumn) and operation.changes_type:
                 types = operation.actual.type, operation.column.type
                 if self.conversions.may_collapse(*types):
-                    self.collapsing.add(operation.column.name)
+                    key = self.table.names.key(operation.column.name)
+                    self.collapsing.add(key)
             elif isinstance(operation, do.AddIndex):
                 self.added_indexes.add(operation.definition.columns)
 
@@ -264,6 +266,9 @@ class _TableChecks:
     def _questions(self, operation: Operation) -> Iterator[Question]:
         if isinstance(operation, do.AlterColumn):
             yield from self._questions_about_column(operation)
+        elif isinstance(operation, do.AddColumn):
+            for check in operation.checks:
+                yield self._question_about_check(check.condition)
         elif isinstance(operation, do.SetPrimaryKey):
             yield from self._questions_about_primary_key(operation)
         elif isinstance(operation, do.AddIndex):
@@ -344,7 +349,7 @@ class _TableChecks:
         """Whether a key of the table, of fewer columns or the same, says so already."""
         unchanged = set(columns) - self.collapsing
         for key in self.table.unique_keys():
-            names = {part.partition(" ")[0] for part in key}
+            names = {self.table.column_of_part(part) for part in key}
             if names and names <= unchanged:
                 return True
         return False
@@ -374,12 +379,8 @@ class _TableChecks:
 
 
 def _named_columns(condition: str, table: Table) -> list[str]:
-    """Return the columns of a table that a condition names, or some more."""
-    return [
-        name
-        for name in table.columns
-        if re.search(rf"\b{re.escape(name)}\b", condition, re.IGNORECASE)
-    ]
+    """Return the columns of a table that a condition names."""
+    return list(names_in(condition, table.columns))
 
 
 def conflicting_rows(
@@ -426,7 +427,7 @@ def _described(columns: Sequence[str], row: Sequence[object]) -> str:
 
 def _key_columns(table: Table, engine: Engine) -> list[str]:
     """Return the columns that identify a row of a table to its user."""
-    declared = engine.catalog.declared_by_name(table.name.lower())
+    declared = engine.catalog.declared_by_name(engine.catalog.table_key(table.name))
     names = []
     for key in declared.unique_keys():
         for name in key:

@@ -1,6 +1,6 @@
 """Renames that the models declare, and tables under the names that they will have.
 
-    renamed = under_new_names(schema, declared, key_of)
+    renamed = under_new_names(schema, declared, table_key, new_key_names)
 
 Everything else of a comparison and a plan is about the new names. A table and a column
 that are still called otherwise in the database know it: see `current_name`.
@@ -16,8 +16,8 @@ from migrations.operations import RenameColumn, RenameTable
 from migrations.report import Difference
 from migrations.schema import Schema, Table
 
-# Returns a name as it is a key of a `Schema`, or of the columns of a `Table`.
-KeyOf = Callable[[str], str]
+# Returns the name of a table as it is in a `Schema`.
+TableKey = Callable[[str], str]
 _BREAKS_OLD_RELEASE = "processes of the old release fail from then on"
 
 
@@ -31,7 +31,7 @@ class Renamed(NamedTuple):
 def under_new_names(
     schema: Schema,
     declared: Iterable[Table],
-    key_of: KeyOf,
+    table_key: TableKey,
     drops: Mapping[str, tuple[str, ...]],
     new_key_names: Callable[[Table, str], tuple[tuple[str, str], ...]],
 ) -> Renamed:
@@ -43,7 +43,7 @@ def under_new_names(
     """
     found: list[Difference] = []
     for table in declared:
-        for difference in _rename_of_table(table, schema, key_of):
+        for difference in _rename_of_table(table, schema, table_key):
             operation = difference.repaired_by
             if isinstance(operation, RenameTable):
                 names = new_key_names(schema[operation.old_name], table.name)
@@ -53,9 +53,9 @@ def under_new_names(
             found.append(difference)
         if table.name not in schema:
             continue
-        dropped = [key_of(name) for name in drops.get(table.name, ())]
         actual = schema[table.name]
-        for difference in _renames_of_columns(table, actual, key_of, dropped):
+        dropped = [actual.names.key(name) for name in drops.get(table.name, ())]
+        for difference in _renames_of_columns(table, actual, dropped):
             found.append(difference)
             if difference.repaired_by is not None:
                 schema = difference.repaired_by.apply_to(schema)
@@ -63,13 +63,13 @@ def under_new_names(
 
 
 def _rename_of_table(
-    declared: Table, schema: Schema, key_of: KeyOf
+    declared: Table, schema: Schema, table_key: TableKey
 ) -> Iterator[Difference]:
     """Yield the rename of a table, or why that is refused."""
     name, old = declared.name, declared.renamed_from
-    if old is None or key_of(old) == key_of(name) and name in schema:
+    if old is None or table_key(old) == table_key(name) and name in schema:
         return
-    old_key = old if old in schema else key_of(old)
+    old_key = old if old in schema else table_key(old)
     if old_key not in schema:
         return
     if name not in schema:
@@ -83,12 +83,13 @@ def _rename_of_table(
 
 
 def _renames_of_columns(
-    declared: Table, actual: Table, key_of: KeyOf, dropped: Sequence[str]
+    declared: Table, actual: Table, dropped: Sequence[str]
 ) -> Iterator[Difference]:
     """Yield the renames of a table's columns, or why one is refused.
 
     :param dropped: keys of columns. If both names exist, one of these may be old.
     """
+    key_of = actual.names.key
     for column in declared.columns.values():
         name, old = column.name, column.renamed_from
         if old is None or key_of(old) == key_of(name):

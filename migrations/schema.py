@@ -6,11 +6,12 @@ same whether it was read from a catalog or from a model. All of them are immutab
 
 from __future__ import annotations
 
-import re
+import enum
+import string
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from migrations.sql_text import names_column
+from migrations.sql_text import names_column, words_of
 
 # The comparable form of a DEFAULT that is the current time in UTC, however a database
 # writes it; see Catalog.default_meaning.
@@ -21,12 +22,27 @@ NULLS_NOT_DISTINCT = " NULLS NOT DISTINCT"
 
 def names_in(sql: str, names: Iterable[str]) -> tuple[str, ...]:
     """Return those of some names that occur in SQL, in whatever case."""
+    written = words_of(sql)
+    return tuple(name for name in names if name.lower() in written)
 
-    def occurs(name: str) -> bool:
-        pattern = rf"(?<!\w){re.escape(name)}(?!\w)"
-        return re.search(pattern, sql, re.IGNORECASE) is not None
 
-    return tuple(name for name in names if occurs(name))
+_LOWER_ASCII = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+class NameRule(enum.Enum):
+    """When two names of a column, an index or a constraint are the same."""
+
+    EXACT = "if they are equal"
+    IGNORE_ASCII_CASE = "if they are equal, whatever the case of ASCII letters is"
+    IGNORE_CASE = "if they are equal, whatever the case of letters is"
+
+    def key(self, name: str) -> str:
+        """Return what all names have in common that are the same as this one."""
+        if self is NameRule.EXACT:
+            return name
+        if self is NameRule.IGNORE_ASCII_CASE:
+            return name.translate(_LOWER_ASCII)
+        return name.lower()
 
 
 class Type(NamedTuple):
@@ -87,9 +103,9 @@ class Column(NamedTuple):
 class Index(NamedTuple):
     """An index or a UNIQUE constraint.
 
-    `columns` are names in order. A part that is not a plain column has a suffix or
-    is an expression ("name DESC", "(lower(name))"), so that it never equals a plain
-    one.
+    `columns` are keys of names (`NameRule.key`) in order. A part that is not a plain
+    column has a suffix or is an expression ("name DESC", "(lower(name))"), so that it
+    never equals a plain one.
     """
 
     name: str
@@ -134,10 +150,10 @@ class Index(NamedTuple):
 
 
 class ForeignKey(NamedTuple):
-    """A foreign key of a table."""
+    """A foreign key of a table. Columns are keys of names (`NameRule.key`)."""
 
     columns: tuple[str, ...]
-    parent: str  # the referenced table
+    parent: str  # the referenced table, as `Catalog.table_key` calls it
     parent_columns: tuple[str, ...]
     on_delete: str = "NO ACTION"
     on_update: str = "NO ACTION"
@@ -180,21 +196,27 @@ class ForeignKey(NamedTuple):
 class Check(NamedTuple):
     """A CHECK constraint of a table."""
 
-    name: str
+    name: str  # of a declared one "" if the database chooses it
     condition: str
     valid: bool = True  # False: the database never checked the rows that exist
+    column: str = ""  # the key of the column whose field declares it, or ""
 
 
 class Table(NamedTuple):
-    """A table, or whatever else has its name."""
+    """A table, or whatever else has its name.
+
+    `names` says when two names are the same. Where a name identifies a column, in
+    `columns`, keys and indexes, it is the key by that rule: `names.key(name)`.
+    """
 
     name: str
     kind: str = "table"  # or "view", "partitioned table", …
-    columns: Mapping[str, Column] = {}  # by lower-case name, in order
+    columns: Mapping[str, Column] = {}  # by the key of the name, in order
     primary_key: tuple[str, ...] = ()
     indexes: tuple[Index, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
     checks: tuple[Check, ...] = ()
+    names: NameRule = NameRule.IGNORE_CASE
     # Of a declared table: the name that it had before.
     renamed_from: str | None = None
     # Of an existing one that a plan renames: its name until then.
@@ -217,16 +239,16 @@ class Table(NamedTuple):
         return self.kind == "table" or self.kind.endswith(" table")
 
     def index_named(self, name: str) -> Index | None:
-        """Return the index or UNIQUE constraint of a name, in whatever case."""
+        """Return the index or UNIQUE constraint of a name."""
         for index in self.indexes:
-            if index.name.lower() == name.lower():
+            if self.names.key(index.name) == self.names.key(name):
                 return index
         return None
 
     def check_named(self, name: str) -> Check | None:
-        """Return the CHECK constraint of a name, in whatever case."""
+        """Return the CHECK constraint of a name."""
         for check in self.checks:
-            if check.name.lower() == name.lower():
+            if self.names.key(check.name) == self.names.key(name):
                 return check
         return None
 
@@ -247,13 +269,13 @@ class Table(NamedTuple):
 
     def indexes_with(self, column: str) -> tuple[Index, ...]:
         """Return the indexes and UNIQUE constraints that name a column."""
-        name = column.lower()
+        key = self.names.key(column)
 
         def has_it(index: Index) -> bool:
-            if name in [part.partition(" ")[0].lower() for part in index.columns]:
+            if key in [self.column_of_part(part) for part in index.columns]:
                 return True
             # What is before the parentheses are the names of the index and the table.
-            return names_column(index.definition.partition("(")[2], name)
+            return names_column(index.definition.partition("(")[2], column)
 
         return tuple(index for index in self.indexes if has_it(index))
 
@@ -265,8 +287,24 @@ class Table(NamedTuple):
 
     def foreign_keys_with(self, column: str) -> tuple[ForeignKey, ...]:
         """Return the foreign keys that a column is in."""
-        name = column.lower()
+        name = self.names.key(column)
         return tuple(key for key in self.foreign_keys if name in key.columns)
+
+    def column_named(self, name: str) -> Column | None:
+        """Return the column of a name."""
+        return self.columns.get(self.names.key(name))
+
+    def column_of_part(self, part: str) -> str:
+        """Return the key of the column in a part of an index, or "".
+
+        Of "name DESC" it is "name"; but a name may have blanks, too.
+        """
+        if part in self.columns:
+            return part
+        for key in self.columns:
+            if part.startswith((f"{key} ", f"{key}(")):
+                return key
+        return ""
 
     def unique_keys(self) -> tuple[tuple[str, ...], ...]:
         """Return the columns of the primary key and of each other unique key."""
@@ -278,11 +316,12 @@ class Table(NamedTuple):
 
     def with_column(self, column: Column) -> Table:
         """Return the table with a column added, or with one of its name replaced."""
-        return self._replace(columns={**self.columns, column.name.lower(): column})
+        key = self.names.key(column.name)
+        return self._replace(columns={**self.columns, key: column})
 
 
 class Schema(Mapping[str, Table]):
-    """Tables by their lower-case names; immutable."""
+    """Tables by the names that `Catalog.table_key` gives them; immutable."""
 
     def __init__(self, tables: Mapping[str, Table] | None = None) -> None:
         self._tables = dict(tables or {})

@@ -17,6 +17,22 @@ _NAMES = re.compile(
 )
 
 
+_LITERAL = re.compile(
+    r"\s*(-?\d+(\.\d+)?|'([^']|'')*'|TRUE|FALSE|NULL)\s*", re.IGNORECASE
+)
+
+
+def is_literal(default: str) -> bool:
+    """Whether a DEFAULT is a number, a text, TRUE, FALSE or NULL."""
+    return _LITERAL.fullmatch(default) is not None
+
+
+# A text, a quoted name, or a word.
+_WORDS = re.compile(
+    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | `(?:[^`]|``)*` | [\w$]+""", re.VERBOSE
+)
+
+
 def literal(text: str) -> str:
     """Return a text as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
@@ -86,12 +102,22 @@ def comparable_condition(sql: str) -> str:
     return text
 
 
+def words_of(sql: str) -> set[str]:
+    """Return all words and quoted names in SQL, in lower case and without quotes."""
+    words = set()
+    for found in _WORDS.finditer(sql):
+        text = found[0]
+        quote = text[0]
+        if quote in ('"', "`"):
+            text = text[1:-1].replace(2 * quote, quote)
+        if quote != "'":
+            words.add(text.lower())
+    return words
+
+
 def names_column(sql: str, name: str) -> bool:
     """Whether an expression names a column."""
-    for found in _NAMES.finditer(sql):
-        if name.lower() in [text.lower() for text in found.groups() if text]:
-            return True
-    return False
+    return name.lower() in words_of(sql)
 
 
 def with_renamed_column(sql: str, old: str, new: str) -> str:
@@ -102,8 +128,9 @@ def with_renamed_column(sql: str, old: str, new: str) -> str:
         if name is None or name.lower() != old.lower():
             return found[0]
         start = found[0][0]
+        end = found[0][-1]
         if start in '"`[':
-            return start + new + found[0][-1]
+            return start + new.replace(end, 2 * end) + end
         return new
 
     return _NAMES.sub(renamed, sql)

@@ -16,7 +16,10 @@ _MAY_REJECT_ROWS = "may reject rows that the model allows; it is not in the mode
 
 
 def undeclared_objects(expected: Table, actual: Table) -> Iterator[Difference]:
-    """Yield a warning or a note for everything that the model does not declare."""
+    """Yield a warning or a note for everything that the model does not declare.
+
+    :param actual: the table as it is, without the CHECK constraints that are declared.
+    """
     yield from _columns(expected, actual)
     yield from _defaults(expected, actual)
     yield from _indexes(expected, actual)
@@ -82,17 +85,17 @@ def _defaults(expected: Table, actual: Table) -> Iterator[Difference]:
 
 
 def _indexes(expected: Table, actual: Table) -> Iterator[Difference]:
-    declared_names = {index.name for index in expected.indexes}
+    declared_names = {expected.names.key(index.name) for index in expected.indexes}
     declared_keys = expected.unique_keys()
     declared_columns = {index.columns for index in expected.indexes}
     # A database may have made an index for a foreign key by itself.
     declared_columns |= {key.columns for key in expected.foreign_keys}
     for index in actual.indexes:
-        if index.name.lower() in declared_names:
+        if expected.names.key(index.name) in declared_names:
             continue
         name = index.name or ", ".join(index.columns)
         where = f"{expected.name}.{name}"
-        columns = {part.partition(" ")[0] for part in index.columns}
+        columns = {actual.column_of_part(part) for part in index.columns}
         if index.unique and index.columns not in declared_keys:
             if columns <= expected.columns.keys():
                 message = f"{index} {_REJECTS_ROWS}"
@@ -107,13 +110,12 @@ def _indexes(expected: Table, actual: Table) -> Iterator[Difference]:
 
 def _checks(expected: Table, actual: Table) -> Iterator[Difference]:
     for check in actual.checks:
-        if expected.check_named(check.name) is None:
-            where = expected.name
-            if check.name:
-                where = f"{expected.name}.{check.name}"
-            found = f"CHECK ({check.condition})"
-            message = f"{found} {_MAY_REJECT_ROWS}"
-            yield _warning(where, "no such CHECK", found, message)
+        where = expected.name
+        if check.name:
+            where = f"{expected.name}.{check.name}"
+        found = f"CHECK ({check.condition})"
+        message = f"{found} {_MAY_REJECT_ROWS}"
+        yield _warning(where, "no such CHECK", found, message)
 
 
 def _foreign_keys(expected: Table, actual: Table) -> Iterator[Difference]:

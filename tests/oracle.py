@@ -13,7 +13,20 @@ from typing import NamedTuple
 
 import db
 
+_NAME = r'"(?:[^"]|"")*"|`(?:[^`]|``)*`|[\w$]+'
 _PG_NOISE = re.compile(r"--.*|SET .*|SELECT pg_catalog\..*|\\(un)?restrict .*")
+
+
+def literal(text):
+    return "'" + text.replace("'", "''") + "'"
+
+
+def unquoted(name):
+    """Return a name without the quotes that it may have."""
+    quote = name[0]
+    if quote not in '"`':
+        return name
+    return name[1:-1].replace(2 * quote, quote)
 
 
 class Oracle(NamedTuple):
@@ -105,7 +118,7 @@ def _sqlite_columns(world, table):
     # The rowid is never NULL, whether its definition says so or not.
     query = (
         "SELECT name, type, \"notnull\" OR pk AND type = 'INTEGER', dflt_value, pk, "
-        f"hidden FROM pragma_table_xinfo('{table}')"
+        f"hidden FROM pragma_table_xinfo({literal(table)})"
     )
     for column, type_, notnull, default, *rest in world.query(query):
         if default and not type_.startswith(("VARCHAR", "CHAR", "TEXT")):
@@ -117,7 +130,7 @@ def _sqlite_columns(world, table):
 def _sqlite_foreign_keys(world, table):
     query = (
         'SELECT "from", "table", coalesce("to", \'\'), on_update, on_delete '
-        f"FROM pragma_foreign_key_list('{table}')"
+        f"FROM pragma_foreign_key_list({literal(table)})"
     )
     for column, *rest in world.query(query):
         yield f"FOREIGN KEY {column} {rest}"
@@ -127,17 +140,18 @@ def _sqlite_indexes(world, table, sql):
     # A missing UNIQUE is replaced by a unique index of its name. The name of a
     # constraint is only in the definition of the table.
     names = {}
-    constraint = r"CONSTRAINT\W+(\w+)\W+UNIQUE\s*\(([^)]*)\)"
+    constraint = rf"CONSTRAINT\s+({_NAME})\s+UNIQUE\s*\(((?:{_NAME}|[, ])*)\)"
     for name, columns in re.findall(constraint, sql, re.IGNORECASE):
-        names[tuple(re.findall(r"\w+", columns))] = name
+        key = [unquoted(column) for column in re.findall(_NAME, columns)]
+        names[tuple(key)] = unquoted(name)
     query = (
         'SELECT name, "unique", origin, partial '
-        f"FROM pragma_index_list('{table}') WHERE origin <> 'pk'"
+        f"FROM pragma_index_list({literal(table)}) WHERE origin <> 'pk'"
     )
     for name, unique, origin, partial in world.query(query):
         columns = world.query(
             'SELECT name, "desc", coll '
-            f"FROM pragma_index_xinfo('{name}') WHERE key ORDER BY seqno"
+            f"FROM pragma_index_xinfo({literal(name)}) WHERE key ORDER BY seqno"
         )
         if origin == "u":
             name = names.get(tuple(column[0] for column in columns))
@@ -150,8 +164,9 @@ def _sqlite_indexes(world, table, sql):
 
 
 def _sqlite_clauses(sql):
-    for name in re.findall(r"CONSTRAINT\W+(\w+)\W+CHECK", sql, re.IGNORECASE):
-        yield f"CHECK {name}"
+    constraint = rf"CONSTRAINT\s+({_NAME})\s+CHECK"
+    for name in re.findall(constraint, sql, re.IGNORECASE):
+        yield f"CHECK {unquoted(name)}"
     clauses = r"\b(?:AUTOINCREMENT|COLLATE \w+|ON CONFLICT \w+)"
     yield from re.findall(clauses, sql, re.IGNORECASE)
 
@@ -192,7 +207,9 @@ def _postgresql(world):
     found = {name: [] for name in names.values()}
     for oid, definition in world.query(_PG_DEFINITIONS):
         if oid in names:
-            found[names[oid]].append(definition)
+            # The server chooses the name of a CHECK that has none.
+            text = re.sub(r"^\w+_check\d* CHECK", "CHECK", definition)
+            found[names[oid]].append(text)
     return {name: sorted(texts) for name, texts in found.items()}
 
 
@@ -209,7 +226,8 @@ def _pg_dump(world):
 
 
 def _shown(world, name):
-    ((_, text, *_),) = world.query(f"SHOW CREATE TABLE `{name}`")
+    quoted = name.replace("`", "``")
+    ((_, text, *_),) = world.query(f"SHOW CREATE TABLE `{quoted}`")
     # MySQL shows RESTRICT, which is the same as nothing, if a key was created with it.
     text = text.replace(" ON DELETE RESTRICT", "")
     return re.sub(r" AUTO_INCREMENT=\d+", "", text)
@@ -226,5 +244,9 @@ def _mariadb(world):
 def _mariadb_table(text):
     for line in text.split("\n")[1:]:
         definition = line.strip().rstrip(",")
-        # The server numbers the foreign keys that have no name.
-        yield re.sub(r"CONSTRAINT `\w+` FOREIGN KEY", "FOREIGN KEY", definition)
+        # The server numbers the foreign keys and the CHECKs that have no name.
+        definition = re.sub(r"CONSTRAINT `\w+` FOREIGN KEY", "FOREIGN KEY", definition)
+        definition = re.sub(r"CONSTRAINT `CONSTRAINT_\d+` ", "", definition)
+        # A CHECK that belongs to a column does the same as one of the table.
+        of_column = re.match(r"(`.*?) (CHECK \((?!json_valid).*\))$", definition)
+        yield from of_column.groups() if of_column else [definition]

@@ -85,30 +85,10 @@ class OddField(peewee.Field):
         ),
         (lambda: peewee.DecimalField(3, 4), r"decimal of \(3, 4\)"),
         (
-            lambda: peewee.IntegerField(constraints=[Check("field > 0")]),
-            r"CHECK \(field > 0\).* not supported here; a field takes one DEFAULT",
-        ),
-        (
-            lambda: peewee.IntegerField(constraints=[SQL("DEFAULT (abs(1))")]),
-            r"DEFAULT \(abs\(1\)\) is not supported; use a literal or",
-        ),
-        (
-            lambda: peewee.IntegerField(constraints=[SQL("DEFAULT NULL")]),
-            "DEFAULT NULL is not supported; use a literal or",
-        ),
-        (
             lambda: peewee.IntegerField(
                 constraints=[SQL("DEFAULT 1"), SQL("DEFAULT 2")]
             ),
             "DEFAULT 2.* not supported here; a field takes one DEFAULT",
-        ),
-        (
-            lambda: peewee.BooleanField(constraints=[SQL("DEFAULT 0")]),
-            "TRUE and FALSE are the DEFAULT of a BooleanField",
-        ),
-        (
-            lambda: peewee.IntegerField(constraints=[SQL("DEFAULT TRUE")]),
-            "TRUE and FALSE are the DEFAULT of a Boolean",
         ),
         (
             lambda: peewee.IntegerField(constraints=[SQL("UNIQUE")]),
@@ -131,10 +111,6 @@ class OddField(peewee.Field):
             "SET NULL needs null=True",
         ),
         (
-            lambda: peewee.ForeignKeyField("self", null=True, constraint_name="Up"),
-            "'Up'.*lower-case",
-        ),
-        (
             lambda: peewee.ForeignKeyField(PARENT),
             "refers to Parent, which the phase neither requires nor manages",
         ),
@@ -142,9 +118,6 @@ class OddField(peewee.Field):
             lambda: peewee.DeferredForeignKey("NeverMade", null=True),
             "field refers to a model 'nevermade', which was never defined",
         ),
-        (lambda: peewee.IntegerField(column_name="Field"), "'Field'.*lower-case"),
-        (lambda: peewee.IntegerField(column_name="a field"), "'a field'.*lower-case"),
-        (lambda: peewee.IntegerField(column_name="f" * 64), "'f{64}'.*at most 63"),
     ],
 )
 def test_unsupported_field_is_refused_by_name(field, says):
@@ -181,39 +154,14 @@ def assert_holds(text, says):
             lambda: model(id=peewee.AutoField(sequence="counter")),
             "Thing.id: sequence is not supported",
         ),
-        (lambda: model(meta={"table_name": "Things"}), "'Things'.*lower-case"),
-        (lambda: model(meta={"table_name": "t" * 64}), "'t{64}'.*at most 63"),
-        (
-            lambda: model(
-                "Thing" * 10, **{"word" * 5: peewee.CharField(9, index=True)}
-            ),
-            "thing.*at most 63",
-        ),
-        (
-            lambda: checked(Check("amount > 0")),
-            r"CHECK \(amount > 0\)' is not supported; write UniqueConstraint",
-        ),
-        (
-            lambda: checked(SQL("CHECK (amount > 0)")),
-            r"not supported; write UniqueConstraint\(name, \*columns\) or SQL",
-        ),
         (
             lambda: checked(SQL("UNIQUE (amount)")),
-            r"not supported; write UniqueConstraint\(name, \*columns\) or SQL",
+            r"not supported; write UniqueConstraint\(name, \*columns\), SQL",
         ),
         (
             lambda: checked(SQL("FOREIGN KEY (amount) REFERENCES things (id)")),
-            r"not supported; write UniqueConstraint\(name, \*columns\) or SQL",
+            r"not supported; write UniqueConstraint\(name, \*columns\), SQL",
         ),
-        (
-            lambda: checked(SQL("CONSTRAINT Positive CHECK (amount > 0)")),
-            "'Positive'.*lower-case",
-        ),
-        (
-            lambda: checked(SQL(f"CONSTRAINT {'c' * 64} CHECK (amount > 0)")),
-            "'c{64}'.*at most 63",
-        ),
-        (lambda: checked(UniqueConstraint("Unique", "amount")), "'Unique'.*lower-case"),
         (
             lambda: checked(UniqueConstraint("unique_things", "price")),
             "unique_things has no column price",
@@ -247,10 +195,17 @@ def assert_holds(text, says):
             lambda: indexed(lambda thing: SQL("REINDEX things")),
             "the index 'REINDEX things' cannot be read; write SQL",
         ),
-        (lambda: indexed(lambda thing: thing.word, name="Word"), "'Word'.*lower-case"),
         (
-            lambda: indexed(lambda thing: thing.word, name="things"),
-            "the name things is given twice",
+            lambda: indexed(lambda thing: thing.word, name="THINGS"),
+            "the name things is given twice on SQLite",
+        ),
+        (
+            lambda: model(meta={"table_name": "SQLite_things"}),
+            "'SQLite_things' is reserved for SQLite itself",
+        ),
+        (
+            lambda: model(One=peewee.IntegerField(), one=peewee.IntegerField()),
+            "two columns are named one on SQLite, which ignores the case",
         ),
         *(
             (
@@ -304,9 +259,9 @@ def test_unsupported_model_is_refused_by_name(make, says):
 def test_all_unsupported_parts_are_named_in_one_error():
     text = refused(
         model(one=OddField(), two=peewee.DecimalField(3, 4)),
-        model("Other", meta={"table_name": "Other"}),
+        model("Other", meta={"table_name": "others", "options": {"a": "b"}}),
     )
-    assert all(part in text for part in ("Thing.one", "Thing.two", "'Other'"))
+    assert all(part in text for part in ("Thing.one", "Thing.two", "Other: Meta"))
 
 
 def test_required_column_that_no_model_has_is_refused():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import ClassVar
 
 from migrations.declaration import Model, declared_table
@@ -15,8 +16,17 @@ from migrations.engines.session import Session
 from migrations.index_text import parse_create_index, same_definition
 from migrations.renames import Renamed, under_new_names
 from migrations.report import Difference
-from migrations.schema import Column, ForeignKey, Index, Schema, Table, Type
-from migrations.sql_text import comparable_condition
+from migrations.schema import (
+    Check,
+    Column,
+    ForeignKey,
+    Index,
+    NameRule,
+    Schema,
+    Table,
+    Type,
+)
+from migrations.sql_text import comparable_condition, is_literal
 
 # What models declare, by database product and model; worked out once per process.
 _DECLARED: dict[tuple[str, Model], Table] = {}
@@ -29,6 +39,10 @@ class UnknownType(Exception):
 class Catalog(ABC):
     """Reads the catalog. Its methods are called at any stage and change nothing."""
 
+    # When two names of columns, indexes or constraints are the same, and when two
+    # names of tables are.
+    names: ClassVar[NameRule]
+    table_names: NameRule
     # Actions of foreign keys that this database treats as another one.
     equivalent_actions: ClassVar[Mapping[str, str]] = {}
 
@@ -70,9 +84,23 @@ class Catalog(ABC):
         Called while planning, and by the smoke test.
         """
 
+    def table_key(self, name: str) -> str:
+        """Return the name by which a phase knows a table.
+
+        That is the name that a model of the phase declares for it, otherwise the key
+        of its own. `Schema` and `ForeignKey.parent` have tables by it.
+        """
+        key = self.table_names.key(name)
+        return self._declared_tables.get(key, key)
+
+    @cached_property
+    def _declared_tables(self) -> dict[str, str]:
+        """The names of the phase's tables as they are declared, by their keys."""
+        return {self.table_names.key(name): name for name in self.models.by_table}
+
     @abstractmethod
     def case_variants(self, table: str) -> list[str]:
-        """Return the names of tables that differ from a name only in case.
+        """Return the names of other tables that differ from a name only in case.
 
         None where the database takes them for the same name. Called while planning.
         """
@@ -84,18 +112,11 @@ class Catalog(ABC):
         What the phase manages itself is left out. Called by a rollback.
         """
 
-    def key_of(self, name: str) -> str:
-        """Return the key of a name in a schema and in the columns of a table.
-
-        Two names with the same key are the same to this database.
-        """
-        return name.lower()
-
     def under_new_names(self, schema: Schema) -> Renamed:
         """Return tables as if all that the models rename had its new name."""
         declared = [self.declared_by_name(name) for name in self.models.managed]
         return under_new_names(
-            schema, declared, self.key_of, self.models.drops, self.new_key_names
+            schema, declared, self.table_key, self.models.drops, self.new_key_names
         )
 
     def new_key_names(self, table: Table, name: str) -> tuple[tuple[str, str], ...]:
@@ -248,6 +269,41 @@ class Catalog(ABC):
         same_condition = functools.partial(self.same_condition, table)
         return same_definition(first, second, same_condition)
 
+    def matching_check(self, table: Table, check: Check) -> Check | None:
+        """Return the CHECK constraint of a table that a declared one is.
+
+        One of its name; or, if the database chooses the name, one of its condition.
+        """
+        if check.name:
+            return table.check_named(check.name)
+        for other in table.checks:
+            if other.condition == check.condition:
+                return other
+        for other in table.checks:
+            if self.same_condition(table, check.condition, other.condition):
+                return other
+        return None
+
+    def same_default(self, column: Column, default: str) -> bool:
+        """Whether a DEFAULT has the meaning of the one that a column is declared with.
+
+        A database that writes expressions in a form of its own is asked.
+        """
+        declared = column.default or "NULL"
+        if self.default_meaning(declared) == self.default_meaning(default):
+            return True
+        if is_literal(declared):
+            return False
+        return self.same_expression(column.type, declared, default)
+
+    @abstractmethod
+    def same_expression(self, type_: Type, declared: str, actual: str) -> bool:
+        """Whether the database reads two DEFAULTs of a type as the same expression.
+
+        It is asked without executing them. Called for what `default_meaning` leaves
+        different.
+        """
+
     def undeclared(self, expected: Table, actual: Table) -> Iterable[Difference]:
         """Return warnings and notes about what only this database has.
 
@@ -272,7 +328,9 @@ class Catalog(ABC):
         """
         cache_key = (self.session.product, model)
         if cache_key not in _DECLARED:
-            table = declared_table(model, self.session.database, self.declared_type)
+            table = declared_table(
+                model, self.session.database, self.declared_type, self.names
+            )
             columns = {
                 name: self.normalized_default(column)
                 for name, column in table.columns.items()

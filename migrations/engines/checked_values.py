@@ -46,10 +46,12 @@ def rules(table: Table) -> list[Rule]:
     """
     found = []
     for check in table.checks:
-        condition = check.condition.lower()
-        words = {*re.findall(r"\w+", condition), *re.findall('"([^"]+)"', condition)}
-        words.update(re.findall("`([^`]+)`", condition))
-        columns = words & table.columns.keys()
+        words = set(re.findall(r"\w+", check.condition))
+        for quote in ('"', "`"):
+            pattern = f"{quote}((?:[^{quote}]|{quote}{quote})+){quote}"
+            for name in re.findall(pattern, check.condition):
+                words.add(name.replace(2 * quote, quote))
+        columns = {table.names.key(word) for word in words} & table.columns.keys()
         if not any(table.columns[name].generated for name in columns):
             found.append(Rule(columns, f"({check.condition}) IS NOT FALSE"))
     return found

@@ -7,6 +7,7 @@ in its package.
 
 from __future__ import annotations
 
+import copy
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,22 +23,8 @@ from migrations.index_text import QUOTED
 from migrations.operations import Operation
 from migrations.renames import rename_description
 from migrations.report import Change
-from migrations.schema import Column, ForeignKey, Schema, Table
+from migrations.schema import Check, Column, ForeignKey, Schema, Table
 from migrations.sql_text import masked
-
-
-class _RecordingDatabase:
-    """Stands for the database of a migrator: it records statements, executes none.
-
-    An operation of `playhouse.migrate` can only run itself; a plan shows it first.
-    """
-
-    def __init__(self, database: peewee.Database) -> None:
-        self.get_sql_context = database.get_sql_context
-        self.statements: list[str] = []
-
-    def execute(self, context: peewee.Context) -> None:
-        self.statements.append(context.query()[0])
 
 
 class DDL(ABC):
@@ -181,25 +168,14 @@ class DDL(ABC):
         sql = index.definition
         if not sql:
             table = peewee.Table(operation.table)
-            columns = [getattr(table.c, name) for name in index.columns]
+            # Not `table.c`, which has attributes of its own, such as `node`.
+            columns = [peewee.Entity(name) for name in index.columns]
             node = peewee.Index(index.name, table, columns, unique=index.unique)
             sql = self.session.database.get_sql_context().sql(node).query()[0]
         kind = "unique index" if index.unique else "index"
         return Change(f"create {kind} {index.name}", sql)
 
     # -- parts of statements
-
-    def written_by_peewee(self, operation: str, *arguments: object) -> str:
-        """Return the statement of an operation of `playhouse.migrate`."""
-        # Imported only where something changes.
-        from playhouse.migrate import SchemaMigrator
-
-        recorder = _RecordingDatabase(self.session.database)
-        migrator = SchemaMigrator.from_database(self.session.database)
-        migrator.database = recorder
-        getattr(migrator, operation)(*arguments).run()
-        (sql,) = recorder.statements
-        return sql
 
     def alter_table(self, table: str, parts: Iterable[str]) -> str:
         """Return an ALTER TABLE of some parts."""
@@ -227,9 +203,9 @@ class DDL(ABC):
             if name not in self.schema:
                 continue
             for key in self.schema[name].foreign_keys:
-                if key.parent.lower() != operation.table.lower():
+                if key.parent != operation.table:
                     continue
-                if operation.column.name.lower() in key.parent_columns:
+                if self.catalog.names.key(operation.column.name) in key.parent_columns:
                     columns = ", ".join(key.columns)
                     found.append(f"foreign key of {name}.{columns}")
         return found
@@ -238,12 +214,29 @@ class DDL(ABC):
         """Return what the model of a table declares."""
         return self.catalog.declared_by_name(table)
 
-    def column_definition(self, table: str, column: Column) -> str:
-        """Return the definition of a declared column, as CREATE TABLE has it."""
+    def column_definition(
+        self, table: str, column: Column, with_checks: bool = True
+    ) -> str:
+        """Return the definition of a declared column, as CREATE TABLE has it.
+
+        :param with_checks: with the CHECK constraints that its field declares.
+        """
         database = self.session.database
         context = database.get_sql_context(scope=peewee.SCOPE_VALUES)
         field = self.models.by_table[table]._meta.columns[column.name]
+        if not with_checks:
+            field = copy.copy(field)
+            field.constraints = []
+            if column.default is not None:
+                field.constraints.append(peewee.SQL(f"DEFAULT {column.default}"))
         return str(context.sql(field.ddl(context)).query()[0])
+
+    def check_constraint(self, check: Check) -> str:
+        """Return a CHECK as a constraint of a table."""
+        sql = f"CHECK ({check.condition})"
+        if check.name:
+            sql = f"CONSTRAINT {self.quote(check.name)} {sql}"
+        return sql
 
     def foreign_key_constraint(self, key: ForeignKey) -> str:
         """Return a foreign key as a constraint of a table."""

@@ -1,13 +1,12 @@
 """What one database supports of the models that a phase manages.
 
-`ModelSupport` is the abstract base class; a subclass per database is in its package.
+`ModelSupport` is the base class; a subclass per database is in its package.
 What no database supports is the matter of `migrations.model_support`.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
@@ -35,8 +34,6 @@ _META_OPTIONS = (
     "without_rowid",
     "options",
 )
-_NAME = re.compile(r"[a-z_][a-z0-9_$]{0,62}")
-_LITERAL = re.compile(r"(-?\d+(\.\d+)?|'([^']|'')*'|TRUE|FALSE)\s*", re.IGNORECASE)
 
 
 class ModelSupport(ABC):
@@ -67,11 +64,7 @@ class ModelSupport(ABC):
         self.catalog = catalog
         self.models = catalog.models
         self.database = catalog.session.database
-
-    @property
-    @abstractmethod
-    def database_name(self) -> str:
-        """The name of the database for messages, such as "SQLite"."""
+        self.product = catalog.session.product  # its name for messages
 
     def validate(self) -> None:
         """Check that this database supports the managed models.
@@ -84,7 +77,9 @@ class ModelSupport(ABC):
         tables = []
         for name in self.models.managed:
             model = self.models.by_table[name]
-            table = declared_table(model, self.database, self.catalog.parse_type)
+            table = declared_table(
+                model, self.database, self.catalog.parse_type, self.catalog.names
+            )
             tables.append(table)
             yield from self._problems_of_model(model, table)
         yield from self.problems_of_shared_names(tables)
@@ -109,7 +104,7 @@ class ModelSupport(ABC):
         yield from self.problems_of_type(field)
         for option in _FIELD_OPTIONS:
             if getattr(field, option, None) and option not in self.supported_options:
-                yield f"{option} is not supported on {self.database_name}"
+                yield f"{option} is not supported on {self.product}"
         yield from self.problems_of_field_constraints(field)
         if isinstance(field, peewee.ForeignKeyField):
             yield from self.problems_of_foreign_key(field)
@@ -121,32 +116,54 @@ class ModelSupport(ABC):
         for option in _META_OPTIONS:
             is_used = getattr(model._meta, option, None)
             if is_used and option not in self.supported_options:
-                yield f"Meta.{option} is not supported on {self.database_name}"
+                yield f"Meta.{option} is not supported on {self.product}"
+
+    @abstractmethod
+    def problem_of_name(self, name: str) -> str:
+        """Return what is wrong with a name, beginning with "is", or "".
+
+        Called for the names of tables, columns, indexes and constraints.
+        """
 
     def problems_of_names(self, model: Model, table: Table) -> Iterator[str]:
         """Yield the names that this database would cut, or does not accept."""
-        for name in [*_object_names(table), *table.columns]:
-            if not _NAME.fullmatch(name):
-                yield (
-                    f"the name {name!r} is not supported on {self.database_name}; use "
-                    "at most 63 lower-case letters, digits, _ and $"
-                )
+        names = _object_names(table)
+        keys = set()
+        for field in model._meta.sorted_fields:
+            name = field.column_name
+            names.append(name)
+            if table.names.key(name) in keys:
+                where = f"{self.product}, which ignores the case"
+                yield f"two columns are named {name} on {where}; rename one of them"
+            keys.add(table.names.key(name))
+        for name in names:
+            problem = self.problem_of_name(name)
+            if problem:
+                yield f"the name {name!r} {problem}"
 
     def problems_of_shared_names(self, tables: list[Table]) -> Iterator[str]:
         """Yield the names that two of the objects have, where that is not possible."""
-        names: list[str] = []
-        for table in tables:
-            names += _object_names(table)
-        for name in sorted(set(names)):
-            if names.count(name) > 1:
-                yield f"the name {name} is given twice"
+        for names in self.exclusive_names(tables):
+            given = [name for name in names if name]
+            keys = [self.catalog.names.key(name) for name in given]
+            for name, key in dict(zip(given, keys)).items():
+                if keys.count(key) > 1:
+                    yield f"the name {name} is given twice on {self.product}"
+
+    @abstractmethod
+    def exclusive_names(self, tables: list[Table]) -> Iterator[list[str]]:
+        """Yield groups of names; the names of a group must differ from each other.
+
+        "" stands for a name that the database chooses.
+        """
 
     def problems_of_constraints(self, model: Model, table: Table) -> Iterator[str]:
         """Yield what is in `Meta.constraints` and is not supported."""
         for sql in table_constraints(model).unsupported:
             yield (
                 f"the constraint {sql!r} is not supported; write UniqueConstraint("
-                'name, *columns) or SQL("CONSTRAINT name CHECK (condition)")'
+                'name, *columns), SQL("CONSTRAINT name CHECK (condition)") or '
+                'Check("condition")'
             )
 
     def problems_of_indexes(self, model: Model, table: Table) -> Iterator[str]:
@@ -174,10 +191,11 @@ class ModelSupport(ABC):
     def problems_of_keys(self, model: Model, table: Table) -> Iterator[str]:
         """Yield what is wrong with the columns of the primary key and of indexes."""
         keys = {index.name: index.columns for index in table.indexes}
+        expressions = {index.name for index in table.indexes if not index.is_plain}
         if model._meta.primary_key:
             keys["the primary key"] = table.primary_key
         else:
-            where = self.database_name
+            where = self.product
             yield f"a table without a primary key is not supported on {where}"
         for name in table.primary_key:
             if table.columns[name].null:
@@ -185,8 +203,11 @@ class ModelSupport(ABC):
         for key, columns in keys.items():
             for name in columns:
                 if name not in table.columns:
-                    continue  # an expression
-                problem = self.problem_of_key_column(model._meta.columns[name], key)
+                    if key not in expressions:
+                        yield f"{key} has no column {name}"
+                    continue
+                field = model._meta.columns[table.columns[name].name]
+                problem = self.problem_of_key_column(field, key)
                 if problem:
                     yield f"{key} cannot contain {name}: {problem}"
 
@@ -206,59 +227,44 @@ class ModelSupport(ABC):
             self.catalog.declared_type(text)
         except UnknownType as reason:
             yield (
-                f"the type {text} is not supported on {self.database_name}: {reason}"
+                f"the type {text} is not supported on {self.product}: {reason}"
                 f"{self.advice_about_types}"
             )
         if field.field_type == "DECIMAL":
             digits, scale = field.get_modifiers()
             if not 0 <= scale <= digits <= self.max_decimal_digits:
                 yield (
-                    f"a decimal of {digits, scale} is not supported on "
-                    f"{self.database_name}"
+                    f"a decimal of {digits, scale} is not supported on {self.product}"
                 )
 
     def problems_of_field_constraints(self, field: peewee.Field) -> Iterator[str]:
         """Yield what is wrong with the `constraints` of a field."""
-        constraints = field_constraints(field)
+        constraints = field_constraints(field, self.database)
         for sql in constraints.unsupported:
             yield (
                 f"the constraint {sql!r} is not supported here; a field takes one "
-                "DEFAULT of a literal or DefaultUtcNow(), a CHECK belongs to "
-                "Meta.constraints"
+                "DEFAULT, and CHECK (condition)"
             )
-        if constraints.default_is_utc_now:
-            if field.field_type != "DATETIME":
-                yield "DefaultUtcNow() is for a DateTimeField"
-            return
-        default = constraints.default
-        if default is None:
-            return
-        if not _LITERAL.fullmatch(default):
-            advice = "use a literal or DefaultUtcNow()"
-            yield f"DEFAULT {default} is not supported; {advice}"
-            return
-        is_boolean = default.strip().upper() in ("TRUE", "FALSE")
-        if is_boolean != (field.field_type == "BOOL"):
-            yield "TRUE and FALSE are the DEFAULT of a BooleanField"
+        if constraints.default_is_utc_now and field.field_type != "DATETIME":
+            yield "DefaultUtcNow() is for a DateTimeField"
 
     def problems_of_foreign_key(self, field: peewee.ForeignKeyField) -> Iterator[str]:
         """Yield what is wrong with a foreign key."""
         key = declared_foreign_key(field)
         if field.deferrable and not self.has_deferrable_keys:
             yield (
-                f"DEFERRABLE is not supported on {self.database_name}; leave out "
-                "deferrable"
+                f"DEFERRABLE is not supported on {self.product}; leave out deferrable"
             )
         for action in (key.on_delete, key.on_update):
             if action not in self.supported_actions:
                 yield (
-                    f"{action} is not supported on {self.database_name}; use SET NULL "
+                    f"{action} is not supported on {self.product}; use SET NULL "
                     "or CASCADE"
                 )
 
 
 def _object_names(table: Table) -> list[str]:
-    """Return the names that a table uses, which on some databases must be unique."""
+    """Return the names of a table, its indexes and its constraints."""
     indexes = [index.name for index in table.indexes]
     checks = [check.name for check in table.checks]
     foreign_keys = [key.name for key in table.foreign_keys if key.name]

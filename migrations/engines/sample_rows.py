@@ -23,7 +23,7 @@ from migrations.engines.catalog import Catalog
 from migrations.schema import Column, ForeignKey, Index, Table
 from migrations.sql_text import one_line
 
-SampleRow = dict[str, str]  # SQL values by lower-case column names
+SampleRow = dict[str, str]  # SQL values by the keys of columns
 Result = TypeVar("Result")
 _ATTEMPTS = 9  # to insert a row whose types have few values
 # To insert one whose keys exist already: what a key of one character is drawn of.
@@ -190,6 +190,10 @@ class SampleRows(ABC):
         """Execute a statement without parameters."""
         self.session.execute_literally(sql)
 
+    def _key_of_table(self, table: Table) -> str:
+        """Return what foreign keys call a table."""
+        return self.catalog.table_key(table.name)
+
     def quoted_column(self, table: Table, name: str) -> str:
         """Return the quoted name of a table's column."""
         return self.quote(table.columns[name].name)
@@ -242,9 +246,9 @@ class SampleRows(ABC):
         :param needed: the columns that it must have a value for.
         :raises RowNotInserted: every attempt was refused, or none was possible.
         """
-        within = (*within, table.name.lower())
+        within = (*within, self._key_of_table(table))
         for key in table.foreign_keys:
-            if key.parent == table.name.lower():
+            if key.parent == self._key_of_table(table):
                 continue  # a row that needs a parent in its own table is its own parent
             if self._needs_parent(table, key, given):
                 given = given | self._parent_values(table, key, within)
@@ -358,7 +362,7 @@ class SampleRows(ABC):
                 position = attempt_number % len(candidates)
                 row[name] = candidates[position]
         for key in table.foreign_keys:
-            if key.parent != table.name.lower():
+            if key.parent != self._key_of_table(table):
                 continue
             # A row refers to itself: the parent's values are its own.
             for name, parent_name in zip(key.columns, key.parent_columns):
@@ -403,7 +407,7 @@ class SampleRows(ABC):
         columns = []
         for other in self.tables.values():
             for key in other.foreign_keys:
-                if key.parent != table.name.lower():
+                if key.parent != self._key_of_table(table):
                     continue
                 for child, parent_name in zip(key.columns, key.parent_columns):
                     if parent_name == name:

@@ -130,7 +130,13 @@ class Session(ABC):
     # -- statements
 
     def query(self, sql: str, params: Sequence[object] | None = None) -> list[Row]:
-        """Execute a query and return its rows. Called at any stage."""
+        """Execute a query and return its rows. Called at any stage.
+
+        Without `params`, a percent sign in it is one. With `params`, no name may be in
+        the text of the query, as that may have one.
+        """
+        if params is None:
+            sql = self.escape_percent(sql)
         # Peewee translates a driver's errors around the call only, not around the
         # fetch.
         with peewee.__exception_wrapper__:
@@ -140,7 +146,7 @@ class Session(ABC):
 
     def query_literally(self, sql: str) -> list[Row]:
         """Execute a query without parameters, which may contain percent signs."""
-        return self.query(self.escape_percent(sql))
+        return self.query(sql)
 
     def execute_literally(self, sql: str) -> None:
         """Execute a statement without parameters, which may contain percent signs."""

@@ -119,7 +119,7 @@ def _of_mysql_column(alter, line, primary_key):
 _SQLITE_QUOTED = r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\""
 _SQLITE_CLAUSES = {
     "NOT NULL": r" NOT NULL(?! PRIMARY)",
-    "DEFAULT": r" DEFAULT\s*('x*'|\(x*\)|[^ ,(]+(\(x*\))?)",
+    "DEFAULT": r" DEFAULT(?! NULL)\s*('x*'|\(x*\)|[^ ,(]+(\(x*\))?)",
     "CHECK": r"( CONSTRAINT \"x*\")? CHECK\s*\(x*\)",
 }
 

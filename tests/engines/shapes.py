@@ -19,10 +19,12 @@ from peewee import (
     DateField,
     DateTimeField,
     DecimalField,
+    DoubleField,
     ForeignKeyField,
     IntegerField,
     TextField,
     TimeField,
+    UUIDField,
 )
 from states import ENGINES
 
@@ -136,6 +138,84 @@ SHAPES = [
             hour=TimeField(**default("'8:00'")),
             at=DateTimeField(constraints=[DefaultUtcNow()]),
         ),
+    ),
+    Shape(
+        "names in capitals, and with blanks and quotes",
+        with_meta(
+            {
+                "table_name": 'The "best" Things',
+                "constraints": [UniqueConstraint("Unique Word", "Word", "a.b")],
+                "indexes": ((("node", "select"), False),),
+            },
+            Id=AutoField(column_name="ID"),
+            word=CharField(9, column_name="Word", index=True),
+            dotted=IntegerField(column_name="a.b", constraints=[SQL("DEFAULT 1")]),
+            node=IntegerField(index=True),
+            select=CharField(9, unique=True),
+        ),
+    ),
+    Shape(
+        "CHECK constraints without a name",
+        with_meta(
+            {"constraints": [Check("a < 9"), SQL("CHECK (a <> b)")]},
+            a=IntegerField(constraints=[Check("a > 0")]),
+            b=IntegerField(null=True),
+        ),
+    ),
+    Shape(
+        "DEFAULT and CHECK of one field",
+        one(
+            a=IntegerField(constraints=[SQL("DEFAULT 5 CHECK (a > 0)")]),
+            b=CharField(9, constraints=[SQL("DEFAULT 'x'"), Check("b <> 'a, b (c)'")]),
+            c=IntegerField(constraints=[SQL("DEFAULT 1"), Check("c IN (1, 2)")]),
+        ),
+    ),
+    Shape("DEFAULT NULL", one(a=IntegerField(null=True, **default("NULL")))),
+    Shape(
+        "DEFAULT CURRENT_TIMESTAMP",
+        one(at=DateTimeField(**default("CURRENT_TIMESTAMP")), n=IntegerField()),
+    ),
+    Shape(
+        "DEFAULT CURRENT_DATE",
+        one(on=DateField(**default("CURRENT_DATE")), n=IntegerField()),
+        engines=("sqlite", "postgresql"),
+    ),
+    Shape(
+        "DEFAULT of an expression",
+        one(
+            two=IntegerField(**default("(1 + 1)")),
+            word=CharField(40, **default("(lower('ABC'))")),
+            at=DateTimeField(null=True, **default("(CURRENT_TIMESTAMP)")),
+        ),
+    ),
+    Shape(
+        "DEFAULT of a random number",
+        one(n=IntegerField(**default("(abs(random()) % 100)"))),
+        engines=("sqlite",),
+    ),
+    Shape(
+        "DEFAULT of a function of PostgreSQL",
+        one(
+            token=CharField(40, **default("md5(random()::text)")),
+            key=UUIDField(**default("gen_random_uuid()")),
+            at=DateTimeField(**default("now()")),
+            share=DoubleField(**default("(random() * 2)")),
+        ),
+        engines=("postgresql",),
+    ),
+    Shape(
+        "DEFAULT of a function of MariaDB",
+        one(
+            token=CharField(40, **default("(uuid())")),
+            at=DateTimeField(**default("NOW()")),
+            share=DoubleField(**default("(rand() * 2)")),
+        ),
+        engines=("mysql",),
+    ),
+    Shape(
+        "a number as the DEFAULT of a BooleanField",
+        one(truth=BooleanField(**default("0")), other=BooleanField(**default("1"))),
+        engines=("sqlite", "mysql"),
     ),
     Shape(
         "JSON and a column that may be NULL",

@@ -481,7 +481,8 @@ class MariaDB(Server):
         self.execute(
             "SET foreign_key_checks = 0",
             *(
-                f"DROP {'TABLE' if 'TABLE' in kind else kind} `{name}`"
+                f"DROP {'TABLE' if 'TABLE' in kind else kind} "
+                f"`{name.replace('`', '``')}`"
                 for kind, name in found
             ),
             "SET foreign_key_checks = 1",

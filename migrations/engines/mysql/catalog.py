@@ -27,12 +27,13 @@ from migrations.engines.mysql.server_errors import (
 )
 from migrations.engines.mysql.session import MySQLFamilySession
 from migrations.engines.mysql.show_create_table import (
+    NAMES,
     CreateTableText,
     parsed_table,
 )
 from migrations.report import Difference
 from migrations.schema import UTC_NOW, Column, Index, Schema, Table, Type
-from migrations.sql_text import literal, literal_meaning, one_line
+from migrations.sql_text import is_literal, literal, literal_meaning, one_line
 
 _WITH_EXPONENT = re.compile(r"-?\d+([.]\d+)?e[+-]?\d+", re.IGNORECASE)
 # The name of the temporary table that a type is looked up with.
@@ -43,7 +44,7 @@ _DECLARED_TYPES: dict[tuple[str, str], str] = {}
 _EXPLAINED = 1003
 _NORMAL_FORMS = re.compile(
     r"(/\*.*?\*/ )?select (?P<declared>.*) AS `declared`,"
-    r"(?P<actual>.*) AS `actual` from",
+    r"(?P<actual>.*) AS `actual`( from|$)",
     re.DOTALL,
 )
 # The name of a table, with its database if that is another one.
@@ -55,24 +56,24 @@ _REFERRING_TABLES = (
     f"SELECT 'table', {_PATH} FROM information_schema.key_column_usage "
     "WHERE referenced_table_schema = DATABASE() AND referenced_table_name = %s"
 )
-# A row for each foreign key to a table: its table, its name, and the columns that it
-# refers to. Parameter: the table referred to.
+# A row for each column of each foreign key to a table: its table, its name, and the
+# column referred to. Parameter: the table referred to.
 _REFERRING_KEYS = (
     f"SELECT {_PATH}, constraint_name, "
-    "GROUP_CONCAT(LOWER(referenced_column_name) ORDER BY ordinal_position) "
+    "referenced_column_name "
     "FROM information_schema.key_column_usage "
     "WHERE referenced_table_schema = DATABASE() AND referenced_table_name = %s "
-    "GROUP BY table_schema, table_name, constraint_name"
+    "ORDER BY table_schema, table_name, constraint_name, ordinal_position"
 )
 # Names of foreign keys of a database are unique in it. Parameter: the name.
 _FOREIGN_KEYS_NAMED = (
-    "SELECT LOWER(table_name) FROM information_schema.referential_constraints "
+    "SELECT table_name FROM information_schema.referential_constraints "
     "WHERE constraint_schema = DATABASE() AND constraint_name = %s"
 )
-# Parameter: the table that the view selects from.
+# Parameter: the quoted name of the table that the view selects from.
 _VIEWS = (
     f"SELECT 'view', {_PATH} FROM information_schema.views "
-    "WHERE LOCATE(CONCAT('`', DATABASE(), '`.`', %s, '`'), view_definition)"
+    "WHERE LOCATE(CONCAT('`', DATABASE(), '`.', %s), view_definition)"
 )
 # Parameters: the table that the view selects from, and twice the column that it names.
 _VIEWS_OF_COLUMN = (
@@ -97,6 +98,7 @@ class MySQLFamilyCatalog(Catalog):
     """Reads the catalog."""
 
     session: MySQLFamilySession
+    names = NAMES
     text_class: ClassVar[type[CreateTableText]]
     # The words before a query that make the server note the query in its own form.
     explain: ClassVar[str]
@@ -106,6 +108,7 @@ class MySQLFamilyCatalog(Catalog):
 
     def __init__(self, session: MySQLFamilySession) -> None:
         super().__init__(session)
+        self.table_names = session.table_names
         self._last_texts: dict[str, str] = {}
         self._last_read = Schema()
 
@@ -131,7 +134,12 @@ class MySQLFamilyCatalog(Catalog):
 
     def parse_table(self, name: str, text: str) -> Table:
         """Return the table of a text of SHOW CREATE TABLE."""
-        return parsed_table(self.text_class, name, text)
+        table = parsed_table(self.text_class, name, text)
+        foreign_keys = [
+            key._replace(parent=self.table_key(key.parent))
+            for key in table.foreign_keys
+        ]
+        return table._replace(foreign_keys=tuple(foreign_keys))
 
     def table_text(self, name: str) -> CreateTableText:
         """Return the text of a table that exists."""
@@ -166,21 +174,24 @@ class MySQLFamilyCatalog(Catalog):
     def case_variants(self, table: str) -> list[str]:
         rows = self.session.query(
             "SELECT table_name FROM information_schema.tables "
-            "WHERE table_schema = DATABASE() AND lower(table_name) = %s",
+            "WHERE table_schema = DATABASE() AND lower(table_name) = lower(%s)",
             (table,),
         )
-        return [name for (name,) in rows if name != table]
+        return [name for (name,) in rows if self.table_key(name) != table]
 
     def dependents(self, table: str) -> list[str]:
         """Views would stay without the table, and fail.
 
         Another table's foreign key would keep it from being dropped.
         """
-        rows = self.session.query(f"{_REFERRING_TABLES} UNION {_VIEWS}", (table, table))
+        quoted = self.session.quote(table)
+        rows = self.session.query(
+            f"{_REFERRING_TABLES} UNION {_VIEWS}", (table, quoted)
+        )
         return [
             f"{kind} {name}"
             for kind, name in rows
-            if name not in self.models.managed_or_old
+            if self.table_key(name) not in self.models.managed_or_old
         ]
 
     def referring_tables(self, table: str, column: str) -> list[str]:
@@ -192,7 +203,11 @@ class MySQLFamilyCatalog(Catalog):
             f"{_REFERRING_TABLES} AND referenced_column_name = %s", (table, column)
         )
         names = dict.fromkeys(name for _, name in rows)
-        return [name for name in names if name not in self.models.managed_or_old]
+        return [
+            name
+            for name in names
+            if self.table_key(name) not in self.models.managed_or_old
+        ]
 
     def breaks_if_renamed(self, table: str, column: str | None = None) -> list[str]:
         """Return the views and triggers whose text names a table, or a column of it.
@@ -200,8 +215,9 @@ class MySQLFamilyCatalog(Catalog):
         The server changes the text of neither. The trigger of the table itself follows
         the table.
         """
+        quoted = self.session.quote(table)
         found = []
-        for (view,) in self.session.query(_VIEWS_OF_COLUMN, (table, column, column)):
+        for (view,) in self.session.query(_VIEWS_OF_COLUMN, (quoted, column, column)):
             found.append(f"view {view}")
         for trigger, owner, text in self.session.query(_TRIGGERS):
             words = [table] if column is None else [column]
@@ -215,15 +231,18 @@ class MySQLFamilyCatalog(Catalog):
 
     def referring_keys(self, table: str) -> list[ReferringKey]:
         """Return the foreign keys to a table, those of the phase among them."""
+        columns: dict[tuple[str, str], list[str]] = {}
+        for name, key, column in self.session.query(_REFERRING_KEYS, (table,)):
+            columns.setdefault((name, key), []).append(self.names.key(column))
         return [
-            ReferringKey(name, key, tuple(columns.split(",")))
-            for name, key, columns in self.session.query(_REFERRING_KEYS, (table,))
+            ReferringKey(name, key, tuple(names))
+            for (name, key), names in columns.items()
         ]
 
     def tables_with_foreign_key(self, name: str) -> list[str]:
         """Return the table that has a foreign key of a name, if there is one."""
         rows = self.session.query(_FOREIGN_KEYS_NAMED, (name,))
-        return [table for (table,) in rows]
+        return [self.table_key(table) for (table,) in rows]
 
     def estimated_count(self, table: str) -> int | None:
         ((count,),) = self.session.query(
@@ -281,10 +300,20 @@ class MySQLFamilyCatalog(Catalog):
         if super().same_condition(table, declared, actual):
             return True
         source = self.current_source(table)
+        return self._reads_the_same(declared, actual, f" FROM {source} AS t")
+
+    def same_expression(self, type_: Type, declared: str, actual: str) -> bool:
+        return self._reads_the_same(declared, actual)
+
+    def _reads_the_same(self, declared: str, actual: str, source: str = "") -> bool:
+        """Whether the server writes two expressions in the same form.
+
+        :param source: FROM, with the table that has their columns.
+        """
         try:
-            self.session.query_literally(
-                f"{self.explain} SELECT ({declared}) AS declared, ({actual}) AS actual "
-                f"FROM {source} AS t"
+            self.session.query(
+                f"{self.explain} SELECT ({declared}) AS declared, ({actual}) AS actual"
+                f"{source}"
             )
             rows = self.session.query("SHOW WARNINGS")
         except peewee.DatabaseError as error:
@@ -349,12 +378,12 @@ class MySQLFamilyCatalog(Catalog):
         """Whether a declared column will be unsigned once the phase is complete."""
         existing = None
         if table.name in self._last_read:
-            existing = self._last_read[table.name].columns.get(column.name)
+            existing = self._last_read[table.name].column_named(column.name)
         stays = column.auto_increment or table.name not in self.models.managed
         if existing is not None and stays:
             return is_unsigned(existing.type)
         for key in table.foreign_keys:
-            if key.columns == (column.name,):
+            if key.columns == (self.names.key(column.name),):
                 parent = self.declared_by_name(key.parent)
                 parent_column = parent.columns[key.parent_columns[0]]
                 return self._will_be_unsigned(parent, parent_column)
@@ -370,9 +399,7 @@ class MySQLFamilyCatalog(Catalog):
 
     def normalized_default(self, column: Column) -> Column:
         cast = literal_cast(column.type)
-        if cast is None or column.default is None:
-            return column
-        if self.default_meaning(column.default) == UTC_NOW:
+        if cast is None or not is_literal(column.default or ""):
             return column
         ((text,),) = self.session.query_literally(
             f"SELECT CAST(CAST({column.default} AS {cast}) AS CHAR)"

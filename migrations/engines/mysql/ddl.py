@@ -33,8 +33,8 @@ from migrations.errors import ChangeRefused
 from migrations.index_text import parse_create_index
 from migrations.operations import Operation
 from migrations.report import Change
-from migrations.schema import UTC_NOW, Column, ForeignKey, Index, Schema, Table, Type
-from migrations.sql_text import literal, with_renamed_column
+from migrations.schema import Check, Column, ForeignKey, Index, Schema, Table, Type
+from migrations.sql_text import is_literal, literal, with_renamed_column
 
 # Characters of four bytes in a key of InnoDB, which has at most 3072 bytes.
 LONGEST_KEY_COLUMN = 3072 // 4
@@ -131,7 +131,7 @@ class MySQLFamilyDDL(StatementDDL):
         if not operation.changes_null or operation.column.null:
             return
         for key in self._existing(operation.table).foreign_keys:
-            if operation.column.name not in key.columns:
+            if self.catalog.names.key(operation.column.name) not in key.columns:
                 continue
             if "SET NULL" in (key.on_delete, key.on_update):
                 yield do.AlterColumn(
@@ -199,18 +199,21 @@ class MySQLFamilyDDL(StatementDDL):
         self._refuse_index_that_is_too_long(
             table, Index("a primary key", table.primary_key)
         )
-        primary_key = f"PRIMARY KEY {self.quote_all(table.primary_key)}"
+        keys_of_table = []
+        if table.primary_key:
+            keys_of_table.append(f"PRIMARY KEY {self.quote_all(table.primary_key)}")
         indexes = [self._new_index(table, index) for index in table.indexes]
         checks = [
-            f"CONSTRAINT {self.quote(check.name)} CHECK ({check.condition})"
+            self.check_constraint(check)
             for check in table.checks
+            if not _belongs_to_column(check)
         ]
         inline_keys = operation.declared.foreign_keys
         for number, key in enumerate(inline_keys, start=1):
             # The server's own name is the next one of these.
             self._refuse_name_that_is_taken(name, key.name or f"{name}_ibfk_{number}")
         keys = [self.foreign_key_constraint(key) for key in inline_keys]
-        parts = [*columns, primary_key, *indexes, *checks, *keys]
+        parts = [*columns, *keys_of_table, *indexes, *checks, *keys]
         sql = (
             f"CREATE TABLE {self.quote(table.name)} ({', '.join(parts)}) ENGINE=InnoDB"
         )
@@ -245,7 +248,7 @@ class MySQLFamilyDDL(StatementDDL):
     def _clauses(self, table: str, column: str) -> dict[str, str]:
         """Return the clauses of a column, with the new names of those it refers to."""
         text = self.catalog.table_text(self.current_table(table))
-        clauses = text.clauses(self.current_column(table, column).lower())
+        clauses = text.clauses(self.current_column(table, column))
         for other in self.schema[table].columns.values():
             if other.old_name:
                 for keyword, clause in clauses.items():
@@ -262,7 +265,8 @@ class MySQLFamilyDDL(StatementDDL):
         description = f"add column {column.name}"
         part = f"ADD COLUMN {self._new_column(table, column)}"
         if column.auto_increment:
-            yield self._replace_primary_key(description, table, (column.name,), part)
+            key = (self.catalog.names.key(column.name),)
+            yield self._replace_primary_key(description, table, key, part)
         elif self.adding_copies(table, column):
             yield self._alter(description, table, [part], copies=True)
         else:
@@ -271,12 +275,14 @@ class MySQLFamilyDDL(StatementDDL):
     def adding_copies(self, table: str, column: Column) -> bool:
         """Whether adding a column copies the table."""
         existing = self.schema[table]
-        if self.catalog.default_meaning(column.default or "") == UTC_NOW:
+        if column.default is not None and not is_literal(column.default):
             return True  # each row gets a value of its own
+        if self._checks_of_column(table, column):
+            return True
         generated = set()
         for other in existing.columns.values():
             if other.generated:
-                generated.add(other.name.lower())
+                generated.add(self.catalog.names.key(other.name))
         for index in existing.indexes:
             for part in index.columns:
                 if part in generated or part.endswith((" FULLTEXT", " SPATIAL")):
@@ -302,7 +308,8 @@ class MySQLFamilyDDL(StatementDDL):
         for index in operation.indexes:
             parts += self._parts_to_drop_index(table, index, operation.foreign_keys)
         for check in operation.checks:
-            if check.name.lower() != column.name.lower():  # in its own definition
+            key = self.catalog.names.key
+            if key(check.name) != key(column.name):  # in its own definition
                 parts.append(f"{self.drop_check_words} {self.quote(check.name)}")
         parts.append(f"DROP COLUMN {self.quote(column.name)}")
         parts.append(self.session.server.online)
@@ -435,7 +442,7 @@ class MySQLFamilyDDL(StatementDDL):
     def _refuse_fulltext_index(self, operation: do.AlterColumn) -> None:
         if operation.column.type.category in STRINGS:
             return
-        part = f"{operation.actual.name.lower()} FULLTEXT"
+        part = f"{self.catalog.names.key(operation.actual.name)} FULLTEXT"
         for index in self._existing(operation.table).indexes:
             if part in index.columns:
                 table = operation.table
@@ -543,7 +550,8 @@ class MySQLFamilyDDL(StatementDDL):
         self, table: Table, columns: Sequence[str]
     ) -> None:
         for column in table.columns.values():
-            if column.auto_increment and column.name not in columns:
+            is_key = self.catalog.names.key(column.name) in columns
+            if column.auto_increment and not is_key:
                 raise ChangeRefused(
                     f"{table.name}.{column.name} is auto-increment, and no table has "
                     "two such columns; make it a plain column, then run again"
@@ -653,9 +661,9 @@ class MySQLFamilyDDL(StatementDDL):
             parts.append(
                 f"{self.drop_check_words} {self.quote(operation.replaces.name)}"
             )
-        name = self.quote(check.name)
-        parts.append(f"ADD CONSTRAINT {name} CHECK ({check.condition})")
-        yield self._alter(f"{verb} the check {check.name}", table, parts, copies=True)
+        parts.append(f"ADD {self.check_constraint(check)}")
+        description = f"{verb} the check {check.name or check.condition}"
+        yield self._alter(description, table, parts, copies=True)
 
     def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterator[Change]:
         name = operation.key.name or ""
@@ -738,7 +746,7 @@ class MySQLFamilyDDL(StatementDDL):
             if (table, name) in self._dropped_keys:
                 continue
             known = [key.name for key in self._existing(table).foreign_keys]
-            current = self.current_table(table).lower()
+            current = self.catalog.table_key(self.current_table(table))
             if other == current and name not in known:
                 continue  # another run has added it in the meantime
             quoted = self.quote(name)
@@ -769,7 +777,8 @@ class MySQLFamilyDDL(StatementDDL):
         """
         new_names = {}
         for column in self._existing(table).columns.values():
-            new_names[column.current_name.lower()] = column.name.lower()
+            names = self.catalog.names
+            new_names[names.key(column.current_name)] = names.key(column.name)
         for key in self.catalog.referring_keys(self.current_table(table)):
             referred = tuple(new_names.get(name, name) for name in key.parent_columns)
             length = len(referred)
@@ -814,7 +823,16 @@ class MySQLFamilyDDL(StatementDDL):
             sql += " NOT NULL"
         if declared.auto_increment:
             sql += " AUTO_INCREMENT"
-        return sql + self._default_clause(declared)
+        sql += self._default_clause(declared)
+        for check in self._checks_of_column(table, declared):
+            if _belongs_to_column(check):
+                sql += f" {self.check_constraint(check)}"
+        return sql
+
+    def _checks_of_column(self, table: str, column: Column) -> list[Check]:
+        """Return the CHECK constraints that the field of a column declares."""
+        key = self.catalog.names.key(column.name)
+        return [check for check in self.declared(table).checks if check.column == key]
 
     def typed(self, table: str, type_: Type, collation: str | None) -> str:
         """Return a type as the definition of a column has it."""
@@ -872,6 +890,11 @@ def _is_the_same_ignored(declared: Index, existing: Index) -> bool:
     """Whether an index differs from the declared one only in being ignored."""
     columns = tuple(f"{name} IGNORED" for name in declared.columns)
     return existing.columns == columns and existing.unique == declared.unique
+
+
+def _belongs_to_column(check: Check) -> bool:
+    """Whether a CHECK is a part of its column's definition: one with a name is not."""
+    return bool(check.column) and not check.name
 
 
 def _is_too_long(column: Column) -> bool:

@@ -10,6 +10,7 @@ from migrations.declaration import declared_table, sql_of, table_name
 from migrations.engines.model_support import ModelSupport
 from migrations.engines.mysql.catalog import MySQLFamilyCatalog
 from migrations.index_text import IndexText
+from migrations.schema import Table
 
 # Types of which a key has to say how much of a value it contains.
 _WITHOUT_LENGTH = {
@@ -23,6 +24,8 @@ _WITHOUT_LENGTH = {
     "MEDIUMBLOB",
     "LONGBLOB",
 }
+
+_MAX_NAME_LENGTH = 64  # https://mariadb.com/kb/en/identifier-names/
 
 
 class MySQLFamilyModelSupport(ModelSupport):
@@ -40,7 +43,7 @@ class MySQLFamilyModelSupport(ModelSupport):
 
     def problems_of_type(self, field: peewee.Field) -> Iterator[str]:
         if field.field_type == "VARCHAR" and not field.get_modifiers():
-            yield f"it needs a length on {self.database_name}; use CharField(n)"
+            yield f"it needs a length on {self.product}; use CharField(n)"
             return
         yield from super().problems_of_type(field)
 
@@ -57,10 +60,10 @@ class MySQLFamilyModelSupport(ModelSupport):
         advice = "use CharField(n)"
         if key != "the primary key":
             advice += f", or an index of its beginning in Meta.indexes: {beginning}"
-        return f"{text} has no length for a key on {self.database_name}; {advice}"
+        return f"{text} has no length for a key on {self.product}; {advice}"
 
     def problems_of_index(self, index: IndexText) -> Iterator[str]:
-        where = self.database_name
+        where = self.product
         if index.condition is not None:
             yield f"{where} has no partial indexes; leave out where"
         if index.suffix:
@@ -73,3 +76,22 @@ class MySQLFamilyModelSupport(ModelSupport):
             if part.startswith("("):
                 advice = "index a generated column, or a column with that value"
                 yield f"{where} has no expression indexes, such as {part}; {advice}"
+
+    def problem_of_name(self, name: str) -> str:
+        if len(name) > _MAX_NAME_LENGTH:
+            return (
+                f"has {len(name)} characters, and {self.product} allows "
+                f"{_MAX_NAME_LENGTH}; give it a shorter one"
+            )
+        if name != name.rstrip(" "):
+            return f"ends with a blank, which {self.product} does not allow"
+        return ""
+
+    def exclusive_names(self, tables: list[Table]) -> Iterator[list[str]]:
+        """Foreign keys of a database share their names, and indexes of a table."""
+        names = []
+        for table in tables:
+            names += [key.name for key in table.foreign_keys if key.name]
+            yield [index.name for index in table.indexes]
+            yield [check.name for check in table.checks]
+        yield names

@@ -38,24 +38,25 @@ class PlannedColumns:
         """
         existing = None
         if table in self.schema:
-            existing = self.schema[table].columns.get(name)
+            existing = self.schema[table].column_named(name)
         if existing is not None and table not in self.models.managed:
             return existing
         declared = self.catalog.declared_by_name(table)
-        column = declared.columns[name]
+        key_of_column = declared.names.key(name)
+        column = declared.columns[key_of_column]
         if existing is not None:
             type_ = self._type_in_place_of(table, existing.type, column.type)
             if column.auto_increment and existing.type.covers(column.type):
                 type_ = existing.type  # which may be unsigned
             column = column._replace(type=type_, collation=existing.collation)
         for key in declared.foreign_keys:
-            if key.columns == (name,):
+            if key.columns == (key_of_column,):
                 column = self._fitted_to_parent(table, column, key)
         return column
 
     def has_another_shape(self, table: str, existing: Column) -> bool:
         """Whether a column must change for its declared foreign key."""
-        planned = self.column(table, existing.name.lower())
+        planned = self.column(table, existing.name)
         return _shape(existing) != _shape(planned)
 
     def _type_in_place_of(self, table: str, actual: Type, declared: Type) -> Type:
@@ -91,7 +92,8 @@ class PlannedColumns:
                 f"{where}: {key.parent} is a partitioned table; remove its partitions"
             )
         if parent.type.category == "integer":
-            declared = self.catalog.declared_by_name(table).columns[column.name]
+            declared = self.catalog.declared_by_name(table).column_named(column.name)
+            assert declared is not None
             if not parent.type.covers(declared.type):
                 raise ChangeRefused(
                     f"{where}: {parent.type.text} is narrower than {column.type}; "

@@ -216,13 +216,12 @@ class Rehearsal:
                 yield from self._differences_of(column, made)
 
     def _differences_of(self, declared: Column, made: Table) -> Iterator[str]:
-        column = made.columns[declared.name.lower()]
+        column = made.columns[made.names.key(declared.name)]
         if declared.default is None:
             return
-        meaning = self.catalog.default_meaning(declared.default)
         if column.default is None:
             yield f"{column.name}: the server ignores DEFAULT {declared.default}"
-        elif self.catalog.default_meaning(column.default) != meaning:
+        elif not self.catalog.same_default(declared, column.default):
             yield (
                 f"{column.name}: the server makes DEFAULT {column.default} of "
                 f"{declared.default}; write it so in the model"

@@ -27,6 +27,7 @@ from migrations.engines.mysql.server_errors import (
 from migrations.engines.session import MigrationLockHeld, Result, Session, logger
 from migrations.errors import ChangeRefused, DatabaseUnavailable, MigrationError
 from migrations.report import Change
+from migrations.schema import NameRule
 from migrations.sql_text import literal
 
 # Modes in which SQL, or the server's description of a table, means or looks different.
@@ -79,6 +80,7 @@ class MySQLFamilySession(Session):
     server: Server  # set once the connection tells which one it leads to
     connection_id: int
     database_collation: str
+    table_names: NameRule
 
     # -- settings
 
@@ -90,13 +92,15 @@ class MySQLFamilySession(Session):
         # Only MariaDB executes what is in a comment that begins with M!, and only MySQL
         # 8.0 and newer what is in one that begins with !80000. The LIMIT is needed
         # where sql_select_limit is 0.
-        ((connection_id, version, collation, modes, *current),) = self.query(
-            "SELECT CONNECTION_ID(), @@version, @@collation_database, @@sql_mode, "
-            f"{values} "
+        ((connection_id, version, collation, case, modes, *current),) = self.query(
+            "SELECT CONNECTION_ID(), @@version, @@collation_database, "
+            f"@@lower_case_table_names, @@sql_mode, {values} "
             "/*M! , @@max_statement_time */ /*!80000 , @@max_execution_time */ LIMIT 1"
         )
         self.connection_id = connection_id
         self.database_collation = collation
+        # https://mariadb.com/kb/en/identifier-case-sensitivity/
+        self.table_names = NameRule.IGNORE_CASE if case else NameRule.EXACT
         self.server = self._server_of(str(version))
         usual = {**self.query_settings, self.server.time_limit: 0}
         before = {}

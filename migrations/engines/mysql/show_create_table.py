@@ -20,9 +20,20 @@ from collections.abc import Mapping
 
 from migrations.engines.mysql.column_types import STRINGS, parse_type
 from migrations.errors import ChangeRefused
-from migrations.schema import Check, Column, ForeignKey, Index, Table, Type
+from migrations.schema import (
+    Check,
+    Column,
+    ForeignKey,
+    Index,
+    NameRule,
+    Table,
+    Type,
+)
 from migrations.sql_text import masked
 
+# Of columns, indexes and constraints:
+# https://mariadb.com/kb/en/identifier-case-sensitivity/
+NAMES = NameRule.IGNORE_CASE
 _NAME = r"`(?:[^`]|``)*`"
 QUOTED = rf"'(?:[^'\\]|\\.|'')*'|{_NAME}"
 # Where a clause of a column's definition begins; the type is what comes before.
@@ -120,7 +131,7 @@ class CreateTableText(ABC):
         for words in self.items:
             if words[0].startswith("`"):
                 column = self.column(words)
-                columns[column.name.lower()] = column
+                columns[NAMES.key(column.name)] = column
                 checks += self.checks_of_column(words)
             elif words[0] == "CONSTRAINT" and words[2] == "FOREIGN":
                 foreign_keys.append(self.foreign_key(words))
@@ -138,6 +149,7 @@ class CreateTableText(ABC):
             indexes=tuple(indexes),
             foreign_keys=tuple(foreign_keys),
             checks=tuple(checks),
+            names=NAMES,
         )
 
     def kind(self) -> str:
@@ -182,10 +194,11 @@ class CreateTableText(ABC):
 
         "" for the type with its collation; NOT, DEFAULT, COMMENT, CHECK …
 
-        :param column: its name in lower case.
+        :param column: its name, in whatever case.
         """
+        key = NAMES.key(column)
         for words in self.items:
-            if words[0].startswith("`") and unquoted(words[0]).lower() == column:
+            if words[0].startswith("`") and NAMES.key(unquoted(words[0])) == key:
                 return self._clauses(words)
         raise KeyError(column)
 
@@ -231,7 +244,7 @@ class CreateTableText(ABC):
         return ForeignKey(
             columns=_columns(columns),
             # With the name of its database, if that is another one.
-            parent=parent.replace("`", "").lower(),
+            parent=".".join(unquoted(name) for name in re.findall(_NAME, parent)),
             parent_columns=_columns(parent_columns),
             on_delete=actions.get("DELETE", "NO ACTION"),
             on_update=actions.get("UPDATE", "NO ACTION"),
@@ -285,20 +298,20 @@ def parsed_table(text_class: type[CreateTableText], name: str, text: str) -> Tab
 
 
 def _columns(group: str) -> tuple[str, ...]:
-    """Return the parts of a key: names in lower case, with what makes one not plain."""
+    """Return the parts of a key: keys of names, with what makes one not plain."""
 
     def name(found: re.Match[str]) -> str:
-        return unquoted(found[0]).lower()
+        return NAMES.key(unquoted(found[0]))
 
     parts = split_sql(group[1:-1], "[^,]+")
     return tuple(re.sub(_NAME, name, part) for part in parts)
 
 
 def _plain_columns(group: str) -> tuple[str, ...]:
-    """Return the parts of a key that are nothing but names, in lower case."""
+    """Return the parts of a key that are nothing but names, as keys of names."""
     parts = split_sql(group[1:-1], "[^,]+")
     names = [part for part in parts if re.fullmatch(_NAME, part)]
-    return tuple(unquoted(name).lower() for name in names)
+    return tuple(NAMES.key(unquoted(name)) for name in names)
 
 
 def split_sql(sql: str, pattern: str = r"\S+") -> list[str]:

@@ -15,15 +15,25 @@ from migrations.engines.postgresql import catalog_queries, column_types
 from migrations.engines.postgresql.session import PostgreSQLSession
 from migrations.engines.session import MigrationLockHeld
 from migrations.index_text import IndexText, parse_create_index
-from migrations.schema import Check, Column, ForeignKey, Index, Schema, Table, Type
-from migrations.sql_text import literal, one_line
+from migrations.schema import (
+    Check,
+    Column,
+    ForeignKey,
+    Index,
+    NameRule,
+    Schema,
+    Table,
+    Type,
+)
+from migrations.sql_text import is_literal, literal, one_line
 
 Query = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 Place = tuple[str, str]  # a table, and a column of it
 Parts = list[str]  # each the JSON object of one column, index or constraint
 
 
-# By database, table, its columns, and two conditions: whether these are the same.
+# By database, table, its columns, and two conditions, or by database, type, and two
+# DEFAULTs: whether these are the same.
 _SAME_CONDITIONS: dict[object, bool] = {}
 # By database, table, its columns, and the CREATE INDEX of a declared index: the text
 # that the server writes of it; None if it cannot create it.
@@ -39,7 +49,7 @@ _ACTIONS = {
     "n": "SET NULL",
     "d": "SET DEFAULT",
 }
-_LITERAL = re.compile(r"['\d-]")  # its first character
+_LITERAL_STARTS = "'-0123456789"
 
 
 class PostgreSQLCatalog(Catalog):
@@ -47,6 +57,8 @@ class PostgreSQLCatalog(Catalog):
 
     session: PostgreSQLSession
     known_categories = Catalog.known_categories | {"jsonb"}
+    names = NameRule.EXACT
+    table_names = NameRule.EXACT
 
     def __init__(self, session: PostgreSQLSession) -> None:
         super().__init__(session)
@@ -103,9 +115,6 @@ class PostgreSQLCatalog(Catalog):
         settings = self.session.server_settings()
         managed = set(self.managed)
         return read_tables(self.session.query, list(names), settings, managed)
-
-    def key_of(self, name: str) -> str:
-        return name
 
     def case_variants(self, table: str) -> list[str]:
         return self.session.query_texts(catalog_queries.CASE_VARIANTS, table, table)
@@ -186,23 +195,33 @@ class PostgreSQLCatalog(Catalog):
         return domains[0] if domains else None
 
     def same_condition(self, table: Table, declared: str, actual: str) -> bool:
-        """Whether PostgreSQL reads two CHECK conditions as the same expression.
-
-        EXPLAIN writes both in normal form. It executes nothing.
-        """
+        """Whether PostgreSQL reads two CHECK conditions as the same expression."""
         if declared == actual:
             return True
         place = describe(self.session.database)
         columns = tuple(table.columns.values())
         question = (place, table.name, columns, declared, actual)
         if question not in _SAME_CONDITIONS:
-            same = self._reads_the_same(table, declared, actual)
-            _SAME_CONDITIONS[question] = same
+            source = self.current_source(table)
+            sql = f"SELECT ({declared}), ({actual}) FROM {source} AS t"
+            _SAME_CONDITIONS[question] = self._reads_the_same(sql)
         return _SAME_CONDITIONS[question]
 
-    def _reads_the_same(self, table: Table, declared: str, actual: str) -> bool:
-        source = self.current_source(table)
-        sql = f"SELECT ({declared}), ({actual}) FROM {source} AS t"
+    def same_expression(self, type_: Type, declared: str, actual: str) -> bool:
+        place = describe(self.session.database)
+        text = column_types.type_of_existing_column(type_)
+        question = (place, text, declared, actual)
+        if question not in _SAME_CONDITIONS:
+            values = [f"CAST(({each}) AS {text})" for each in (declared, actual)]
+            sql = f"SELECT {', '.join(values)}"
+            _SAME_CONDITIONS[question] = self._reads_the_same(sql)
+        return _SAME_CONDITIONS[question]
+
+    def _reads_the_same(self, sql: str) -> bool:
+        """Whether PostgreSQL reads both columns of a query as the same expression.
+
+        EXPLAIN writes them in normal form. It executes nothing.
+        """
         explain = f"EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) {sql}"
         try:
             with self.session.settings_transaction():
@@ -260,13 +279,14 @@ class PostgreSQLCatalog(Catalog):
 
     def normalized_default(self, column: Column) -> Column:
         default = column.default or ""
-        if not _LITERAL.match(default) or "string" in column.type.category:
+        has_own_form = is_literal(default) and default[0] in _LITERAL_STARTS
+        if not has_own_form or "string" in column.type.category:
             return column
         type_ = column_types.type_of_existing_column(column.type)
         if column.type.category == "decimal":
             # PostgreSQL keeps all digits of the default, and rounds in each row.
             type_ = "numeric"
-        sql = self.session.escape_percent(f"SELECT CAST({default} AS {type_})::text")
+        sql = f"SELECT CAST({default} AS {type_})::text"
         with self.session.settings_transaction():
             (text,) = self.session.query_texts(sql)
         if default.startswith("'"):
@@ -306,6 +326,7 @@ def read_tables(
             indexes=_indexes(indexes),
             foreign_keys=_foreign_keys(keys),
             checks=_checks(checks),
+            names=NameRule.EXACT,
         )
     return Schema(tables)
 

@@ -224,7 +224,7 @@ WHERE c.oid = to_regclass(quote_ident(%s)) AND a.attname = %s AND {_IS_NEXTVAL}"
 # Another run may have created the table itself in the meantime.
 CASE_VARIANTS = """
 SELECT relname FROM pg_class
-WHERE lower(relname) = %s AND relname <> %s AND pg_table_is_visible(oid)
+WHERE lower(relname) = lower(%s) AND relname <> %s AND pg_table_is_visible(oid)
 ORDER BY 1"""
 
 # Of a partitioned table it is the sum of its partitions, as autovacuum never sets its

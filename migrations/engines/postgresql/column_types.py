@@ -146,6 +146,17 @@ def is_literal(default: str) -> bool:
     return _LITERAL.fullmatch(default) is not None
 
 
+def is_volatile(default: str | None) -> bool:
+    """Whether a DEFAULT may have another value for each row, as far as it tells.
+
+    The functions of the current time have one value in a statement.
+    """
+    if default is None:
+        return False
+    calls = re.findall(r"(\w+)\s*\(", default)
+    return not {call.lower() for call in calls} <= {"now", "timezone"}
+
+
 def is_larger(source: Type, target: Type) -> bool:
     """Whether a number of a type is also one of another type, which is larger."""
     if source.category != "integer":

@@ -1,5 +1,8 @@
 """PostgreSQL's statements. They block nobody for long, where there is a way.
 
+They are not those of `playhouse.migrate`, which takes a point in the name of a table
+for the end of a schema's name.
+
 If a table has rows, others may be writing to it. Then an index is built CONCURRENTLY; a
 foreign key or a CHECK is added NOT VALID and validated afterwards; SET NOT NULL relies
 on such a CHECK, and a primary or unique key on such an index. There is no such way for
@@ -12,8 +15,6 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-import peewee
-
 from migrations import operations as do
 from migrations.engines.ddl import StatementDDL
 from migrations.engines.postgresql import catalog_queries, column_types
@@ -23,15 +24,13 @@ from migrations.engines.postgresql.column_types import (
     type_of_existing_column,
 )
 from migrations.engines.postgresql.conversions import PostgreSQLConversions
+from migrations.engines.postgresql.names import shortened
 from migrations.engines.postgresql.session import PostgreSQLSession
 from migrations.errors import ChangeRefused
 from migrations.report import Change
-from migrations.schema import Column, ForeignKey, Index, Schema
+from migrations.schema import Check, Column, ForeignKey, Index, Schema
 from migrations.sql_text import literal
 
-# https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS:
-# of a longer name the rest is cut off.
-_MAX_NAME_LENGTH = 63
 # Types whose storage can be chosen.
 _STORED_OUT_OF_LINE = ("string", "fixed string", "blob", "json", "jsonb", "decimal")
 _BLOCKS_ALL = "reads and writes"
@@ -85,6 +84,8 @@ class PostgreSQLDDL(StatementDDL):
         self._retyped: dict[str, None] = {}
         # Tables whose primary key is replaced.
         self._replaced_keys: set[str] = set()
+        # Of CHECK constraints that have none in the model.
+        self._chosen_names: set[str] = set()
         # By table, the names of constraints that earlier statements drop.
         self._dropped_constraints: dict[str, set[str]] = {}
 
@@ -234,10 +235,16 @@ class PostgreSQLDDL(StatementDDL):
                 )
             yield from self._keep_unique(table, replaced_key)
             parts += self._drop_constraints(self._primary_key_names(table))
-        parts.append(f"ADD COLUMN {self.column_definition(table, column)}")
-        # Adding an auto-increment column rewrites the table.
-        blocks = column.auto_increment and self._has_rows(table)
+        has_rows = self._has_rows(table)
+        definition = self.column_definition(table, column, with_checks=not has_rows)
+        parts.append(f"ADD COLUMN {definition}")
+        # A value of its own for each row rewrites the table.
+        rewrites = column.auto_increment or column_types.is_volatile(column.default)
+        blocks = rewrites and has_rows
         yield self._change_table(f"add column {column.name}", table, parts, blocks)
+        if has_rows:
+            for check in operation.checks:
+                yield from self.add_check(do.AddCheck(table, check))
 
     def drop_column(self, operation: do.DropColumn) -> Iterator[Change]:
         """The server drops its indexes and constraints, and refuses anything else."""
@@ -470,7 +477,7 @@ class PostgreSQLDDL(StatementDDL):
         for constraint in self.query_texts(query, *self._current(table, name)):
             yield self._validate(table, constraint, f"NOT NULL of {name}")
             return
-        check_name = f"not_null_{name}"[:_MAX_NAME_LENGTH]
+        check_name = shortened(f"not_null_{name}")
         condition = f"{self.quote(name)} IS NOT NULL"
         left = []
         existing = self.schema[table].check_named(check_name)
@@ -485,11 +492,12 @@ class PostgreSQLDDL(StatementDDL):
             yield from self._add_constraint(
                 _Constraint(table, check_name, definition, description, replaces=left)
             )
-        set_not_null = self.written_by_peewee("add_not_null", table, name)
-        yield Change(f"set NOT NULL on {name}", set_not_null)
+        set_not_null = self._alter_column(name, ["SET NOT NULL"])
+        yield self._change_table(f"set NOT NULL on {name}", table, set_not_null)
         if uses_check or left:
-            drop = self.written_by_peewee("drop_constraint", table, check_name)
-            yield Change(f"drop the check that {name} is not NULL", drop)
+            drop = self._drop_constraints([check_name])
+            description = f"drop the check that {name} is not NULL"
+            yield self._change_table(description, table, drop)
 
     # -- indexes and keys
 
@@ -504,10 +512,8 @@ class PostgreSQLDDL(StatementDDL):
             self._refuse_taken_constraint(table, index.name, [])
         source = self._key_source(table, index)
         yield from source.changes
-        constraint = peewee.SQL(f"UNIQUE {source.sql}")
-        arguments = (table, index.name, constraint)
-        sql = self.written_by_peewee("add_constraint", *arguments)
-        yield Change(f"add constraint {index.name}", sql)
+        addition = f"ADD CONSTRAINT {self.quote(index.name)} UNIQUE {source.sql}"
+        yield self._change_table(f"add constraint {index.name}", table, [addition])
         full_name = f"{self.quote(index.name)} ON {self.quote(table)}"
         comment = self._details(table, index.name).comment
         yield from self._comment("CONSTRAINT", full_name, comment)
@@ -576,8 +582,8 @@ class PostgreSQLDDL(StatementDDL):
                 f"drop {dependent}, run again, then create it again"
             )
         if existing.is_constraint:
-            drop = self.written_by_peewee("drop_constraint", table, existing.name)
-            yield Change(f"drop constraint {name}", drop)
+            drop = self._drop_constraints([existing.name])
+            yield self._change_table(f"drop constraint {name}", table, drop)
             return
         online = self._has_rows(table)
         concurrently = " CONCURRENTLY" if online else ""
@@ -605,7 +611,7 @@ class PostgreSQLDDL(StatementDDL):
         table = operation.table
         yield from self._keep_unique(table, operation.replaces)
         # The name of the index until it is the key's: short enough for any table.
-        new_name = f"{table[:50]}_pkey_new"
+        new_name = shortened(table, "_pkey_new")
         new_index = Index(new_name, operation.columns, unique=True)
         self._refuse_undeclared_index(table, new_index)
         source = self._key_source(table, new_index)
@@ -614,7 +620,7 @@ class PostgreSQLDDL(StatementDDL):
         if column is not None and column.null:
             yield from self._set_not_null(table, column.name)
         replaced = self._primary_key_names(table)
-        name = _truncated(table, "_pkey")  # as PostgreSQL itself would call it
+        name = shortened(table, "_pkey")  # as PostgreSQL itself would call it
         if name not in replaced:
             self._refuse_taken_names(table, [name])
         parts = self._drop_constraints(replaced)
@@ -640,7 +646,7 @@ class PostgreSQLDDL(StatementDDL):
             return
         if key in self.declared(table).unique_keys():
             return
-        name = f"{table}_{'_'.join(key)}_key"[:_MAX_NAME_LENGTH]
+        name = shortened(f"{table}_{'_'.join(key)}_key")
         constraint = Index(name, key, unique=True, is_constraint=True)
         existing = actual.index_named(name)
         if existing is not None:
@@ -719,12 +725,14 @@ class PostgreSQLDDL(StatementDDL):
 
     def drop_check(self, operation: do.DropCheck) -> Iterator[Change]:
         name = operation.check.name
-        sql = self.written_by_peewee("drop_constraint", operation.table, name)
-        yield Change(f"drop the check {name}", sql)
+        drop = self._drop_constraints([name])
+        yield self._change_table(f"drop the check {name}", operation.table, drop)
 
     def add_check(self, operation: do.AddCheck) -> Iterator[Change]:
         check = operation.check
-        name = self.quote(check.name)
+        if not check.name and self._has_rows(operation.table):
+            # Its name has to be known, as it is validated by a statement of its own.
+            check = check._replace(name=self._name_for_check(operation.table, check))
         details = self._details(operation.table, check.name)
         exists = not check.valid
         replaces = []
@@ -735,13 +743,28 @@ class PostgreSQLDDL(StatementDDL):
         constraint = _Constraint(
             operation.table,
             check.name,
-            definition=f"CONSTRAINT {name} CHECK ({check.condition})",
-            description=f"check {check.name}",
+            definition=self.check_constraint(check),
+            description=f"check {check.name or check.condition}",
             replaces=replaces,
             exists=exists,
             comment=details.comment,
         )
         return self._add_constraint(constraint)
+
+    def _name_for_check(self, table: str, check: Check) -> str:
+        """Return a name for a CHECK without one, such as PostgreSQL itself chooses."""
+        base = table
+        if check.column:
+            base += f"_{check.column}"
+        taken = {each.name for each in self.schema[table].checks}
+        taken |= self._chosen_names
+        name = shortened(base, "_check")
+        number = 0
+        while name in taken:
+            number += 1
+            name = shortened(base, f"_check{number}")
+        self._chosen_names.add(name)
+        return name
 
     def add_foreign_key(self, operation: do.AddForeignKey) -> Iterator[Change]:
         key = operation.key
@@ -783,7 +806,7 @@ class PostgreSQLDDL(StatementDDL):
             return key.name
         if len(replaced) == 1 and replaced[0].name:
             return replaced[0].name
-        return f"fk_{table}_{'_'.join(key.columns)}"[:_MAX_NAME_LENGTH]
+        return shortened(f"fk_{table}_{'_'.join(key.columns)}")
 
     def _constraint_as_it_was(self, table: str, name: str) -> _Constraint:
         details = self._details(table, name)
@@ -819,8 +842,9 @@ class PostgreSQLDDL(StatementDDL):
         key = operation.key
         dropped = self._dropped_constraints.setdefault(operation.table, set())
         dropped.add(key.name or "")
-        sql = self.written_by_peewee("drop_constraint", operation.table, key.name)
-        yield Change(f"drop the foreign key of {', '.join(key.columns)}", sql)
+        description = f"drop the foreign key of {', '.join(key.columns)}"
+        drop = self._drop_constraints([key.name])
+        yield self._change_table(description, operation.table, drop)
 
     def _add_constraint(self, constraint: _Constraint) -> Iterator[Change]:
         """Add a constraint, and check the rows while others go on."""
@@ -834,7 +858,8 @@ class PostgreSQLDDL(StatementDDL):
         online = self._has_rows(table)
         if not exists:
             name = constraint.name
-            self._refuse_taken_constraint(table, name, constraint.replaces)
+            if name:
+                self._refuse_taken_constraint(table, name, constraint.replaces)
             addition = f"ADD {constraint.definition}"
             unchecked = constraint.definition.endswith(" NOT ENFORCED")
             if (online or constraint.stays_unvalidated) and not unchecked:
@@ -866,8 +891,3 @@ def _also_breaks(functions: Sequence[str], name: str) -> str:
         return ""
     verb = "does" if len(functions) == 1 else "do"
     return f", and so {verb} {' and '.join(functions)}, whose text names {name}"
-
-
-def _truncated(name: str, suffix: str) -> str:
-    """Return a name with a suffix, cut before it to the length that is allowed."""
-    return name[: _MAX_NAME_LENGTH - len(suffix)] + suffix

@@ -6,15 +6,18 @@ from collections.abc import Iterator
 
 import peewee
 
+from db.constraints import field_constraints
 from migrations.declaration import sql_of
 from migrations.engines.model_support import ModelSupport
+from migrations.engines.postgresql.names import MAX_NAME_LENGTH
 from migrations.index_text import IndexText
+from migrations.schema import Table
+from migrations.sql_text import is_literal
 
 
 class PostgreSQLModelSupport(ModelSupport):
     """Finds what PostgreSQL cannot create, or a phase cannot compare there."""
 
-    database_name = "PostgreSQL"
     max_decimal_digits = 1000
     advice_about_types = (
         "; if it is one of an extension, run first: CREATE EXTENSION name"
@@ -29,3 +32,37 @@ class PostgreSQLModelSupport(ModelSupport):
     def problems_of_index(self, index: IndexText) -> Iterator[str]:
         if index.kind not in ("", "UNIQUE"):
             yield f"PostgreSQL has no {index.kind} index; use USING gin or gist"
+
+    def problem_of_name(self, name: str) -> str:
+        length = len(name.encode())
+        if length > MAX_NAME_LENGTH:
+            return (
+                f"has {length} bytes, and PostgreSQL would cut it after "
+                f"{MAX_NAME_LENGTH}; give it a shorter one"
+            )
+        return ""
+
+    def problems_of_field_constraints(self, field: peewee.Field) -> Iterator[str]:
+        yield from super().problems_of_field_constraints(field)
+        default = field_constraints(field, self.database).default
+        if default is None or not is_literal(default):
+            return
+        word = default.strip().upper()
+        is_boolean = word in ("TRUE", "FALSE")
+        if word != "NULL" and is_boolean != (field.field_type == "BOOL"):
+            yield (
+                "TRUE and FALSE are the DEFAULT of a BooleanField on PostgreSQL, and "
+                "of no other"
+            )
+
+    def exclusive_names(self, tables: list[Table]) -> Iterator[list[str]]:
+        """Tables and indexes of a schema share their names, constraints of a table."""
+        names = []
+        for table in tables:
+            indexes = [index.name for index in table.indexes]
+            names += [table.name, *indexes]
+            checks = [check.name for check in table.checks]
+            foreign_keys = [key.name for key in table.foreign_keys if key.name]
+            unique = [each.name for each in table.indexes if each.is_constraint]
+            yield [*checks, *foreign_keys, *unique]
+        yield names

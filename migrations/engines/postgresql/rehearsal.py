@@ -176,8 +176,11 @@ class Rehearsal:
             for column in declared.columns:
                 # An undeclared DEFAULT is converted with its column.
                 with_default = declared.columns[column].default is not None
-                expected = self._description(planned.columns[column], with_default)
-                found = self._description(table.columns[column], with_default)
+                wanted, actual = planned.columns[column], table.columns[column]
+                if self.catalog.same_default(wanted, actual.default or "NULL"):
+                    actual = actual._replace(default=wanted.default)
+                expected = self._description(wanted, with_default)
+                found = self._description(actual, with_default)
                 if found != expected:
                     left.append(f"{name}.{column}: expected {expected}, found {found}")
         if left:

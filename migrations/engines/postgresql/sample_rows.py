@@ -104,7 +104,7 @@ class PostgreSQLSampleRows(SampleRows):
     def candidate_values(
         self, table: Table, column: Column, size: int, row: SampleRow
     ) -> list[str]:
-        name = column.name.lower()
+        name = column.name
         type_ = self._column_type(table, name)
         rules_of_table: list[Rule] = []
         if name in self.checked_columns(table):
@@ -138,7 +138,7 @@ class PostgreSQLSampleRows(SampleRows):
             rows = self.session.query(catalog_queries.COLUMN_TYPES, (table.name,))
             types = {}
             for column, text, checks, texts in rows:
-                types[column.lower()] = _ColumnType(text, checks, texts)
+                types[column] = _ColumnType(text, checks, texts)
             self._types[table.name] = types
         return self._types[table.name][name]
 

@@ -205,7 +205,7 @@ class PostgreSQLSession(Session):
 
     def query_texts(self, sql: str, *params: object) -> list[str]:
         """Return the texts that a query of one column finds."""
-        return [text for (text,) in self.query(sql, params)]
+        return [text for (text,) in self.query(sql, params or None)]
 
     @contextmanager
     def _cancelled_on_interrupt(self) -> Iterator[None]:

@@ -19,6 +19,8 @@ from migrations.engines.sqlite.session import SQLiteSession
 from migrations.engines.sqlite.table_text import (
     QUOTED,
     Clause,
+    name_key,
+    names_in,
     parse_create_table,
     without_comments,
 )
@@ -31,6 +33,7 @@ from migrations.schema import (
     Column,
     ForeignKey,
     Index,
+    NameRule,
     Schema,
     Table,
     Type,
@@ -63,7 +66,7 @@ LEFT JOIN main.sqlite_master m ON m.type = 'index' AND m.name = i.name
 WHERE key ORDER BY i.seq, seqno"""
 # A foreign key that names no parent columns refers to the primary key.
 _FOREIGN_KEY_PARTS = """
-SELECT id, lower("from"), lower("table"), on_delete, on_update,
+SELECT id, lower("from"), "table", on_delete, on_update,
        lower(coalesce("to", (SELECT name FROM pragma_table_info(f."table", 'main')
                              WHERE pk = f.seq + 1), ''))
 FROM pragma_foreign_key_list(?, 'main') f ORDER BY id, seq"""
@@ -128,6 +131,8 @@ class SQLiteCatalog(Catalog):
     """Reads the schema of an SQLite file."""
 
     session: SQLiteSession
+    names = NameRule.IGNORE_ASCII_CASE
+    table_names = NameRule.IGNORE_ASCII_CASE
 
     # -- tables
 
@@ -187,7 +192,7 @@ class SQLiteCatalog(Catalog):
         tables = {}
         for kind, name, sql in texts:
             if kind not in ("index", "trigger"):
-                tables[name.lower()] = self._table(kind, name, sql)
+                tables[self.table_key(name)] = self._table(kind, name, sql)
         return Schema(tables)
 
     def tables(self, names: Iterable[str]) -> Schema:
@@ -202,8 +207,8 @@ class SQLiteCatalog(Catalog):
         return Schema(found)
 
     def _is_managed(self, name: str) -> bool:
-        names = {each.lower() for each in self.models.managed_or_old}
-        return name.lower() in names
+        names = {name_key(each) for each in self.models.managed_or_old}
+        return name_key(name) in names
 
     def case_variants(self, table: str) -> list[str]:
         return []  # names are the same in any case
@@ -222,7 +227,7 @@ class SQLiteCatalog(Catalog):
         rows = [_ColumnRow(*row) for row in self.session.query(pragma)]
         key_rows = [row for row in rows if row.primary_key_position]
         key_rows.sort(key=lambda row: row.primary_key_position)
-        key = tuple(row.name.lower() for row in key_rows)
+        key = tuple(name_key(row.name) for row in key_rows)
         indexes = self._indexes(name, clauses, conflicts)
         # A key of one column without an index of its own is another name of the rowid.
         is_rowid = len(key) == 1 and not indexes.primary_key
@@ -234,10 +239,10 @@ class SQLiteCatalog(Catalog):
         for row in rows:
             column = _column(row, is_managed, is_rowid, conflicts)
             column = column._replace(
-                collation=collations.get(row.name.lower()),
+                collation=collations.get(name_key(row.name)),
                 reuses_ids=reuses_ids and column.auto_increment,
             )
-            columns[row.name.lower()] = column
+            columns[name_key(row.name)] = column
         return Table(
             name=name,
             kind=kind,
@@ -246,6 +251,7 @@ class SQLiteCatalog(Catalog):
             indexes=indexes.indexes,
             foreign_keys=tuple(self._foreign_keys(name, clauses)),
             checks=tuple(_checks(clauses)),
+            names=self.names,
         )
 
     def _indexes(
@@ -267,7 +273,7 @@ class SQLiteCatalog(Catalog):
 
     def _foreign_keys(self, table: str, clauses: Sequence[Clause]) -> list[ForeignKey]:
         names = {
-            (clause.columns, clause.target.lower()): clause.name
+            (clause.columns, name_key(clause.target)): clause.name
             for clause in clauses
             if clause.kind in ("FOREIGN", "REFERENCES")
         }
@@ -282,13 +288,13 @@ class SQLiteCatalog(Catalog):
             columns = tuple(part.column for part in parts)
             key = ForeignKey(
                 columns=columns,
-                parent=first.parent,
+                parent=self.table_key(first.parent),
                 parent_columns=tuple(part.parent_column for part in parts),
                 on_delete=first.on_delete,
                 on_update=first.on_update,
-                name=names.get((columns, first.parent)) or None,
+                name=names.get((columns, name_key(first.parent))) or None,
             )
-            if (key.columns, key.parent) in deferred:
+            if (columns, name_key(first.parent)) in deferred:
                 key = key._replace(deferrable=_DEFERRED)
             keys.append(key)
         return keys
@@ -297,17 +303,21 @@ class SQLiteCatalog(Catalog):
 
     def dependents(self, table: str) -> list[str]:
         """Return what SQLite would leave broken: it drops the table all the same."""
-        found = self.session.query(
-            f"SELECT DISTINCT m.type, m.name, tbl_name FROM {REFERRING_TABLES} "
-            "AND m.tbl_name <> ?1 COLLATE NOCASE "
-            "UNION SELECT type, name, tbl_name FROM main.sqlite_master "
+        referring = self.session.query(
+            "SELECT DISTINCT m.type, m.name, tbl_name, NULL FROM "
+            f"{REFERRING_TABLES} AND m.tbl_name <> ?1 COLLATE NOCASE ORDER BY m.name",
+            (table,),
+        )
+        others = self.session.query(
+            "SELECT type, name, tbl_name, sql FROM main.sqlite_master "
             "WHERE type IN ('view', 'trigger') AND tbl_name <> ?1 COLLATE NOCASE "
-            "AND ' ' || lower(sql) || ' ' GLOB ?2",
-            (table, f"*[^a-z0-9_]{table}[^a-z0-9_]*"),
+            "ORDER BY type, name",
+            (table,),
         )
         dependents = []
-        for kind, name, of_table in found:
-            if not self._is_managed(of_table):
+        for kind, name, of_table, sql in [*referring, *others]:
+            is_dependent = sql is None or name_key(table) in names_in(sql)
+            if is_dependent and not self._is_managed(of_table):
                 dependents.append(f"{kind} {name}")
         return dependents
 
@@ -351,6 +361,15 @@ class SQLiteCatalog(Catalog):
             key = key._replace(deferrable="")
         return key
 
+    def same_expression(self, type_: Type, declared: str, actual: str) -> bool:
+        """Whether SQLite would evaluate both by the same program."""
+        try:
+            first = self.session.query(f"EXPLAIN SELECT ({declared})")
+            second = self.session.query(f"EXPLAIN SELECT ({actual})")
+        except peewee.DatabaseError:
+            return False  # a function is not there
+        return first == second
+
     def undeclared(self, expected: Table, actual: Table) -> Iterator[Difference]:
         """Yield what an undeclared collation of a column does.
 
@@ -387,7 +406,7 @@ def _deferred_keys(clauses: Iterable[Clause]) -> set[tuple[tuple[str, ...], str]
         if clause.kind in ("FOREIGN", "REFERENCES"):
             text = masked(clause.text, QUOTED)
             if _INITIALLY_DEFERRED.search(text) and not _NOT_DEFERRABLE.search(text):
-                found.add((clause.columns, clause.target.lower()))
+                found.add((clause.columns, name_key(clause.target)))
     return found
 
 
@@ -414,7 +433,7 @@ def _column(
     :param is_rowid: whether the table's primary key is another name of the rowid.
     """
     type_ = parse_type(row.type)
-    conflict = conflicts.get(("NOT", (row.name.lower(),)))
+    conflict = conflicts.get(("NOT", (name_key(row.name),)))
     if conflict:
         type_ = Type(row.type + conflict, conflict)
     # A primary key that is not the rowid accepts NULL, unless it is declared NOT NULL:

@@ -33,6 +33,7 @@ from migrations.engines.sqlite.schema_copy import NotCopied, copy_of_schema, err
 from migrations.engines.sqlite.session import SQLiteSession
 from migrations.engines.sqlite.table_rewrite import NewDefinition
 from migrations.engines.sqlite.table_text import (
+    name_key,
     reads_content_of,
     refers_to_rowids,
     with_closed_comment,
@@ -40,8 +41,8 @@ from migrations.engines.sqlite.table_text import (
 from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.report import Change
-from migrations.schema import UTC_NOW, Schema, Table
-from migrations.sql_text import literal, names_column
+from migrations.schema import Schema, Table
+from migrations.sql_text import is_literal, literal, names_column
 
 _NEW_TABLE = "__new"  # at the end of its name
 # More than 1, as a script may be executed much later: no connection that is open then
@@ -276,15 +277,15 @@ class SQLiteDDL(DDL):
     def _is_addable(self, operation: do.AddColumn) -> bool:
         """Whether ALTER TABLE can add a column.
 
-        It adds no primary key, no DEFAULT CURRENT_TIMESTAMP, and no NOT NULL without a
-        DEFAULT: https://sqlite.org/lang_altertable.html#altertabaddcol
+        It adds no primary key, no DEFAULT that is an expression, and no NOT NULL
+        without a DEFAULT: https://sqlite.org/lang_altertable.html#altertabaddcol
         """
         column = operation.column
         if column.auto_increment:
             return False
         if column.default is None:
             return column.null
-        return self.catalog.default_meaning(column.default) != UTC_NOW
+        return is_literal(column.default)
 
     def _is_droppable(
         self, operation: do.DropColumn, definition: NewDefinition
@@ -380,8 +381,7 @@ class SQLiteDDL(DDL):
     def _index_statements(self, operation: do.AddIndex) -> Iterator[Change]:
         create = self.create_index(operation)
         if operation.replaces is not None:
-            name = operation.replaces.name
-            drop = self.written_by_peewee("drop_index", operation.table, name)
+            drop = f"DROP INDEX {self.quote(operation.replaces.name)}"
             yield Change(f"drop index {operation.definition.name}", drop)
         yield create
 
@@ -524,7 +524,7 @@ class SQLiteDDL(DDL):
 
     def _rowid_name(self, table: Table) -> str:
         """Return a name of the rowid, before and after the rebuild; "" if none."""
-        declared = self.declared(table.name.lower())
+        declared = self.declared(self.catalog.table_key(table.name))
         return rowid_name([*table.columns, *declared.columns])
 
     def _statistics_tables(self, table: Table) -> list[str]:
@@ -550,7 +550,7 @@ class SQLiteDDL(DDL):
                 "it, or execute PRAGMA foreign_keys = OFF before it begins"
             )
         self._refuse_taken_name(table.name + _NEW_TABLE, "")
-        current_key = tuple(part.partition(" ")[0] for part in table.primary_key)
+        current_key = tuple(table.column_of_part(part) for part in table.primary_key)
         if definition.gives_new_rowids(table):
             self._refuse_new_rowids(table)
         if not definition.primary_key or not current_key:
@@ -563,7 +563,8 @@ class SQLiteDDL(DDL):
 
         An id that becomes the rowid may have the same values; then nothing changes.
         """
-        (key,) = self.declared(table.name.lower()).primary_key
+        declared = self.declared(self.catalog.table_key(table.name))
+        (key,) = declared.primary_key
         name = self._rowid_name(table)
         if not name or key not in table.columns:
             return
@@ -603,10 +604,10 @@ class SQLiteDDL(DDL):
 
         Temporary triggers are among them; their stored text does not say TEMP.
         """
-        gone = {index.name for index in definition.added_indexes}
+        gone = {name_key(index.name) for index in definition.added_indexes}
         for column in definition.dropped:
-            gone.update(self._indexes_that_name(table, column))
-        gone.update(definition.dropped_indexes)
+            gone.update(map(name_key, self._indexes_that_name(table, column)))
+        gone.update(map(name_key, definition.dropped_indexes))
         of_table = (
             "tbl_name = ?1 COLLATE NOCASE AND type IN ('index', 'trigger') "
             "AND sql IS NOT NULL"
@@ -620,7 +621,7 @@ class SQLiteDDL(DDL):
         for kind, name, sql in stored:
             if kind == "trigger":
                 yield f"restore trigger {name}", sql
-            elif name.lower() not in gone:
+            elif name_key(name) not in gone:
                 yield f"restore index {name}", with_closed_comment(sql)
 
 

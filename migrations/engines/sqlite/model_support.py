@@ -8,12 +8,11 @@ import peewee
 
 from migrations.engines.model_support import ModelSupport
 from migrations.index_text import IndexText
+from migrations.schema import Table
 
 
 class SQLiteModelSupport(ModelSupport):
     """Finds what SQLite cannot create, or a phase cannot compare there."""
-
-    database_name = "SQLite"
 
     def problem_of_key_column(self, field: peewee.Field, key: str) -> str:
         return ""
@@ -25,3 +24,21 @@ class SQLiteModelSupport(ModelSupport):
             yield f"SQLite has no {index.suffix}; leave it out"
         if index.kind not in ("", "UNIQUE"):
             yield f"SQLite has no {index.kind} index; use CREATE INDEX"
+
+    def problem_of_name(self, name: str) -> str:
+        if self.catalog.names.key(name).startswith("sqlite_"):
+            return "is reserved for SQLite itself; use one that begins otherwise"
+        return ""
+
+    def exclusive_names(self, tables: list[Table]) -> Iterator[list[str]]:
+        """Tables and indexes share their names.
+
+        Constraints may even have the same, but could not be told apart then.
+        """
+        names = []
+        for table in tables:
+            yield [check.name for check in table.checks]
+            yield [each.name for each in table.indexes if each.is_constraint]
+            names.append(table.name)
+            names += [each.name for each in table.indexes if not each.is_constraint]
+        yield names

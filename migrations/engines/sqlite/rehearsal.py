@@ -18,6 +18,7 @@ from migrations.engines.session import logger
 from migrations.engines.sqlite.catalog import SQLiteCatalog
 from migrations.engines.sqlite.schema_copy import NotCopied, copy_of_schema, error_of
 from migrations.engines.sqlite.session import SQLiteSession
+from migrations.engines.sqlite.table_text import name_key
 from migrations.errors import ChangeRefused, VerificationFailed
 from migrations.plan import Plan
 from migrations.report import Change
@@ -78,8 +79,11 @@ class _Copy:
         """
         for name in self.changed:
             table = self.plan.current.get(name)
-            if table is not None and table.current_name.lower() in missing:
-                raise NotCopied(missing[table.current_name.lower()])
+            if table is None:
+                continue
+            key = name_key(table.current_name)
+            if key in missing:
+                raise NotCopied(missing[key])
 
     # -- the statements
 
@@ -219,7 +223,7 @@ class _Copy:
             if not any(key.equivalent(other) for other in actual.foreign_keys):
                 yield f"{name}.{', '.join(key.columns)}: expected {key}"
         for check in declared.checks:
-            if actual.check_named(check.name) is None:
+            if self.catalog.matching_check(actual, check) is None:
                 yield f"{name}.{check.name}: expected CHECK ({check.condition})"
 
     def _differences_of_columns(
@@ -232,7 +236,10 @@ class _Copy:
             expected = self._described(column)
             existing = "no such column"
             if column_name in actual.columns:
-                existing = self._described(actual.columns[column_name])
+                made = actual.columns[column_name]
+                if self.catalog.same_default(column, made.default or "NULL"):
+                    made = made._replace(default=column.default)
+                existing = self._described(made)
             if existing != expected:
                 where = f"{name}.{column_name}"
                 yield f"{where}: expected {expected}, found {existing}"

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import peewee
 
 from migrations.engines.sqlite.session import SQLiteSession
+from migrations.engines.sqlite.table_text import name_key
 from migrations.sql_text import one_line
 
 # Tables before what is made of them, and views before their triggers.
@@ -84,7 +85,7 @@ def _create(session: SQLiteSession, original: SQLiteSession) -> dict[str, str]:
                 continue
             error = error_of(session, sql)
             if error and kind == "table":
-                missing[name.lower()] = error
+                missing[name_key(name)] = error
     return missing
 
 

@@ -18,6 +18,7 @@ from migrations.engines.sqlite.session import SQLiteSession
 from migrations.engines.sqlite.table_text import (
     QUOTED,
     Clause,
+    name_key,
     parse_create_table,
     unreadable_definition,
 )
@@ -68,7 +69,7 @@ class NewDefinition:
         self._added_constraints: list[str] = []
         # Columns and parents of the foreign keys that others replace.
         self._replaced_keys: set[tuple[tuple[str, ...], str]] = set()
-        self._replaced_checks: set[str] = set()  # names in lower case
+        self._replaced_checks: set[str] = set()  # keys of names
         self.dropped: list[str] = []  # keys of columns
         self.descriptions_of_drops: list[str] = []
         self.dropped_indexes: list[str] = []  # names of indexes and UNIQUE constraints
@@ -89,7 +90,7 @@ class NewDefinition:
             for clause in self.clauses
             if clause.column and not clause.kind
         ]
-        if columns != [column.name.lower() for column in table.columns.values()]:
+        if columns != [name_key(column.name) for column in table.columns.values()]:
             raise unreadable_definition(table.name)
 
     def _take(self, operation: Operation) -> None:
@@ -103,9 +104,8 @@ class NewDefinition:
             self.added_indexes.append(operation.definition)
         elif isinstance(operation, do.AddCheck):
             if operation.replaces is not None:
-                self._replaced_checks.add(operation.replaces.name.lower())
-            name = self.ddl.quote(operation.check.name)
-            check = f"CONSTRAINT {name} CHECK ({operation.check.condition})"
+                self._replaced_checks.add(name_key(operation.replaces.name))
+            check = self.ddl.check_constraint(operation.check)
             self._added_constraints.append(check)
         elif isinstance(operation, do.AddForeignKey):
             self._take_foreign_key(operation)
@@ -114,14 +114,14 @@ class NewDefinition:
 
     def _take_drop(self, operation: Operation) -> None:
         if isinstance(operation, do.DropColumn):
-            self.dropped.append(operation.column.name.lower())
+            self.dropped.append(name_key(operation.column.name))
             self.descriptions_of_drops.append(operation.description)
         elif isinstance(operation, do.DropIndex):
-            self.dropped_indexes.append(operation.definition.name.lower())
+            self.dropped_indexes.append(name_key(operation.definition.name))
             if operation.definition.is_constraint:
                 self._dropped_unique.append(operation.definition)
         elif isinstance(operation, do.DropCheck):
-            self._replaced_checks.add(operation.check.name.lower())
+            self._replaced_checks.add(name_key(operation.check.name))
         elif isinstance(operation, do.DropForeignKey):
             self._replaced_keys.add((operation.key.columns, operation.key.parent))
 
@@ -149,9 +149,10 @@ class NewDefinition:
         definition = self.ddl.column_definition(operation.table, column)
         self._added_columns.append(definition)
         if column.auto_increment:
-            self.primary_key = (column.name,)
-            self.auto_increment_column = column.name
-            self.added_id = column.name
+            key = name_key(column.name)
+            self.primary_key = (key,)
+            self.auto_increment_column = key
+            self.added_id = key
 
     def _take_alteration(self, operation: do.AlterColumn) -> None:
         has_defaults = operation.column.default and operation.actual.default
@@ -161,7 +162,7 @@ class NewDefinition:
             operation = operation._replace(changes_default=True)
         if operation.changes_type and not operation.changes_default:
             self._refuse_default(operation)
-        self.altered[operation.column.name] = operation
+        self.altered[name_key(operation.column.name)] = operation
 
     def _refuse_default(self, operation: do.AlterColumn) -> None:
         """Refuse to keep a DEFAULT that is not a value of the new type.
@@ -208,7 +209,7 @@ class NewDefinition:
         Its own UNIQUE and REFERENCES are something else as well.
         """
         for clause in self.clauses:
-            if clause.column == column.lower():
+            if clause.column == name_key(column):
                 if clause.kind in ("PRIMARY", "UNIQUE", "REFERENCES"):
                     return True
             elif names_column(clause.text, column) and clause.kind:
@@ -388,15 +389,16 @@ class NewDefinition:
     def _is_replaced(self, clause: Clause) -> bool:
         """Whether a constraint is where a declared one is added."""
         if clause.kind in ("FOREIGN", "REFERENCES"):
-            return (clause.columns, clause.target.lower()) in self._replaced_keys
+            parent = self.ddl.catalog.table_key(clause.target)
+            return (clause.columns, parent) in self._replaced_keys
         if clause.kind == "CHECK":
-            return clause.name.lower() in self._replaced_checks
+            return bool(clause.name) and name_key(clause.name) in self._replaced_checks
         if clause.kind != "UNIQUE":
             return False
         if any(clause.columns == index.columns for index in self._dropped_unique):
             return True
         for index in self.added_indexes:
-            if clause.name.lower() == index.name.lower():
+            if name_key(clause.name) == name_key(index.name):
                 return True
             if index.is_constraint and clause.columns == index.columns:
                 return True

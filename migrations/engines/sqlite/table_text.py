@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from migrations.errors import ChangeRefused
+from migrations.schema import NameRule
 from migrations.sql_text import masked
 
 QUOTED = r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]"
@@ -51,10 +52,15 @@ _CLAUSE_START = re.compile(
 )
 
 
+def name_key(name: str) -> str:
+    """Return what all names have in common that are the same for SQLite."""
+    return NameRule.IGNORE_ASCII_CASE.key(name)
+
+
 class Clause(NamedTuple):
     """A column's name and type, another clause of a column, or a table constraint."""
 
-    column: str  # in lower case; "" for a table constraint
+    column: str  # the key of its name; "" for a table constraint
     kind: str  # the first keyword; "" for name and type
     text: str
     name: str = ""  # of the constraint
@@ -63,10 +69,11 @@ class Clause(NamedTuple):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of a key, in lower case."""
+        """The columns of a key, by the keys of their names."""
         if self.column:
             return (self.column,)
-        return tuple(_name_at(item.text).lower() for item in _items_of(self.inner))
+        items = _items_of(self.inner)
+        return tuple(name_key(_name_at(item.text)) for item in items)
 
 
 class TableText(NamedTuple):
@@ -74,7 +81,7 @@ class TableText(NamedTuple):
 
     clauses: tuple[Clause, ...]
     options: str  # what follows the parentheses, such as STRICT
-    # By column in lower case, each so that text may follow it; "" stands for the table.
+    # By the key of a column, each so that text may follow it; "" stands for the table.
     comments: Mapping[str, tuple[str, ...]]
 
 
@@ -141,7 +148,7 @@ def unreadable_definition(table: str) -> ChangeRefused:
 
 def reads_content_of(sql: str, table: str) -> bool:
     """Whether a CREATE VIRTUAL TABLE names a table that holds its content."""
-    return _option(sql, "content").lower() == table.lower()
+    return name_key(_option(sql, "content")) == name_key(table)
 
 
 def refers_to_rowids(sql: str, table: str) -> bool:
@@ -211,13 +218,26 @@ def _with_blanks(sql: str, table: str) -> str:
     if not _may_have_comments(sql) and "." not in sql:
         return sql
 
-    def keep_quoted(found: re.Match[str]) -> str:
-        return found["quoted"] or " " * len(found[0])
+    def keep_name(found: re.Match[str]) -> str:
+        is_qualifier = found["name"] and found["point"] and is_name(found["name"])
+        if found["name"] and not is_qualifier:
+            return found[0]
+        return " " * len(found[0])
 
-    name = re.escape(table)
-    qualifier = rf"(?:\b{name}|[\"`\[]{name}[\"`\]])\s*\."
-    pattern = f"{qualifier}|(?P<quoted>{QUOTED})|{_COMMENT}"
-    return re.sub(pattern, keep_quoted, sql, flags=re.IGNORECASE | re.DOTALL)
+    def is_name(text: str) -> bool:
+        return name_key(_name_at(text)) == name_key(table)
+
+    pattern = rf"(?P<name>{QUOTED}|{_WORD}+)(?P<point>\s*\.)?|{_COMMENT}"
+    return re.sub(pattern, keep_name, sql, flags=re.DOTALL)
+
+
+def names_in(sql: str) -> set[str]:
+    """Return the keys of all names in SQL, and of the words that are none."""
+    text = sql
+    for position, comment in _comments_of(sql):
+        blanks = " " * len(comment)
+        text = text[:position] + blanks + text[position + len(comment) :]
+    return {name_key(_name_at(found)) for found in _NAME.findall(text)}
 
 
 def _items_of(text: str) -> list[_Item]:
@@ -248,7 +268,7 @@ def _column_of(item: str) -> str:
     """Return the column that an item defines; "" for a table constraint."""
     if _TABLE_CONSTRAINT.match(item):
         return ""
-    return _name_at(item).lower()
+    return name_key(_name_at(item))
 
 
 def _clauses_of(item: str) -> Iterator[Clause]:

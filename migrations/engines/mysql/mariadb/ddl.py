@@ -43,7 +43,7 @@ def _is_too_long_together(table: Table, parts: Iterable[str]) -> bool:
     """Whether the columns of an index are longer than a key may be."""
     length = 0
     for part in parts:
-        column = table.columns.get(part.partition(" ")[0])
+        column = table.columns.get(table.column_of_part(part))
         if column is not None:
             length += column.type.size or 0
     return length > LONGEST_KEY_COLUMN

@@ -8,5 +8,4 @@ from migrations.engines.mysql.model_support import MySQLFamilyModelSupport
 class MariaDBModelSupport(MySQLFamilyModelSupport):
     """Finds what MariaDB cannot create, or a phase cannot compare there."""
 
-    database_name = "MariaDB"
     has_unique_long_columns = True  # as a hash

@@ -98,9 +98,9 @@ class MySQLDDL(MySQLFamilyDDL):
         """Whether a foreign key that the plan does not drop is about a column."""
         for key in self._existing(table).foreign_keys:
             is_kept = (table, key.name) not in self._dropped_keys
-            if is_kept and column.lower() in key.columns:
+            if is_kept and self.catalog.names.key(column) in key.columns:
                 return True
-        current_column = self.current_column(table, column).lower()
+        current_column = self.catalog.names.key(self.current_column(table, column))
         for referring in self.catalog.referring_keys(self.current_table(table)):
             is_kept = (referring.table, referring.name) not in self._dropped_keys
             if is_kept and current_column in referring.parent_columns:
@@ -169,7 +169,7 @@ class MySQLDDL(MySQLFamilyDDL):
     def _refuse_name_of_another_check(self, table: str, name: str) -> None:
         """Refuse the name of a CHECK of another table: they are the database's."""
         for other in self.catalog.tables_with_check(name):
-            if other == self.current_table(table).lower():
+            if other == self.catalog.table_key(self.current_table(table)):
                 continue
             raise ChangeRefused(
                 f"{table}: a CHECK has to be named {name}, and a CHECK of the table "

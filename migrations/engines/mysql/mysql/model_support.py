@@ -8,5 +8,4 @@ from migrations.engines.mysql.model_support import MySQLFamilyModelSupport
 class MySQLModelSupport(MySQLFamilyModelSupport):
     """Finds what MySQL cannot create, or a phase cannot compare there."""
 
-    database_name = "MySQL"
     has_expression_indexes = True

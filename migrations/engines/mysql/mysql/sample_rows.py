@@ -36,7 +36,7 @@ class MySQLSampleRows(MySQLFamilySampleRows):
     def candidate_values(
         self, table: Table, column: Column, size: int, row: SampleRow
     ) -> list[str]:
-        name = column.name.lower()
+        name = table.names.key(column.name)
         about_it = [rule for rule in rules(table) if name in rule.columns]
         if not about_it or column.auto_increment:
             return self._random_values(table, column, size, row)

@@ -1,0 +1,118 @@
+"""CHECK constraints without a name, and DEFAULTs that are expressions, with rows."""
+
+import pytest
+from engines.shapes import model
+from peewee import SQL, CharField, Check, DateTimeField, IntegerField
+from states import ENGINES
+
+import db
+from migrations.errors import ChangeRefused
+from migrations.phase import Phase
+
+pytestmark = pytest.mark.parametrize("engine", ENGINES)
+PLAIN = model(word=CharField(9))
+
+
+def phase_of(*models):
+    return Phase("Things", requires={}, manages=models)
+
+
+@pytest.fixture
+def target(world, engine):
+    """A database with the table of PLAIN, and two rows."""
+    made = world(engine)
+    made.clear()
+    phase_of(PLAIN).ensure(db.connect(made.url))
+    made.execute("INSERT INTO things (word) VALUES ('a'), ('b')")
+    return made
+
+
+def assert_complete(target, made):
+    report = phase_of(made).check(db.connect(target.url))
+    assert (report.status, report.differences) == ("up_to_date", ())
+
+
+CHECKED = model(word=CharField(9), meta={"constraints": [Check("word <> 'x'")]})
+
+
+def test_check_without_a_name_is_added_once(target):
+    report = phase_of(CHECKED).run(db.connect(target.url))
+    assert report.status == "migrated"
+    assert [each.object for each in report.repaired] == ["things"]
+    assert_complete(target, CHECKED)
+    with pytest.raises(Exception, match=r"(?i)check|constraint"):
+        target.execute("INSERT INTO things (word) VALUES ('x')")
+
+
+def test_rows_that_violate_a_check_without_a_name_are_shown(target):
+    target.execute("INSERT INTO things (word) VALUES ('x')")
+    with pytest.raises(ChangeRefused, match=r"CHECK \(word <> 'x'\).* 1 row \(id 3\)"):
+        phase_of(CHECKED).run(db.connect(target.url))
+
+
+def test_other_check_is_reported_and_stays(target):
+    target.execute("ALTER TABLE things ADD COLUMN n INTEGER CHECK (n <> 7)")
+    report = phase_of(CHECKED).run(db.connect(target.url))
+    warnings = [each for each in report.differences if each.severity == "warning"]
+    assert ["7" in each.actual for each in warnings] == [True]
+
+
+def test_column_is_added_with_its_default_and_check(target):
+    added = model(
+        word=CharField(9),
+        n=IntegerField(constraints=[SQL("DEFAULT 5"), Check("n > 1")]),
+    )
+    report = phase_of(added).run(db.connect(target.url))
+    assert report.status == "migrated"
+    assert target.query("SELECT n FROM things") == [(5,), (5,)]
+    assert_complete(target, added)
+    with pytest.raises(Exception, match=r"(?i)check|constraint"):
+        target.execute("INSERT INTO things (word, n) VALUES ('y', 0)")
+
+
+def test_column_whose_default_violates_its_check_is_refused(target):
+    added = model(
+        word=CharField(9),
+        n=IntegerField(constraints=[SQL("DEFAULT 1"), Check("n > 1")]),
+    )
+    before = target.dump()
+    with pytest.raises(ChangeRefused, match="rows conflict with the change"):
+        phase_of(added).run(db.connect(target.url))
+    assert target.dump() == before
+
+
+def test_column_with_an_expression_for_a_default_is_added(target):
+    added = model(
+        word=CharField(9),
+        n=IntegerField(constraints=[SQL("DEFAULT (40 + 2)")]),
+        at=DateTimeField(constraints=[SQL("DEFAULT CURRENT_TIMESTAMP")]),
+    )
+    assert phase_of(added).run(db.connect(target.url)).status == "migrated"
+    assert target.query("SELECT n FROM things") == [(42,), (42,)]
+    assert_complete(target, added)
+
+
+def test_other_expression_is_replaced(target):
+    first, second = (
+        model(
+            word=CharField(9), n=IntegerField(constraints=[SQL(f"DEFAULT ({value})")])
+        )
+        for value in ("40 + 2", "40 + 3")
+    )
+    phase_of(first).run(db.connect(target.url))
+    report = phase_of(second).run(db.connect(target.url))
+    assert [each.object for each in report.repaired] == ["things.n"]
+    assert_complete(target, second)
+    target.execute("INSERT INTO things (word) VALUES ('c')")
+    assert target.query("SELECT n FROM things ORDER BY id")[-1] == (43,)
+
+
+def test_plan_of_a_check_blocks_no_writes_on_postgresql(target, engine):
+    if engine != "postgresql":
+        pytest.skip("the others block writes")
+    report = phase_of(CHECKED).run(db.connect(target.url))
+    assert [each.description for each in report.changes] == [
+        "add the check things_check",
+        "validate the check things_check",
+    ]
+    assert {each.blocks for each in report.changes} == {None}
