@@ -64,6 +64,12 @@ class BatchWriter(ABC):
         :raises Exception: the error of the driver, if the database refuses a row.
         """
 
+    def write_defaults(self, row_count: int) -> None:
+        """Insert rows that have the table's defaults in all columns."""
+        cursor = self.database.cursor()
+        for _ in range(row_count):
+            cursor.execute(f"INSERT INTO {self.table} DEFAULT VALUES")
+
     def truncated_values(self, columns: Columns) -> list[RowProblem]:
         """Return the values of a batch that the database would truncate or round.
 
@@ -267,7 +273,41 @@ def _copy_text(value: Any) -> str:
         return r"\N"
     if isinstance(value, bytes):
         return rf"\\x{value.hex()}"  # \x, with its backslash escaped
+    if isinstance(value, (list, dict, datetime.timedelta)):
+        return _literal_text(value).translate(_COPY_ESCAPES)
     return str(value).translate(_COPY_ESCAPES)
+
+
+def _literal_text(value: Any) -> str:
+    """Return a value as PostgreSQL reads an array, an HSTORE or an INTERVAL.
+
+    https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
+    """
+    if isinstance(value, list):
+        return "{" + ",".join(map(_element_text, value)) + "}"
+    if isinstance(value, dict):
+        pairs = []
+        for key, each in value.items():
+            pairs.append(f"{_quoted_text(key)}=>{_element_text(each)}")
+        return ",".join(pairs)
+    if isinstance(value, datetime.timedelta):
+        microseconds = value // datetime.timedelta(microseconds=1)
+        return f"{microseconds} microseconds"
+    return str(value)
+
+
+def _element_text(value: Any) -> str:
+    """Return a value of an array or an HSTORE."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, list):  # a further dimension
+        return _literal_text(value)
+    return _quoted_text(_literal_text(value))
+
+
+def _quoted_text(value: Any) -> str:
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
 
 
 # -- MySQL and MariaDB
@@ -298,6 +338,11 @@ class MySQLWriter(BatchWriter):
                 statement = f"{insert} ({'),('.join(some)}){on_duplicate_key}"
                 self._execute(cursor, statement, columns)
         return len(rows)  # no trigger can skip a row
+
+    def write_defaults(self, row_count: int) -> None:
+        cursor = self.database.cursor()
+        for _ in range(row_count):
+            cursor.execute(f"INSERT INTO {self.table} () VALUES ()")
 
     def truncated_values(self, columns: Columns) -> list[RowProblem]:
         return _truncated_values(columns, self._types_of_columns)
@@ -430,6 +475,8 @@ def _truncated_values(
     """
     problems = []
     for name, values in columns.items():
+        if not _have_hashes(values):
+            continue
         suspects = {value for value in set(values) if _may_be_truncated(value)}
         if not suspects:
             continue
@@ -492,5 +539,12 @@ def _map_distinct(
     text_of: Callable[[Any], Any], values: Sequence[Any]
 ) -> Iterator[Any]:
     """Return the text of each value; of equal values it is made once."""
+    if not _have_hashes(values):
+        return map(text_of, values)
     texts = {value: text_of(value) for value in set(values)}
     return map(texts.__getitem__, values)
+
+
+def _have_hashes(values: Sequence[Any]) -> bool:
+    """Whether values can be in a set, which lists and dicts cannot."""
+    return not any(isinstance(value, (list, dict)) for value in values)

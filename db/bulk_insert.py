@@ -148,7 +148,10 @@ class BulkInsert:
                     row_count = len(batch)
                     self.is_last_batch = row_count < batch_size
                     columns = self._columns_of(batch)
-                    stored += self._insert_batch(columns)
+                    if columns:
+                        stored += self._insert_batch(columns)
+                    else:  # each of them has a default in the database
+                        stored += self._insert_defaults(row_count)
                 all_written = True
         except WRITE_ERRORS as error:
             if all_written:
@@ -169,13 +172,19 @@ class BulkInsert:
         return database
 
     def _unique_keys(self) -> list[tuple[str, ...]]:
-        """Return the columns of the unique constraints and of the primary key.
+        """Return the columns of the unique constraints, primary key, unique indexes.
 
-        A key with an auto-increment column is left out.
+        A key with an auto-increment column is left out, and an index that is partial or
+        one of expressions.
         """
         keys = [unique.columns for unique in table_constraints(self.model).unique]
         primary_key = self.model._meta.get_primary_keys()
         keys.append(tuple(field.column_name for field in primary_key))
+        keys += [
+            tuple(field.column_name for field in index._expressions)
+            for index in self.model._meta.fields_to_index()
+            if _is_unique_key(index)
+        ]
         return [key for key in keys if key and self.columns.keys() >= set(key)]
 
     def _match_columns(self, keys: Iterable[Any]) -> dict[str, Any]:
@@ -223,6 +232,12 @@ class BulkInsert:
             if refusal is None:
                 raise
             raise refusal from error
+
+    def _insert_defaults(self, row_count: int) -> int:
+        """Insert rows that have nothing but defaults; return their number."""
+        with savepoint(self.database.atomic()), peewee.__exception_wrapper__:
+            self.writer.write_defaults(row_count)
+        return row_count
 
     def _refuse_truncated_values(self, columns: Columns) -> None:
         with peewee.__exception_wrapper__:
@@ -359,6 +374,15 @@ class BulkInsert:
         refusal.rows = tuple(rows)
         refusal.more_rows = more_rows
         return refusal
+
+
+def _is_unique_key(index: Any) -> bool:
+    """Whether an index of a model makes whole columns unique in all rows."""
+    if not isinstance(index, peewee.Index) or not index._unique:
+        return False
+    parts = index._expressions
+    is_plain = all(isinstance(part, peewee.Field) for part in parts)
+    return is_plain and index._where is None
 
 
 _is_subclass = cache(issubclass)  # of abstract classes, which are slow to ask

@@ -45,7 +45,13 @@ class BadValue(ValueError):
 # -- Conversions of a value for a field. They differ from Peewee's where that would
 # change a value silently, and raise one of these errors instead.
 
-_CONVERSION_ERRORS = (TypeError, ValueError, ArithmeticError, LookupError)
+_CONVERSION_ERRORS = (
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,  # of a field that expects another type
+)
 _TRUE_WORDS = ("true", "t", "yes", "y", "on", "1")
 _FALSE_WORDS = ("false", "f", "no", "n", "off", "0")
 
@@ -182,6 +188,8 @@ class _Kind(NamedTuple):
     """Whether a value of the type is stored as it is."""
     takes_unhashable: bool = False
     """Whether a value without a hash, such as a list, can be stored."""
+    may_be_not_finite: bool = True
+    """Whether a value may be NaN or infinity, which is refused."""
 
 
 _TEXTS = _Kind(str, "a text", _text)
@@ -193,7 +201,12 @@ _DATES_AND_TIMES = _Kind(
     datetime.datetime, "a date and time (YYYY-MM-DD HH:MM:SS)", _date_and_time
 )
 _JSON_VALUES = _Kind(
-    str, "a JSON value", _json, passes_unchanged=False, takes_unhashable=True
+    str,
+    "a JSON value",
+    _json,
+    passes_unchanged=False,
+    takes_unhashable=True,
+    may_be_not_finite=False,  # json.dumps refuses it
 )
 _KINDS = {  # by the `field_type` of Peewee's fields
     "VARCHAR": _TEXTS,
@@ -215,7 +228,9 @@ _KINDS = {  # by the `field_type` of Peewee's fields
     "UUIDB": _Kind(bytes, "a UUID", _uuid_bytes, passes_unchanged=False),
     "JSON": _JSON_VALUES,
     "JSONB": _JSON_VALUES,
-    "BLOB": _Kind(bytes, "bytes", _bytes, takes_unhashable=True),
+    "BLOB": _Kind(
+        bytes, "bytes", _bytes, takes_unhashable=True, may_be_not_finite=False
+    ),
 }
 
 
@@ -227,7 +242,10 @@ def _kind_of(field: Any) -> _Kind:
         if known:
             return known
     return _Kind(
-        object, f"a value of {type(field).__name__}", _by_peewee, passes_unchanged=False
+        object,
+        f"a value of {type(field).__name__}",
+        passes_unchanged=False,
+        takes_unhashable=True,  # of an array or an HSTORE
     )
 
 
@@ -301,7 +319,7 @@ class Column:
         """
         if isinstance(value, peewee.Model):
             value = self._key_of(value)
-        if not self.kind.takes_unhashable:
+        if self.kind.may_be_not_finite:
             if value != value:  # NaN, also pandas' one of dates
                 raise ValueError
             _refuse_not_finite(value)

@@ -67,7 +67,8 @@ class Uploadable(Model):
             the model's default.
         :param on_conflict: "update" replaces existing rows that have the same values in
             the columns of the model's first `UniqueConstraint`, else of its primary
-            key; an auto-increment id is kept. None refuses the upload.
+            key, else of its first unique index; an auto-increment id is kept. None
+            refuses the upload.
         :param database: default the one that the model is bound to.
         :param batch_size: the number of rows held in memory at a time.
         :raises db.uploads.UploadRefused: a row is malformed, exists already, or refers

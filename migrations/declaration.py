@@ -152,8 +152,7 @@ def declared_table(
 def _column(
     field: peewee.Field, database: peewee.Database, parse_type: Callable[[str], Type]
 ) -> Column:
-    context = database.get_sql_context()
-    datatype = context.sql(field.ddl_datatype(context)).query()[0]
+    datatype = type_of(field, database)
     constraints = field_constraints(field, database)
     default = constraints.default
     if default is not None and default.upper() == "NULL":
@@ -168,6 +167,16 @@ def _column(
         and not isinstance(field, AutoIncrementField),
         renamed_from=constraints.renamed_from,
     )
+
+
+def type_of(field: peewee.Field, database: peewee.Database) -> str:
+    """Return the type of a field as Peewee writes it; "" if it writes none."""
+    context = database.get_sql_context()
+    datatype = field.ddl_datatype(context)
+    if datatype is None:
+        return ""
+    text: str = context.sql(datatype).query()[0]
+    return text
 
 
 def _indexes(model: Model, database: peewee.Database, names: NameRule) -> list[Index]:

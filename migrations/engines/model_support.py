@@ -20,6 +20,7 @@ from migrations.declaration import (
     has_plain_columns,
     index_text,
     sql_of,
+    type_of,
 )
 from migrations.engines.catalog import Catalog, UnknownType
 from migrations.errors import refuse_unsupported
@@ -222,7 +223,7 @@ class ModelSupport(ABC):
 
     def problems_of_type(self, field: peewee.Field) -> Iterator[str]:
         """Yield what is wrong with the type of a field."""
-        text = sql_of(field.ddl_datatype(self.database.get_sql_context()))
+        text = type_of(field, self.database)
         try:
             self.catalog.declared_type(text)
         except UnknownType as reason:

@@ -8,7 +8,6 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-import peewee
 from peewee import (
     SQL,
     AutoField,
@@ -29,6 +28,7 @@ from peewee import (
 from states import ENGINES
 
 from db.fields import AutoIncrementField, DefaultUtcNow, JSONField, UniqueConstraint
+from db.models import Uploadable
 
 
 class Shape(NamedTuple):
@@ -53,7 +53,7 @@ def _models(make):
     return make()
 
 
-def model(table_name="things", name="Thing", base=peewee.Model, meta=None, **fields):
+def model(table_name="things", name="Thing", base=Uploadable, meta=None, **fields):
     """Return a model; `meta` is what its `Meta` has."""
     options = {"table_name": table_name, **(meta or {})}
     attributes = {**fields, "Meta": type("Meta", (), options)}

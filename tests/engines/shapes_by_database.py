@@ -41,6 +41,20 @@ def raw(*statements, **fields):
     return with_meta({"indexes": [SQL(each) for each in statements]}, **fields)
 
 
+def types(**names):
+    """Return a function that makes one model with a column of each type."""
+
+    def make():
+        fields = {}
+        for column, name in names.items():
+            kind = type("Kind", (peewee.Field,), {"field_type": name})
+            fields[column] = kind()
+            fields[f"{column}_null"] = kind(null=True)
+        return [model(**fields)]
+
+    return make
+
+
 def _circle():
     """Two tables that refer to each other."""
     town = model("towns", "Town", mayor=DeferredForeignKey("Mayor", null=True))
@@ -217,5 +231,71 @@ SHAPES = [
             at=DateTimeField(),
         ),
         PG,
+    ),
+    Shape(
+        "numbers, addresses and bits of Peewee",
+        one(
+            stamp=peewee.TimestampField(),
+            address=peewee.IPField(),
+            flags=peewee.BitField(),
+            bits=peewee.BigBitField(),
+            number=peewee.BigIntegerField(unique=True),
+            short=peewee.SmallIntegerField(null=True, index=True),
+            key=peewee.BinaryUUIDField(unique=True),
+        ),
+    ),
+    Shape(
+        "types of MariaDB",
+        types(
+            a="LONGTEXT",
+            b="MEDIUMBLOB",
+            c="TINYINT",
+            d="ENUM('a','b''c')",
+            e="SET('x','y')",
+            f="BIT(3)",
+            g="YEAR",
+            h="TIMESTAMP(3)",
+            i="INT UNSIGNED",
+            j="DOUBLE(9,3)",
+            k="DATETIME(6)",
+            l="VARBINARY(20)",
+            m="TINYTEXT",
+            n="TIME(3)",
+        ),
+        MARIA,
+    ),
+    Shape(
+        "types of PostgreSQL",
+        types(
+            a="MONEY",
+            b="INET",
+            c="INT4RANGE",
+            d="BIT(3)",
+            e="TIME WITH TIME ZONE",
+            f="INTERVAL DAY TO SECOND(2)",
+            g="NUMERIC(9,2)[][]",
+            h="POINT",
+            i="VARCHAR",
+            j="NAME",
+            k="TSQUERY",
+            l="TIMESTAMPTZ(3)",
+            m="CHAR(3)[]",
+            n="FLOAT(10)",
+        ),
+        PG,
+    ),
+    Shape(
+        "types of SQLite",
+        types(a="ANY", b="UNSIGNED BIG INT", c="CLOB", d="NUMBER(9, 2)", e="MONEY"),
+        ("sqlite",),
+    ),
+    Shape("a text without a length", one(word=CharField(None)), LITE_AND_PG),
+    Shape(
+        "an identity column",
+        one(id=peewee.IdentityField(), word=CharField(9)),
+        PG,
+    ),
+    Shape(
+        "a column without a type", one(word=peewee.BareField(null=True)), ("sqlite",)
     ),
 ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import peewee
 
-from migrations.declaration import declared_table, sql_of, table_name
+from migrations.declaration import declared_table, table_name, type_of
 from migrations.engines.model_support import ModelSupport
 from migrations.engines.mysql.catalog import MySQLFamilyCatalog
 from migrations.index_text import IndexText
@@ -48,7 +48,7 @@ class MySQLFamilyModelSupport(ModelSupport):
         yield from super().problems_of_type(field)
 
     def problem_of_key_column(self, field: peewee.Field, key: str) -> str:
-        text = sql_of(field.ddl_datatype(self.database.get_sql_context()))
+        text = type_of(field, self.database)
         if text.upper() not in _WITHOUT_LENGTH:
             return ""
         model = field.model

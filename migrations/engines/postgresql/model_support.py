@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import peewee
 
 from db.constraints import field_constraints
-from migrations.declaration import sql_of
+from migrations.declaration import type_of
 from migrations.engines.model_support import ModelSupport
 from migrations.engines.postgresql.names import MAX_NAME_LENGTH
 from migrations.index_text import IndexText
@@ -24,7 +24,7 @@ class PostgreSQLModelSupport(ModelSupport):
     )
 
     def problem_of_key_column(self, field: peewee.Field, key: str) -> str:
-        text = sql_of(field.ddl_datatype(self.database.get_sql_context()))
+        text = type_of(field, self.database)
         if text.lower() == "json":
             return "JSON cannot be compared; use JSONB"
         return ""

@@ -328,7 +328,7 @@ class SQLiteCatalog(Catalog):
 
     def declared_type(self, text: str) -> Type:
         """Return the meaning of a type: SQLite takes any words for one."""
-        if not _WORDS_WITH_LENGTH.fullmatch(text):
+        if text and not _WORDS_WITH_LENGTH.fullmatch(text):
             try:
                 self.session.query_literally(f"EXPLAIN SELECT CAST(NULL AS {text})")
             except peewee.DatabaseError as error:
