@@ -29,8 +29,10 @@ from migrations.schema import (
     Table,
     Type,
 )
+from migrations.sql_text import value_literal
 
 Model = type[peewee.Model]
+_PARAMETER = "\0"  # stands for a value in SQL
 _SHORT_NAME = 60  # characters that no database cuts
 # A database that is never opened, for what a model declares on every database alike.
 NO_DATABASE = peewee.Database(None)
@@ -218,8 +220,15 @@ def index_text(node: peewee.Node, database: peewee.Database) -> IndexText | None
     """Return the parts of the CREATE INDEX of a declared index; None if it is none.
 
     Values in its condition are written into it, as no database has parameters there.
+    Peewee's own way to do that, ValueLiterals, leaves quotes in a text as they are
+    before Peewee 4.5.
     """
-    return parse_create_index(sql_of(peewee.ValueLiterals(node), database))
+    context = database.get_sql_context(param=_PARAMETER)
+    sql, values = context.sql(node).query()
+    first, *others = sql.split(_PARAMETER)
+    for value, text in zip(values, others):
+        first += f"{value_literal(value)}{text}"
+    return parse_create_index(first)
 
 
 def _unique_constraints(model: Model, names: NameRule) -> list[Index]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 # A number, and the part of it that is left without trailing zeros.
 _NUMBER = re.compile(r"(-?\d*(\.\d*[1-9])?)\.?0*")
@@ -36,6 +37,17 @@ _WORDS = re.compile(
 def literal(text: str) -> str:
     """Return a text as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def value_literal(value: object) -> str:
+    """Return a value of Python as SQL."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, (int, float, Decimal)):
+        return str(value)
+    return literal(str(value))
 
 
 def masked(sql: str, quoted: str) -> str:

@@ -109,6 +109,19 @@ def test_duplicates_under_the_condition_are_refused(tables, engine):
     assert report.smoke_test["unique"] is True
 
 
+@IDS
+def test_values_in_a_condition_are_written_into_it(tables, engine):
+    made = thing()
+    values = ["it's", 'a "b" 100%', None, 5, 1.5]
+    for number, value in enumerate(values):
+        part = made.a if isinstance(value, (int, float)) else made.title
+        condition = SQL("a > 0") & (part == value)
+        made.add_index(made.index(made.a, where=condition, name=f"part_{number}"))
+    _, phase, database = tables(engine, made)
+    assert phase.run(database).status == "migrated"
+    assert phase.check(database).differences == ()
+
+
 @pytest.mark.parametrize(
     ("statement", "says"),
     [
