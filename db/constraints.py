@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import peewee
 
-from db.fields import DefaultUtcNow, RenamedFrom, UniqueConstraint
+from db.fields import Backfill, DefaultUtcNow, RenamedFrom, UniqueConstraint
 
 # A quoted text or name, a word, or any other character.
 _TOKEN = re.compile(
@@ -47,6 +47,8 @@ class FieldConstraints(NamedTuple):
     renamed_from: str | None = None
     """The name that the column had before, or None."""
     checks: tuple[CheckConstraint, ...] = ()
+    backfill: str | None = None
+    """The SQL of the value that existing rows get, or None."""
 
 
 class CheckConstraint(NamedTuple):
@@ -79,7 +81,11 @@ def field_constraints(
     checks: list[CheckConstraint] = []
     unsupported = []
     renamed_from = None
+    backfill = None
     for constraint in field.constraints or ():
+        if isinstance(constraint, Backfill):
+            backfill = constraint.expression
+            continue
         if isinstance(constraint, RenamedFrom):
             renamed_from = constraint.name
             continue
@@ -99,6 +105,7 @@ def field_constraints(
         tuple(unsupported),
         renamed_from,
         tuple(checks),
+        backfill,
     )
 
 

@@ -9,7 +9,8 @@
         class Meta:
             constraints = [UniqueConstraint("unique_file_name", "file_name")]
 
-`RenamedFrom` says what a column, or a table, was called before, for a migration.
+`RenamedFrom` says what a column, or a table, was called before, and `Backfill` which
+value existing rows get; both are for a migration.
 
 Each writes the DDL of the database that the table is created on. A model that uses them
 need not be bound to a database.
@@ -90,6 +91,19 @@ class RenamedFrom(_NoDDL):
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+
+class Backfill(_NoDDL):
+    """The value of existing rows, for the `constraints` of a field.
+
+    A migration sets it when it adds the column, and where the column is NULL and has to
+    become NOT NULL.
+
+    :param expression: SQL; it may name other columns of the row.
+    """
+
+    def __init__(self, expression: str) -> None:
+        self.expression = expression
 
 
 class AutoIncrementField(peewee.AutoField):

@@ -168,6 +168,7 @@ def _column(
         reuses_ids=bool(field.auto_increment)
         and not isinstance(field, AutoIncrementField),
         renamed_from=constraints.renamed_from,
+        backfill=constraints.backfill,
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import peewee
 
-from db.constraints import table_constraints
+from db.constraints import field_constraints, table_constraints
 from migrations.declaration import (
     Model,
     declared_foreign_key,
@@ -87,7 +87,11 @@ def _problems_of_model(model: Model, known_tables: set[str]) -> Iterator[str]:
             yield f"{name}: {problem}"
         return
     table = declared_table(model)
-    for problem in [*_problems_of_keys(table), *_problems_of_renames(table)]:
+    for problem in [
+        *_problems_of_keys(table),
+        *_problems_of_renames(table),
+        *_problems_of_backfills(model),
+    ]:
         yield f"{name}: {problem}"
     for field in model._meta.sorted_fields:
         if isinstance(field, peewee.ForeignKeyField):
@@ -168,6 +172,15 @@ def _problems_of_renamed_tables(models: Iterable[Model]) -> Iterator[str]:
         if old in old_names:
             yield f"{name}: another table is renamed from {old}, too"
         old_names.append(old)
+
+
+def _problems_of_backfills(model: Model) -> Iterator[str]:
+    for field in model._meta.get_primary_keys():
+        if field_constraints(field).backfill is not None:
+            yield (
+                f"{field.name} is in the primary key, and Backfill is for other "
+                "columns; remove it"
+            )
 
 
 def _problems_of_drops(managed: list[Model], drops: Iterable[str]) -> Iterator[str]:

@@ -194,6 +194,13 @@ class AlterColumn(NamedTuple):
         """Whether stored values change; those of a generated column are kept."""
         return self.changes_type and not self.actual.generated
 
+    @property
+    def filled_with(self) -> str | None:
+        """The SQL of the value that replaces NULL, if NULLs are replaced."""
+        if self.changes_null and not self.column.null:
+            return self.column.backfill
+        return None
+
     def merged_with(self, other: AlterColumn) -> AlterColumn:
         """Return one operation that changes what this one or the other changes."""
         # The collation is known to the operation that makes it fit a foreign key.

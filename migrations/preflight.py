@@ -19,11 +19,13 @@ from db.plurals import plural
 from migrations import operations as do
 from migrations.engines.ddl import DDL
 from migrations.engines.engine import Engine
+from migrations.errors import ChangeRefused
 from migrations.index_text import parse_create_index
 from migrations.operations import Operation
 from migrations.plan import Plan
 from migrations.report import Difference
 from migrations.schema import ForeignKey, Index, Table, names_in
+from migrations.sql_text import one_line
 
 _ABOUT_A_COLUMN = do.AlterColumn | do.AddColumn | do.AdvanceIds | do.DropColumn
 _SHOWN = 5  # rows of each conflict
@@ -114,13 +116,24 @@ class PlannedRows:
         conversions = self.engine.conversions
         if isinstance(operation, do.AddColumn):
             column = operation.column
+            if column.backfill is not None:
+                value = conversions.cast(f"({column.backfill})", column.type)
+                self.changed[self.table.names.key(column.name)] = value
+                return
             # An auto-increment column has no duplicates: NULL stands for its values.
             default = column.default or "NULL"
             key = self.table.names.key(column.name)
             self.changed[key] = conversions.cast(default, column.type)
-        elif isinstance(operation, do.AlterColumn) and operation.converts_values:
+        elif isinstance(operation, do.AlterColumn):
             key = self.table.names.key(operation.column.name)
-            self.changed[key] = self._converted(operation)
+            if operation.converts_values:
+                self.changed[key] = self._converted(operation)
+            if operation.filled_with is not None:
+                stored = self.engine.session.quote(operation.actual.name)
+                stored = self.changed.get(key, stored)
+                value = f"({operation.filled_with})"
+                value = conversions.cast(value, operation.column.type)
+                self.changed[key] = f"coalesce({stored}, {value})"
 
     def _converted(self, operation: do.AlterColumn) -> str:
         """The converted value; NULL if it cannot be converted, which is a conflict."""
@@ -179,12 +192,17 @@ class _TableChecks:
                 if self.conversions.may_collapse(*types):
                     key = self.table.names.key(operation.column.name)
                     self.collapsing.add(key)
+            if isinstance(operation, do.AlterColumn) and operation.filled_with:
+                key = self.table.names.key(operation.column.name)
+                self.collapsing.add(key)
             elif isinstance(operation, do.AddIndex):
                 self.added_indexes.add(operation.definition.columns)
 
     def conflicts_with(self, operation: Operation, reason: str) -> Iterator[str]:
         """Yield a line for each reason why rows conflict with an operation."""
-        if isinstance(operation, do.AddColumn):
+        if isinstance(operation, do.AddColumn | do.AlterColumn):
+            self._refuse_unusable_backfill(operation)
+        if isinstance(operation, do.AddColumn) and operation.column.backfill is None:
             yield from self._rows_without_value(operation)
         if isinstance(operation, do.AlterColumn) and operation.changes_type:
             reason += ", and values that do not convert without loss"
@@ -205,7 +223,7 @@ class _TableChecks:
                 continue
             reason = (
                 f"{self.table.name}.{index.name}: rows that become equal once they are "
-                "converted"
+                "converted or filled"
             )
             for question in self._questions_about_index(index):
                 yield from conflicting_rows(reason, question, self.table, self.engine)
@@ -247,6 +265,48 @@ class _TableChecks:
             return
         yield from lines
 
+    def _refuse_unusable_backfill(
+        self, operation: do.AddColumn | do.AlterColumn
+    ) -> None:
+        """Evaluate the value of a backfill for every row.
+
+        :raises ChangeRefused: that fails, or a value is too long for the column.
+        """
+        column = operation.column
+        value = column.backfill
+        if isinstance(operation, do.AlterColumn):
+            value = operation.filled_with
+        if value is None:
+            return
+        source = f"{self.rows.current_source} AS r"
+        where = f"{operation.table}.{column.name}: Backfill({value!r})"
+        cast = self.conversions.cast(f"({value})", column.type)
+        too_long = self.conversions.too_long_condition(f"({value})", column.type)
+        missing = f"{self.quote(column.name)} IS NULL"
+        if isinstance(operation, do.AddColumn):
+            missing = "1 = 1"
+        session = self.engine.session
+        try:
+            with session.transaction():
+                session.query_literally(
+                    f"SELECT count({cast}) FROM {source} WHERE {missing}"
+                )
+                found = session.query_literally(
+                    f"SELECT 1 FROM {source} WHERE {missing} AND {too_long} LIMIT 1"
+                )
+        except peewee.DatabaseError as error:
+            if session.was_aborted(error) or session.is_lock_timeout(error):
+                raise
+            raise ChangeRefused(
+                f"{where} cannot be evaluated, nothing was changed: {one_line(error)}; "
+                "correct it, then run again"
+            ) from None
+        if found:
+            raise ChangeRefused(
+                f"{where} gives values that {column.type.text} does not hold, nothing "
+                "was changed; correct it, then run again"
+            )
+
     def _rows_without_value(self, operation: do.AddColumn) -> Iterator[str]:
         column = operation.column
         if column.optional:
@@ -254,13 +314,10 @@ class _TableChecks:
         count = self.engine.catalog.count(self.table.current_name)
         if not count:
             return
-        table = self.quote(operation.table)
-        name = self.quote(column.name)
         yield (
             f"{operation.table}.{column.name} is missing, must not be NULL, and "
             f"{plural(count, 'row')} would have no value; declare a DEFAULT in the "
-            f"model, or add it with its values first: ALTER TABLE {table} ADD COLUMN "
-            f"{name} {column.type.text}; UPDATE {table} SET {name} = ..."
+            f'model, or add to the constraints of {column.name}: Backfill("SQL")'
         )
 
     def _questions(self, operation: Operation) -> Iterator[Question]:
@@ -269,6 +326,10 @@ class _TableChecks:
         elif isinstance(operation, do.AddColumn):
             for check in operation.checks:
                 yield self._question_about_check(check.condition)
+            column = operation.column
+            if column.backfill is not None and not column.null:
+                source = self.rows.source([self.table.names.key(column.name)])
+                yield Question(source, f"w.{self.quote(column.name)} IS NULL")
         elif isinstance(operation, do.SetPrimaryKey):
             yield from self._questions_about_primary_key(operation)
         elif isinstance(operation, do.AddIndex):
@@ -281,13 +342,23 @@ class _TableChecks:
     def _questions_about_column(self, operation: do.AlterColumn) -> Iterator[Question]:
         actual = operation.actual
         value = f"w.{self.quote(actual.name)}"
-        if operation.changes_null and not operation.column.null:
+        if operation.filled_with is not None:
+            key = self.table.names.key(actual.name)
+            yield Question(self.rows.source([key]), f"{value} IS NULL")
+            yield from self._questions_about_kept_keys(key)
+        elif operation.changes_null and not operation.column.null:
             yield Question(self.rows.current_source, f"{value} IS NULL")
         if operation.converts_values:
             lossy = self.conversions.lossy_condition(
                 value, actual.type, operation.column.type
             )
             yield Question(self.rows.current_source, lossy)
+
+    def _questions_about_kept_keys(self, column: str) -> Iterator[Question]:
+        """Ask for rows whose new value has no parent in a foreign key that stays."""
+        for key in self.table.foreign_keys:
+            if key.columns == (column,) and key.parent in self.plan.current:
+                yield from self._questions_about_foreign_key(key)
 
     def _questions_about_primary_key(
         self, operation: do.SetPrimaryKey

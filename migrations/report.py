@@ -13,6 +13,15 @@ from migrations.operations import Operation
 SmokeTestSteps = dict[str, bool | None]
 
 
+class Batches(NamedTuple):
+    """How a run executes an UPDATE that fills a column: some rows at a time."""
+
+    table: str
+    column: str
+    value: str  # as SQL
+    key: tuple[str, ...]  # columns by which the rows are read in order
+
+
 class Change(NamedTuple):
     """One statement that changes the database.
 
@@ -26,6 +35,10 @@ class Change(NamedTuple):
     own_transaction: bool = False  # whether it must not share a transaction
     # Variables of the session for this statement alone, by name, as SQL.
     settings: tuple[tuple[str, str], ...] = ()
+    batches: Batches | None = None  # how a run does it, if not at once
+    # What is executed before it is tried again, if it finds a NULL that another session
+    # has written since the column was filled.
+    fill_again: str | None = None
     note: str = ""  # what else somebody has to know while it runs; for the log
 
     def to_dict(self) -> dict[str, Any]:

@@ -45,6 +45,14 @@ class NameRule(enum.Enum):
         return name.lower()
 
 
+def name_while_filled(column: str) -> str:
+    """Return the name that a new column may have until all rows have a value.
+
+    A run that finds it continues there.
+    """
+    return f"{column[:50]}__fill"
+
+
 class Type(NamedTuple):
     """A column type."""
 
@@ -85,6 +93,7 @@ class Column(NamedTuple):
     ids_behind: bool = False  # its next id exists already, so that inserts fail
     # Of a declared column: the name that it had before.
     renamed_from: str | None = None
+    backfill: str | None = None  # of a declared column: the SQL of existing rows' value
     # Of an existing one that a plan renames: its name until then.
     old_name: str | None = None
 

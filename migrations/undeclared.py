@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migrations.report import Difference
-from migrations.schema import Column, Table
+from migrations.schema import Column, Table, name_while_filled
 
 _REJECTS_ROWS = "rejects rows that the model allows; it is not in the model"
 _MAY_REJECT_ROWS = "may reject rows that the model allows; it is not in the model"
@@ -41,8 +41,10 @@ def _columns(expected: Table, actual: Table) -> Iterator[Difference]:
         for name, column in expected.columns.items()
         if name not in actual.columns and not column.auto_increment
     ]
+    key = actual.names.key
+    being_filled = [key(name_while_filled(column.name)) for column in missing]
     for name, column in actual.columns.items():
-        if name in expected.columns:
+        if name in expected.columns or name in being_filled:
             continue
         where = f"{expected.name}.{name}"
         renamed_to = _possible_new_name(column, missing)

@@ -12,7 +12,7 @@ from db.constraints import (
     field_constraints,
     table_constraints,
 )
-from db.fields import DefaultUtcNow, RenamedFrom, UniqueConstraint
+from db.fields import Backfill, DefaultUtcNow, RenamedFrom, UniqueConstraint
 from db.models import MODELS, Store, WeeklyActuals
 
 
@@ -247,7 +247,12 @@ def test_no_table_of_the_application_is_unsupported():
     )
 
 
-# -- renames
+# -- renames and values of existing rows
+
+
+def test_value_of_existing_rows_is_read_and_is_no_sql():
+    filled = field(Backfill("1 + 1"), SQL("DEFAULT 1"))
+    assert field_constraints(filled) == FieldConstraints("1", False, (), None, "1 + 1")
 
 
 def test_old_names_are_read_and_are_no_sql():
@@ -263,7 +268,7 @@ def test_peewee_creates_a_table_without_a_trace_of_old_names(position):
     constraints.insert(position, RenamedFrom("things"))
 
     class Thing(peewee.Model):
-        amount = peewee.IntegerField(constraints=[RenamedFrom("count")])
+        amount = peewee.IntegerField(constraints=[RenamedFrom("count"), Backfill("1")])
         price = peewee.IntegerField(constraints=[RenamedFrom("cost"), SQL("DEFAULT 1")])
 
     Thing._meta.constraints = constraints

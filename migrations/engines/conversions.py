@@ -47,6 +47,20 @@ class Conversions(ABC):
         """
         return value
 
+    def too_long_condition(self, value: str, target: Type) -> str:
+        """Return a condition that is true for values too large for a type.
+
+        Called by preflight, for a value that a CAST would cut or the server refuse.
+        """
+        if target.size is None:
+            return "1 = 0"
+        if target.category in ("string", "fixed string"):
+            return f"char_length({value}) > {target.size}"
+        if target.category == "integer":
+            limit = 1 << (8 * target.size - 1)
+            return f"({value}) NOT BETWEEN {-limit} AND {limit - 1}"
+        return "1 = 0"
+
     def converted(self, value: str, source: Type, target: Type) -> str:
         """Return SQL of what a column's value becomes when its type changes.
 

@@ -22,8 +22,15 @@ from migrations.errors import ChangeRefused
 from migrations.index_text import QUOTED
 from migrations.operations import Operation
 from migrations.renames import rename_description
-from migrations.report import Change
-from migrations.schema import Check, Column, ForeignKey, Schema, Table
+from migrations.report import Batches, Change
+from migrations.schema import (
+    Check,
+    Column,
+    ForeignKey,
+    Schema,
+    Table,
+    name_while_filled,
+)
 from migrations.sql_text import masked
 
 
@@ -174,6 +181,55 @@ class DDL(ABC):
             sql = self.session.database.get_sql_context().sql(node).query()[0]
         kind = "unique index" if index.unique else "index"
         return Change(f"create {kind} {index.name}", sql)
+
+    # -- the values of existing rows
+
+    def fill_statement(self, table: str, name: str, value: str) -> str:
+        """Return the UPDATE that fills a column where it is NULL."""
+        column = self.quote(name)
+        return (
+            f"UPDATE {self.quote(table)} SET {column} = ({value}) "
+            f"WHERE {column} IS NULL"
+        )
+
+    def fill(self, table: str, name: str, value: str) -> Change:
+        """Fill a column where it is NULL, in batches if the table has a key for them.
+
+        :param name: the column, which may have another name while it is filled.
+        """
+        sql = self.fill_statement(table, name, value)
+        key = self._key_of_batches(table)
+        if not key:
+            return Change(f"fill {name}", sql, "writes", own_transaction=True)
+        batches = Batches(table, name, value, key)
+        return Change(
+            f"fill {name} in batches", sql, own_transaction=True, batches=batches
+        )
+
+    def _key_of_batches(self, table: str) -> tuple[str, ...]:
+        """Return the primary key, if rows can be read in its order; else ()."""
+        existing = self.schema[table]
+        for part in existing.primary_key:
+            column = existing.columns.get(part)
+            # A float need not equal what the driver makes of it.
+            if column is None or column.type.category == "float":
+                return ()
+        return tuple(existing.columns[part].name for part in existing.primary_key)
+
+    def unfilled_column(self, operation: do.AddColumn) -> Column | None:
+        """Return a column that a run which was interrupted has begun to fill."""
+        name = name_while_filled(operation.column.name)
+        return self.schema[operation.table].column_named(name)
+
+    def bare_definition(self, table: str, column: Column, name: str) -> str:
+        """Return the definition of a declared column without NOT NULL and DEFAULT."""
+        database = self.session.database
+        context = database.get_sql_context(scope=peewee.SCOPE_VALUES)
+        field = copy.copy(self.models.by_table[table]._meta.columns[column.name])
+        field.column_name = name
+        field.null = True
+        field.constraints = None
+        return str(context.sql(field.ddl(context)).query()[0])
 
     # -- parts of statements
 

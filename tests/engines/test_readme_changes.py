@@ -9,7 +9,7 @@ from readme import code_in, table
 from states import ENGINES
 
 import db
-from db.fields import AutoIncrementField, RenamedFrom, UniqueConstraint
+from db.fields import AutoIncrementField, Backfill, RenamedFrom, UniqueConstraint
 from migrations.errors import ChangeRefused
 from migrations.phase import Phase
 
@@ -77,6 +77,18 @@ CASES = {
         Case(supplier(code=CharField(10, null=True)), MIGRATED),
         Case(supplier(code=with_default("x")), MIGRATED),
     ],
+    """a new column with `constraints=[Backfill("'none'")]`""": [
+        Case(
+            supplier(code=CharField(10, constraints=[Backfill("'none'")])), MIGRATED
+        ),
+        Case(
+            supplier(code=CharField(10, null=True, constraints=[Backfill("notes")])),
+            MIGRATED,
+        ),
+        Case(
+            supplier(code=CharField(10, constraints=[Backfill("notes")])), REFUSED
+        ),
+    ],
     "a new NOT NULL column without a DEFAULT": [
         Case(supplier(code=CharField(10)), REFUSED, "2 rows would have no value"),
         Case(supplier(code=CharField(10)), MIGRATED, rows=()),
@@ -106,6 +118,11 @@ CASES = {
     "`null=True` removed": [
         Case(supplier(notes=CharField(40)), REFUSED, "1 row (id 2)"),
         Case(supplier(items=IntegerField()), MIGRATED),
+    ],
+    """`null=True` removed, and `Backfill("'none'")` added""": [
+        Case(
+            supplier(notes=CharField(40, constraints=[Backfill("'none'")])), MIGRATED
+        ),
     ],
     "`null=True` added": [
         Case(supplier(country=CharField(40, null=True)), MIGRATED),

@@ -33,7 +33,16 @@ from migrations.errors import ChangeRefused
 from migrations.index_text import parse_create_index
 from migrations.operations import Operation
 from migrations.report import Change
-from migrations.schema import Check, Column, ForeignKey, Index, Schema, Table, Type
+from migrations.schema import (
+    Check,
+    Column,
+    ForeignKey,
+    Index,
+    Schema,
+    Table,
+    Type,
+    name_while_filled,
+)
 from migrations.sql_text import is_literal, literal, with_renamed_column
 
 # Characters of four bytes in a key of InnoDB, which has at most 3072 bytes.
@@ -262,6 +271,9 @@ class MySQLFamilyDDL(StatementDDL):
     def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
         table = operation.table
         column = operation.column
+        if column.backfill is not None and self._has_rows(table):
+            yield from self._add_filled_column(operation, column.backfill)
+            return
         description = f"add column {column.name}"
         part = f"ADD COLUMN {self._new_column(table, column)}"
         if column.auto_increment:
@@ -288,6 +300,57 @@ class MySQLFamilyDDL(StatementDDL):
                 if part in generated or part.endswith((" FULLTEXT", " SPATIAL")):
                     return True
         return False
+
+    def _has_rows(self, table: str) -> bool:
+        return table in self.schema and self.catalog.has_rows(self.current_table(table))
+
+    def _add_filled_column(
+        self, operation: do.AddColumn, value: str
+    ) -> Iterator[Change]:
+        """Add a column without values, fill it, then complete it.
+
+        One that may be NULL has another name until then, so that a run which is
+        interrupted is continued.
+        """
+        table, column = operation.table, operation.column
+        online = self.session.server.online
+        name = column.name
+        if column.null:
+            name = name_while_filled(column.name)
+        yield from self._add_bare_column(operation, name)
+        default = self._default_clause(column)
+        set_default = f"ALTER COLUMN {self.quote(column.name)} SET{default}"
+        if default and not column.null:  # of rows that others insert meanwhile
+            yield self._alter(f"set the DEFAULT of {name}", table, [set_default])
+        fill = self.fill(table, name, value)
+        yield fill
+        if not column.null:
+            modify = f"MODIFY {self._new_column(table, column)}"
+            description = f"set NOT NULL on {name}"
+            copies = bool(operation.checks)
+            change = self._alter(description, table, [modify], copies)
+            yield change._replace(fill_again=fill.sql)
+            return
+        rename = f"RENAME COLUMN {self.quote(name)} TO {self.quote(column.name)}"
+        yield self._alter(f"rename {name} to {column.name}", table, [rename, online])
+        if default or operation.checks:
+            modify = f"MODIFY {self._new_column(table, column)}"
+            description = f"complete column {column.name}"
+            yield self._alter(description, table, [modify], bool(operation.checks))
+
+    def _add_bare_column(self, operation: do.AddColumn, name: str) -> Iterator[Change]:
+        table, column = operation.table, operation.column
+        online = self.session.server.online
+        planned = self.planned_columns.column(table, column.name)
+        type_ = self.typed(table, planned.type, planned.collation)
+        add = f"ADD COLUMN {self.quote(name)} {type_}"
+        begun = self.unfilled_column(operation)
+        if begun is None or name != begun.name:
+            yield self._alter(f"add column {name}", table, [add, online])
+        elif begun.type != column.type:  # the model has changed since
+            drop = f"DROP COLUMN {self.quote(name)}"
+            yield self._alter(f"drop column {name}", table, [drop, online])
+            yield self._alter(f"add column {name}", table, [add, online])
 
     def drop_column(self, operation: do.DropColumn) -> Iterator[Change]:
         """One statement drops all that the column belongs to, and the column.
@@ -316,7 +379,22 @@ class MySQLFamilyDDL(StatementDDL):
         yield self._alter(operation.description, table, parts)
 
     def alter_column(self, operation: do.AlterColumn) -> Iterator[Change]:
-        """All that changes in one MODIFY, which keeps the clauses that nobody declared.
+        """All that changes, in one MODIFY unless NULLs are filled before."""
+        table, value = operation.table, operation.column.backfill
+        sets_not_null = operation.changes_null and not operation.column.null
+        if value is None or not sets_not_null or not self._has_rows(table):
+            yield from self._modify(operation)
+            return
+        before = operation._replace(changes_null=False)
+        if before.changes_type or before.changes_default:
+            yield from self._modify(before)
+        fill = self.fill(table, operation.column.name, value)
+        yield fill
+        *_, change = self._modify(operation)
+        yield change._replace(fill_again=fill.sql)
+
+    def _modify(self, operation: do.AlterColumn) -> Iterator[Change]:
+        """One MODIFY, which keeps the clauses that nobody declared.
 
         MODIFY drops whatever it does not repeat.
         """

@@ -19,6 +19,7 @@ from migrations.engines.mysql.server_errors import (
     NO_RIGHT,
     NOT_ONLINE,
     NOT_SUPPORTED_YET,
+    NULL_FOUND,
     RACE_LOST,
     READ_ONLY,
     error_code,
@@ -59,6 +60,8 @@ _ADVICE_IF_DISCONNECTED = (
 # The first with CHECK constraints.
 OLDEST_MYSQL = (8, 0, 16)
 _NEEDED_RIGHTS = "SELECT, INSERT, DELETE, CREATE, ALTER, INDEX, DROP, REFERENCES"
+# How often NULLs that others write are filled before a column becomes NOT NULL.
+_FILLS_AGAIN = 5
 
 
 class MySQLFamilySession(Session):
@@ -283,7 +286,20 @@ class MySQLFamilySession(Session):
     # -- changes
 
     def execute_change(self, change: Change) -> None:
+        if change.batches is not None:
+            self.fill_in_batches(change.batches)
+            return
         with self.variables(dict(change.settings)):
+            for _ in range(_FILLS_AGAIN):
+                try:
+                    self._execute_online_if_possible(change)
+                except peewee.DatabaseError as error:
+                    if not change.fill_again or error_code(error) not in NULL_FOUND:
+                        raise
+                else:
+                    return
+                logger.info("  %s: a NULL was written meanwhile", change.description)
+                self._execute_without_waiting(change.fill_again)
             self._execute_online_if_possible(change)
 
     def _execute_online_if_possible(self, change: Change) -> None:

@@ -28,7 +28,14 @@ from migrations.engines.postgresql.names import shortened
 from migrations.engines.postgresql.session import PostgreSQLSession
 from migrations.errors import ChangeRefused
 from migrations.report import Change
-from migrations.schema import Check, Column, ForeignKey, Index, Schema
+from migrations.schema import (
+    Check,
+    Column,
+    ForeignKey,
+    Index,
+    Schema,
+    name_while_filled,
+)
 from migrations.sql_text import literal
 
 # Types whose storage can be chosen.
@@ -225,6 +232,9 @@ class PostgreSQLDDL(StatementDDL):
     def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
         table = operation.table
         column = operation.column
+        if column.backfill is not None and self._has_rows(table):
+            yield from self._add_filled_column(operation, column.backfill)
+            return
         parts = []
         if column.auto_increment:
             replaced_key = self.schema[table].primary_key
@@ -245,6 +255,67 @@ class PostgreSQLDDL(StatementDDL):
         if has_rows:
             for check in operation.checks:
                 yield from self.add_check(do.AddCheck(table, check))
+
+    def _add_filled_column(
+        self, operation: do.AddColumn, value: str
+    ) -> Iterator[Change]:
+        """Add a column without values, fill it, then complete it.
+
+        One that may be NULL has another name until then, so that a run which is
+        interrupted is continued.
+        """
+        table, column = operation.table, operation.column
+        name = column.name
+        if column.null and not self.session.in_callers_transaction:
+            name = name_while_filled(column.name)
+        yield from self._add_bare_column(operation, name)
+        set_default = []
+        if column.default is not None:
+            set_default = self._alter_column(name, [f"SET DEFAULT {column.default}"])
+        if set_default and not column.null:  # of rows that others insert meanwhile
+            yield self._change_table(f"set the DEFAULT of {name}", table, set_default)
+        yield from self._fill(table, name, value, null=column.null)
+        if name != column.name:
+            sql = f"RENAME COLUMN {self.quote(name)} TO {self.quote(column.name)}"
+            rename = self.alter_table(table, [sql])
+            yield Change(f"rename {name} to {column.name}", rename)
+        if set_default and column.null:
+            parts = self._alter_column(column.name, [f"SET DEFAULT {column.default}"])
+            description = f"set the DEFAULT of {column.name}"
+            yield self._change_table(description, table, parts)
+        for check in operation.checks:
+            yield from self.add_check(do.AddCheck(table, check))
+
+    def _add_bare_column(self, operation: do.AddColumn, name: str) -> Iterator[Change]:
+        table, column = operation.table, operation.column
+        definition = self.bare_definition(table, column, name)
+        add = f"ADD COLUMN {definition}"
+        begun = self.unfilled_column(operation)
+        if begun is None or name != begun.name:
+            yield self._change_table(f"add column {name}", table, [add])
+        elif begun.type != column.type:  # the model has changed since
+            drop = f"DROP COLUMN {self.quote(name)}"
+            yield self._change_table(f"drop column {name}", table, [drop])
+            yield self._change_table(f"add column {name}", table, [add])
+
+    def _fill(self, table: str, name: str, value: str, null: bool) -> Iterator[Change]:
+        """Fill a column, and set NOT NULL unless it may be NULL."""
+        change = self.fill(table, name, value)
+        if self.session.in_callers_transaction:
+            yield Change(f"fill {name}", change.sql, blocks="writes")
+            if not null:
+                parts = self._alter_column(name, ["SET NOT NULL"])
+                description = f"set NOT NULL on {name}"
+                yield self._change_table(description, table, parts, blocks=True)
+            return
+        yield change
+        if not null:
+            again = Change(
+                f"fill {name} in rows that others wrote meanwhile",
+                change.sql,
+                own_transaction=True,
+            )
+            yield from self._set_not_null(table, name, [again])
 
     def drop_column(self, operation: do.DropColumn) -> Iterator[Change]:
         """The server drops its indexes and constraints, and refuses anything else."""
@@ -280,7 +351,10 @@ class PostgreSQLDDL(StatementDDL):
                 parts = self._alter_column(column.name, parts)
                 yield self._change_table(description, table, parts)
         if operation.changes_null and not column.null:
-            yield from self._set_not_null(table, column.name)
+            if column.backfill is not None and self._has_rows(table):
+                yield from self._fill(table, column.name, column.backfill, null=False)
+            else:
+                yield from self._set_not_null(table, column.name)
 
     def _allows_null_later(self, operation: do.AlterColumn) -> bool:
         """Whether NULL is allowed only once the primary key has been replaced."""
@@ -466,8 +540,12 @@ class PostgreSQLDDL(StatementDDL):
             f"{' and the '.join(dependents)} {advice}"
         )
 
-    def _set_not_null(self, table: str, name: str) -> Iterator[Change]:
+    def _set_not_null(
+        self, table: str, name: str, before_validation: Sequence[Change] = ()
+    ) -> Iterator[Change]:
         """SET NOT NULL, after a CHECK has proven it while others go on.
+
+        :param before_validation: executed once nobody can write a NULL any more.
 
         https://www.postgresql.org/docs/current/sql-altertable.html: with a valid CHECK
         that proves that no NULL can exist, the table scan is skipped.
@@ -490,7 +568,8 @@ class PostgreSQLDDL(StatementDDL):
             definition = f"CONSTRAINT {self.quote(check_name)} CHECK ({condition})"
             description = f"check that {name} is not NULL"
             yield from self._add_constraint(
-                _Constraint(table, check_name, definition, description, replaces=left)
+                _Constraint(table, check_name, definition, description, replaces=left),
+                before_validation,
             )
         set_not_null = self._alter_column(name, ["SET NOT NULL"])
         yield self._change_table(f"set NOT NULL on {name}", table, set_not_null)
@@ -846,7 +925,9 @@ class PostgreSQLDDL(StatementDDL):
         drop = self._drop_constraints([key.name])
         yield self._change_table(description, operation.table, drop)
 
-    def _add_constraint(self, constraint: _Constraint) -> Iterator[Change]:
+    def _add_constraint(
+        self, constraint: _Constraint, before_validation: Sequence[Change] = ()
+    ) -> Iterator[Change]:
         """Add a constraint, and check the rows while others go on."""
         table = constraint.table
         exists = constraint.exists
@@ -868,6 +949,7 @@ class PostgreSQLDDL(StatementDDL):
             yield self._change_table(f"add the {constraint.description}", table, parts)
             full_name = f"{self.quote(name)} ON {self.quote(table)}"
             yield from self._comment("CONSTRAINT", full_name, constraint.comment)
+        yield from before_validation
         if (exists or online) and not constraint.stays_unvalidated:
             yield self._validate(table, constraint.name, constraint.description)
 

@@ -179,6 +179,7 @@ class PostgreSQLSession(Session):
         self._short_lock_wait = SHORT_LOCK_WAIT
         # Whether that is long enough for PostgreSQL to cancel an autovacuum.
         self._waits_for_autovacuum = False
+        self.in_callers_transaction = False  # whether the call came inside of one
         self._uses_psycopg3 = False  # known once there is a connection
 
     @property
@@ -193,6 +194,7 @@ class PostgreSQLSession(Session):
     def connection_settings(self) -> Iterator[None]:
         """Settings of the driver: no prepared statements, a known encoding."""
         connection = self.connection
+        self.in_callers_transaction = self.in_transaction()
         self._uses_psycopg3 = type(connection).__module__.partition(".")[0] == "psycopg"
         with _without_prepared_statements(connection), _with_known_encoding(connection):
             yield
@@ -433,8 +435,19 @@ class PostgreSQLSession(Session):
         if _is_concurrent(group):
             with self.without_timeouts():
                 execute()
+        elif any(change.batches for change in group):
+            execute()  # each batch is a transaction
         else:
             self._retry_with_short_lock_wait(execute)
+
+    def execute_change(self, change: Change) -> None:
+        if change.batches is None:
+            super().execute_change(change)
+        else:
+            self.fill_in_batches(change.batches)
+
+    def in_batch_transaction(self, work: Callable[[], Result]) -> Result:
+        return self._retry_with_short_lock_wait(work)
 
     def progress(self) -> tuple[str, float | None]:
         managed = list(self.models.managed_or_old)

@@ -232,6 +232,10 @@ class SQLiteDDL(DDL):
             return self._rebuild_changes(table, definition, indexes)
         columns = [each for each in operations if isinstance(each, do.AddColumn)]
         changes = self._own_statements(columns)
+        for operation in operations:
+            if isinstance(operation, do.AlterColumn) and operation.filled_with:
+                column, value = operation.column.name, operation.filled_with
+                changes.append(self._fill(operation.table, column, value))
         if edits:
             # Its columns are dropped afterwards.
             others = [each for each in operations if each not in drops]
@@ -283,6 +287,8 @@ class SQLiteDDL(DDL):
         column = operation.column
         if column.auto_increment:
             return False
+        if column.backfill is not None:
+            return True  # without NOT NULL and DEFAULT, which an edit adds
         if column.default is None:
             return column.null
         return is_literal(column.default)
@@ -323,7 +329,7 @@ class SQLiteDDL(DDL):
             elif isinstance(operation, do.DropTable):
                 changes += self.drop_table(operation)
             elif isinstance(operation, do.AddColumn):
-                changes.append(self._add_column(operation))
+                changes += self._add_column(operation)
             elif isinstance(operation, do.AddIndex):
                 changes += self._index_statements(operation)
             elif isinstance(operation, do.DropIndex):
@@ -373,10 +379,23 @@ class SQLiteDDL(DDL):
         found = [f"foreign key of {name}" for name in children if name != current]
         self.refuse_to_drop(operation, found)
 
-    def _add_column(self, operation: do.AddColumn) -> Change:
-        definition = self.column_definition(operation.table, operation.column)
-        sql = self.alter_table(operation.table, [f"ADD COLUMN {definition}"])
-        return Change(f"add column {operation.column.name}", sql)
+    def _add_column(self, operation: do.AddColumn) -> Iterator[Change]:
+        table, column = operation.table, operation.column
+        if column.backfill is None:
+            definition = self.column_definition(table, column)
+        else:
+            definition = self.bare_definition(table, column, column.name)
+        sql = self.alter_table(table, [f"ADD COLUMN {definition}"])
+        yield Change(f"add column {column.name}", sql)
+        if column.backfill is not None:
+            yield self._fill(table, column.name, column.backfill)
+
+    def _fill(self, table: str, name: str, value: str) -> Change:
+        """Fill a column; it is in the transaction of the whole plan."""
+        change = Change(f"fill {name}", self.fill_statement(table, name, value))
+        if self.catalog.has_rows(self.current_table(table)):
+            return change._replace(blocks="writes")
+        return change
 
     def _index_statements(self, operation: do.AddIndex) -> Iterator[Change]:
         create = self.create_index(operation)
@@ -461,18 +480,7 @@ class SQLiteDDL(DDL):
         new_name = table.name + _NEW_TABLE
         new = self.quote(new_name)
         old = self.quote(table.name)
-        targets = []
-        sources = []
-        rowid = self._copied_rowid(table, definition)
-        if rowid is not None:
-            targets.append(rowid.target)
-            sources.append(rowid.source)
-        for name, column in table.columns.items():
-            if name in definition.dropped:
-                continue
-            if not column.generated or name in definition.altered:
-                targets.append(self.quote(column.name))
-                sources.append(self.quote(column.name))
+        targets, sources = self._copied_columns(table, definition)
         step = ", ".join(["create the new table", *definition.descriptions_of_drops])
         yield step, f"CREATE TABLE {new} {definition.sql()}"
         yield (
@@ -504,6 +512,31 @@ class SQLiteDDL(DDL):
             moved += f"WHERE tbl = {literal(new_name)}"
             yield "restore the statistics", moved
         yield from self._restored_objects(table, definition)
+
+    def _copied_columns(
+        self, table: Table, definition: NewDefinition
+    ) -> tuple[list[str], list[str]]:
+        """Return the columns of the new table that get values, and these values."""
+        targets = []
+        sources = []
+        rowid = self._copied_rowid(table, definition)
+        if rowid is not None:
+            targets.append(rowid.target)
+            sources.append(rowid.source)
+        for name, column in table.columns.items():
+            if name in definition.dropped:
+                continue
+            if not column.generated or name in definition.altered:
+                source = self.quote(column.name)
+                targets.append(source)
+                if name in definition.filled:
+                    source = f"coalesce({source}, ({definition.filled[name]}))"
+                sources.append(source)
+        for name, value in definition.filled.items():
+            if name not in table.columns:
+                targets.append(self.quote(name))
+                sources.append(f"({value})")
+        return targets, sources
 
     def _copied_rowid(
         self, table: Table, definition: NewDefinition
@@ -655,5 +688,11 @@ def _changes_values(operation: do.AlterColumn) -> bool:
 
 def _is_edit(operation: Operation) -> bool:
     """Whether an operation changes the stored definition and has no statement."""
+    if isinstance(operation, do.AddColumn):
+        column = operation.column
+        if column.backfill is None:
+            return False
+        # It was added without all of this.
+        return not column.null or column.default is not None or bool(operation.checks)
     edits = do.AlterColumn | do.AddCheck | do.AddForeignKey
     return isinstance(operation, edits | do.DropCheck | do.DropForeignKey)

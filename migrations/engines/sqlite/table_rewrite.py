@@ -66,6 +66,8 @@ class NewDefinition:
         self.altered: dict[str, do.AlterColumn] = {}
         self.added_indexes: list[Index] = []
         self._added_columns: list[str] = []
+        # By column, the SQL of the value that rows without one get.
+        self.filled: dict[str, str] = {}
         self._added_constraints: list[str] = []
         # Columns and parents of the foreign keys that others replace.
         self._replaced_keys: set[tuple[tuple[str, ...], str]] = set()
@@ -148,6 +150,8 @@ class NewDefinition:
         column = operation.column
         definition = self.ddl.column_definition(operation.table, column)
         self._added_columns.append(definition)
+        if column.backfill is not None and not column.auto_increment:
+            self.filled[column.name] = column.backfill
         if column.auto_increment:
             key = name_key(column.name)
             self.primary_key = (key,)
@@ -163,6 +167,8 @@ class NewDefinition:
         if operation.changes_type and not operation.changes_default:
             self._refuse_default(operation)
         self.altered[name_key(operation.column.name)] = operation
+        if operation.filled_with is not None:
+            self.filled[name_key(operation.column.name)] = operation.filled_with
 
     def _refuse_default(self, operation: do.AlterColumn) -> None:
         """Refuse to keep a DEFAULT that is not a value of the new type.

@@ -128,6 +128,8 @@ class MySQLDDL(MySQLFamilyDDL):
         return self.catalog.text_class(text).usual_collation()
 
     def _without_key_checks(self, change: Change) -> Change:
+        if change.sql.startswith("UPDATE "):  # whose values may be those of a key
+            return change
         return change._replace(settings=_WITHOUT_KEY_CHECKS)
 
     def _default_clause(self, column: Column) -> str:

@@ -1,0 +1,319 @@
+"""The value of existing rows: `Backfill("SQL expression")`."""
+
+import peewee
+import pytest
+from oracle import created_by_peewee, differing_definitions
+from peewee import SQL, CharField, CompositeKey, ForeignKeyField, IntegerField
+from states import ENGINES
+
+import db
+from db.fields import AutoIncrementField, Backfill
+from migrations.engines import session as sessions
+from migrations.engines.session import Session
+from migrations.errors import ChangeRefused
+from migrations.phase import Phase
+
+on_every_engine = pytest.mark.parametrize("engine", ENGINES)
+on_servers = pytest.mark.parametrize("engine", ["postgresql", "mysql"])
+pytestmark = pytest.mark.drivers
+
+
+class Region(peewee.Model):
+    code = CharField(10, primary_key=True)
+
+    class Meta:
+        table_name = "regions"
+
+
+def supplier(*constraints, **fields):
+    """Return a model with some fields in addition to three that it always has."""
+    meta = type(
+        "Meta", (), {"table_name": "suppliers", "constraints": list(constraints)}
+    )
+    known = {
+        "id": AutoIncrementField(),
+        "name": CharField(40),
+        "grade": IntegerField(null=True),
+    }
+    return type("Supplier", (peewee.Model,), {**known, **fields, "Meta": meta})
+
+
+ROWS = (
+    "INSERT INTO regions VALUES ('north')",
+    "INSERT INTO suppliers (name, grade) VALUES ('a', 1), ('b', 2), ('c', NULL), "
+    "('100 %', NULL), ('e', 5)",
+)
+
+
+def make(world, *statements, model=None):
+    """Create the tables as Peewee does, then execute statements."""
+    models = [Region, model or supplier()]
+    database = db.connect(world.url)
+    with database.connection_context(), database.bind_ctx(models):
+        database.create_tables(models)
+    world.execute(*statements)
+    return database
+
+
+def phase(model):
+    return Phase("Suppliers", requires={Region: ()}, manages=[model])
+
+
+def migrate(model, database):
+    """Run as a check says before; a second run has nothing to do."""
+    expected = phase(model).check(database)
+    report = phase(model).run(database)
+    statements = [each.sql for each in report.changes]
+    assert statements == [each.sql for each in expected.changes]
+    assert report.status == "migrated"
+    again = phase(model).run(database)
+    assert again.status == "up_to_date"
+    assert [each.message for each in again.differences] == []
+    return report
+
+
+def values(world, column):
+    query = f"SELECT {column} FROM suppliers ORDER BY id"
+    return [value for (value,) in world.query(query)]
+
+
+def code(value, *constraints, **options):
+    return CharField(20, constraints=[*constraints, Backfill(value)], **options)
+
+
+BOTH = "CASE WHEN grade IS NULL THEN 'none' ELSE name END"
+FIELDS = {
+    "not_null": (code("name"), ["a", "b", "c", "100 %", "e"]),
+    "nullable": (code("'100 %'", null=True), ["100 %"] * 5),
+    "default": (code("'old'", SQL("DEFAULT 'new'")), ["old"] * 5),
+    "nullable_default": (code("'old'", SQL("DEFAULT 'new'"), null=True), ["old"] * 5),
+    "check": (code("name", SQL("CHECK (code <> 'z')")), ["a", "b", "c", "100 %", "e"]),
+    "nullable_check": (
+        code("'x'", SQL("CHECK (code <> 'z')"), null=True),
+        ["x"] * 5,
+    ),
+    "expression": (code(BOTH), ["a", "b", "none", "none", "e"]),
+}
+
+
+@pytest.fixture
+def small_batches(monkeypatch):
+    monkeypatch.setattr(sessions, "_BATCH_SIZE", 2)
+
+
+# -- columns that are added
+
+
+@on_every_engine
+@pytest.mark.parametrize("rows", [(), ROWS], ids=["empty", "rows"])
+@pytest.mark.parametrize("kind", FIELDS)
+def test_an_added_column_has_its_value_in_existing_rows(
+    world, engine, kind, rows, small_batches
+):
+    world = world(engine)
+    field, expected = FIELDS[kind]
+    model = supplier(code=field)
+    oracle = created_by_peewee(world, [Region, model])
+    migrate(model, make(world, *rows))
+    assert values(world, "code") == (expected if rows else [])
+    assert differing_definitions(world, oracle, ["suppliers"]) == set()
+    if "default" in kind:  # later rows get that
+        world.execute("INSERT INTO suppliers (name) VALUES ('f')")
+        assert values(world, "code")[-1] == "new"
+
+
+@on_every_engine
+def test_an_added_foreign_key_has_its_value_in_existing_rows(world, engine):
+    world = world(engine)
+    region = ForeignKeyField(Region, constraints=[Backfill("'north'")])
+    migrate(supplier(region=region), make(world, *ROWS))
+    assert values(world, "region_id") == ["north"] * 5
+
+
+# -- columns that become NOT NULL
+
+
+@on_every_engine
+def test_nulls_are_filled_where_a_column_becomes_not_null(world, engine, small_batches):
+    world = world(engine)
+    model = supplier(grade=IntegerField(constraints=[Backfill("length(name)")]))
+    migrate(model, make(world, *ROWS))
+    assert values(world, "grade") == [1, 2, 1, 5, 5]
+
+
+@on_every_engine
+def test_nulls_are_filled_where_the_type_changes_as_well(world, engine):
+    world = world(engine)
+    model = supplier(grade=CharField(9, constraints=[Backfill("'none'")]))
+    migrate(model, make(world, *ROWS))
+    assert values(world, "grade") == ["1", "2", "none", "none", "5"]
+
+
+@on_every_engine
+def test_a_backfill_of_a_complete_column_is_nothing_to_do(world, engine):
+    model = supplier(name=CharField(40, constraints=[Backfill("'x'")]))
+    assert phase(model).run(make(world(engine))).status == "up_to_date"
+
+
+# -- refused
+
+
+REFUSED = {
+    "null": (supplier(code=code("nullif(name, 'b')")), "1 row (id 2)"),
+    "unknown": (supplier(code=code("nowhere.y")), "cannot be evaluated, nothing was"),
+    "unique": (supplier(code=code("'x'", unique=True)), "5 rows"),
+    "check": (
+        supplier(SQL("CONSTRAINT ck CHECK (code <> 'b')"), code=code("name")),
+        "1 row (id 2)",
+    ),
+    "orphan": (
+        supplier(region=ForeignKeyField(Region, constraints=[Backfill("'south'")])),
+        "5 rows",
+    ),
+    "null_left": (
+        supplier(
+            grade=IntegerField(
+                constraints=[Backfill("CASE WHEN name = 'c' THEN 1 END")]
+            )
+        ),
+        "1 row (id 4)",
+    ),
+    "too_long": (
+        supplier(code=CharField(3, constraints=[Backfill("'longer'")])),
+        "gives values that",
+    ),
+}
+
+
+@on_every_engine
+@pytest.mark.parametrize("reason", REFUSED)
+def test_a_value_that_is_not_possible_is_refused_before_the_first_statement(
+    world, engine, reason
+):
+    if (engine, reason) == ("sqlite", "too_long"):
+        pytest.skip("SQLite has no limit of length")
+    world = world(engine)
+    model, says = REFUSED[reason]
+    database = make(world, *ROWS)
+    for call in (phase(model).check, phase(model).run):
+        with pytest.raises(ChangeRefused) as error:
+            call(database)
+        assert says in str(error.value)
+    with database.connection_context():
+        columns = [each.name for each in database.get_columns("suppliers")]
+    assert columns == ["id", "name", "grade"]
+
+
+# -- batches
+
+
+@on_servers
+@pytest.mark.parametrize("null", [False, True])
+def test_an_interrupted_backfill_is_continued(
+    world, engine, null, monkeypatch, small_batches
+):
+    world = world(engine)
+    database = make(world, *ROWS)
+    model = supplier(code=code("name", null=null))
+    fill_batch = Session._fill_batch
+    filled = []
+
+    def interrupted(self, batches, after, last):
+        if len(filled) == 2:
+            raise KeyboardInterrupt
+        filled.append(fill_batch(self, batches, after, last))
+        return filled[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "_fill_batch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            phase(model).run(database)
+    assert filled == [2, 2]
+    assert phase(model).check(database).status == "pending"
+    assert phase(model).run(database).status == "migrated"
+    assert values(world, "code") == ["a", "b", "c", "100 %", "e"]
+    assert phase(model).run(database).differences == ()
+
+
+@on_servers
+def test_rows_that_others_write_meanwhile_are_filled(world, engine, monkeypatch):
+    world = world(engine)
+    database = make(world, *ROWS)
+    fill = Session.fill_in_batches
+
+    def fill_while_others_write(self, batches):
+        fill(self, batches)
+        world.execute("INSERT INTO suppliers (name) VALUES ('late')")
+
+    monkeypatch.setattr(Session, "fill_in_batches", fill_while_others_write)
+    model = supplier(code=code("name"))
+    assert phase(model).run(database).status == "migrated"
+    assert values(world, "code") == ["a", "b", "c", "100 %", "e", "late"]
+
+
+@on_servers
+def test_a_key_of_two_columns_is_read_in_batches(world, engine, small_batches):
+    world = world(engine)
+
+    def place(**fields):
+        known = {"a": IntegerField(), "b": CharField(9)}
+        meta = {"table_name": "places", "primary_key": CompositeKey("a", "b")}
+        meta = type("Meta", (), meta)
+        return type("Place", (peewee.Model,), {**known, **fields, "Meta": meta})
+
+    rows = ", ".join(f"({a}, '{b}')" for a in (1, 2, 3) for b in "xyz")
+    database = make(world, f"INSERT INTO places VALUES {rows}", model=place())
+    model = place(code=code("b"))
+    Phase("Places", requires={}, manages=[model]).run(database)
+    assert world.query("SELECT a, b FROM places WHERE code <> b") == []
+
+
+@on_servers
+def test_a_table_without_a_key_is_filled_in_one_statement(world, engine):
+    world = world(engine)
+    database = make(world, *ROWS)
+    types = "BIGINT PRIMARY KEY" if engine == "postgresql" else "INT PRIMARY KEY"
+    keyed = supplier(id=IntegerField(primary_key=True), code=code("name"))
+    world.execute("DROP TABLE suppliers")
+    world.execute(
+        f"CREATE TABLE suppliers (id {types.split()[0]} NOT NULL, "
+        "name VARCHAR(40) NOT NULL, grade INTEGER)",
+        "INSERT INTO suppliers VALUES (1, 'a', 1), (2, 'b', NULL)",
+    )
+    report = phase(keyed).run(database)
+    (fill,) = [each for each in report.changes if each.description == "fill code"]
+    assert fill.blocks == "writes"
+    assert values(world, "code") == ["a", "b"]
+
+
+# -- transactions and scripts
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("null", [False, True])
+def test_a_backfill_is_a_part_of_the_callers_transaction(world, engine, null):
+    world = world(engine)
+    database = make(world, *ROWS)
+    model = supplier(code=code("name", null=null))
+    with database.connection_context():
+        with database.atomic() as transaction:
+            assert phase(model).ensure(database)
+            transaction.rollback()
+        assert [each.name for each in database.get_columns("suppliers")][-1] == "grade"
+        with database.atomic():
+            assert phase(model).ensure(database)
+    assert values(world, "code") == ["a", "b", "c", "100 %", "e"]
+    assert phase(model).run(database).status == "up_to_date"
+
+
+@on_every_engine
+@pytest.mark.parametrize("kind", ["not_null", "nullable_default"])
+def test_a_script_fills(world, engine, kind):
+    world = world(engine)
+    database = make(world, *ROWS)
+    field, expected = FIELDS[kind]
+    model = supplier(code=field)
+    script = phase(model).check(database).script
+    world.execute(*(line for line in script if line[0] not in "\\-"))
+    assert values(world, "code") == expected
+    assert phase(model).run(database).status == "up_to_date"
