@@ -252,7 +252,8 @@ def test_no_table_of_the_application_is_unsupported():
 
 def test_value_of_existing_rows_is_read_and_is_no_sql():
     filled = field(Backfill("1 + 1"), SQL("DEFAULT 1"))
-    assert field_constraints(filled) == FieldConstraints("1", False, (), None, "1 + 1")
+    expected = FieldConstraints("1", False, (), backfill="1 + 1")
+    assert field_constraints(filled) == expected
 
 
 def test_old_names_are_read_and_are_no_sql():
