@@ -143,7 +143,7 @@ def _compare_required(
     if actual.kind not in ("table", "partitioned table"):
         yield _fatal(name, "a table", f"a {actual.kind}", IncompatibleTables)
         return
-    if not keys and not columns:
+    if not keys and not columns and expected.primary_key:
         keys = [expected.primary_key]
     names = list(columns)
     for key in keys:
@@ -359,6 +359,9 @@ def _compare_primary_key(
     expected: Table, actual: Table, catalog: Catalog
 ) -> Iterator[Difference]:
     key = expected.primary_key
+    if not key:
+        yield from _undeclared_primary_key(expected, actual)
+        return
     auto_increment = any(expected.columns[name].auto_increment for name in key)
     if auto_increment and key[0] not in actual.columns:
         return  # adding the column makes it the primary key
@@ -388,8 +391,21 @@ def _compare_primary_key(
     replaces: tuple[str, ...] = ()
     if not set(key) <= set(actual.primary_key):
         replaces = actual.primary_key
-    operation = do.SetPrimaryKey(expected.name, key, auto_increment, replaces)
+    may_be_null = tuple(name for name in key if expected.columns[name].null)
+    operation = do.SetPrimaryKey(
+        expected.name, key, auto_increment, replaces, may_be_null
+    )
     yield _repairable(where, wanted, found, operation)
+
+
+def _undeclared_primary_key(expected: Table, actual: Table) -> Iterator[Difference]:
+    if actual.primary_key:
+        found = f"PRIMARY KEY ({', '.join(actual.primary_key)})"
+        message = (
+            f"{expected.name}: {found} rejects rows that the model allows; it is not "
+            "in the model"
+        )
+        yield Difference("warning", expected.name, "no primary key", found, message)
 
 
 def _accepts_reused_ids(where: str, catalog: Catalog) -> bool:

@@ -148,7 +148,18 @@ def declared_table(
         checks=tuple(checks),
         renamed_from=constraints.renamed_from,
         names=names,
+        options=_options(model),
     )
+
+
+def _options(model: Model) -> tuple[str, ...]:
+    """Return the options that Peewee writes behind the parentheses of a table."""
+    options = []
+    if model._meta.strict_tables:
+        options.append("STRICT")
+    if model._meta.without_rowid:
+        options.append("WITHOUT ROWID")
+    return tuple(options)
 
 
 def _column(

@@ -126,6 +126,8 @@ def _undefined_parents(model: Model) -> Iterator[str]:
 
 def _kinds_without_a_table(model: Model) -> Iterator[str]:
     """Yield what makes a model something else than a table that is there to stay."""
+    if not model._meta.sorted_fields:
+        yield "it has no fields, and a table needs a column"
     if model._meta.temporary:
         yield "a temporary table is gone with its connection; remove Meta.temporary"
     module = getattr(model._meta, "extension_module", None)

@@ -234,11 +234,14 @@ class SetPrimaryKey(NamedTuple):
     columns: tuple[str, ...]
     auto_increment: bool  # whether its one column is to be auto-increment
     replaces: tuple[str, ...] = ()  # an undeclared primary key, which stays UNIQUE
+    may_be_null: tuple[str, ...] = ()  # those of its columns that accept NULL
 
     def apply_to(self, schema: Schema) -> Schema:
         table = schema[self.table]._replace(primary_key=self.columns)
         for name in self.columns:
-            column = table.columns[name]._replace(null=False)
+            column = table.columns[name]
+            if name not in self.may_be_null:
+                column = column._replace(null=False)
             if self.auto_increment:
                 column = column._replace(
                     auto_increment=True,

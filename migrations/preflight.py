@@ -368,6 +368,8 @@ class _TableChecks:
         source = self.rows.source(operation.columns)
         for name in operation.columns:
             value = f"w.{self.quote(name)}"
+            if name in operation.may_be_null:
+                continue
             if operation.auto_increment:
                 condition = self.conversions.not_usable_as_id(value)
             else:
@@ -486,8 +488,9 @@ def conflicting_rows(
     shown = [_described(keys, row) for row in examples]
     if count > _SHOWN:
         shown.append("...")
+    listed = f" ({'; '.join(shown)})" if keys else ""
     yield (
-        f"{reason}: {plural(count, 'row')} ({'; '.join(shown)}); "
+        f"{reason}: {plural(count, 'row')}{listed}; "
         f"see: SELECT * {rows} {question.condition}"
     )
 

@@ -226,6 +226,7 @@ class Table(NamedTuple):
     foreign_keys: tuple[ForeignKey, ...] = ()
     checks: tuple[Check, ...] = ()
     names: NameRule = NameRule.IGNORE_CASE
+    options: tuple[str, ...] = ()  # as SQL, sorted, of a database that compares them
     # Of a declared table: the name that it had before.
     renamed_from: str | None = None
     # Of an existing one that a plan renames: its name until then.

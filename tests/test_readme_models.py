@@ -88,6 +88,7 @@ SUPPORTED = {
     "primary key": [
         model(), field(AutoIncrementField()), field(CharField(9, primary_key=True)),
         model(code=CharField(9), number=IntegerField(), meta=TWO_COLUMNS),
+        model(code=CharField(9), meta=NO_KEY),
     ],
     "foreign keys": [
         *(
@@ -122,6 +123,7 @@ SUPPORTED = {
     "names, options": [
         model(), model(meta={"table_name": "a" * 63}),
         model(meta={"table_name": 'The "best" suppliers, 100%'}),
+        model(code=CharField(9, primary_key=True), meta={"without_rowid": True}),
         field(CharField(9, column_name="a_1$")),
     ],
 }  # fmt: skip
@@ -132,7 +134,7 @@ UNSUPPORTED = {
             CharField(9, collation="C"),
         )
     ],
-    "primary key": [model(code=CharField(9), meta=NO_KEY)],
+    "primary key": [field(IntegerField(primary_key=True, sequence="numbers"))],
     "foreign keys": [
         circle(),
     ],
@@ -148,7 +150,7 @@ UNSUPPORTED = {
     ],
     "names, options": [
         model(meta={"schema": "other"}),
-        model(code=CharField(9, primary_key=True), meta={"without_rowid": True}),
+        model(meta={"table_settings": "ENGINE=InnoDB"}),
     ],
 }  # fmt: skip
 

@@ -336,9 +336,8 @@ class Catalog(ABC):
                 for name, column in table.columns.items()
             }
             foreign_keys = [self.normalized_key(key) for key in table.foreign_keys]
-            _DECLARED[cache_key] = table._replace(
-                columns=columns, foreign_keys=tuple(foreign_keys)
-            )
+            table = table._replace(columns=columns, foreign_keys=tuple(foreign_keys))
+            _DECLARED[cache_key] = self.normalized_table(table)
         return _DECLARED[cache_key]
 
     def declared_by_name(self, table: str) -> Table:
@@ -351,6 +350,16 @@ class Catalog(ABC):
         Of '8:00' it may make '08:00:00'.
         """
         return column
+
+    def normalized_table(self, table: Table) -> Table:
+        """Return a declared table with what this database makes of its options.
+
+        The columns of a primary key refuse NULL, whatever they are declared with.
+        """
+        for name in table.primary_key:
+            column = table.columns[name]._replace(null=False)
+            table = table.with_column(column)
+        return table
 
     def normalized_key(self, key: ForeignKey) -> ForeignKey:
         """Return a declared foreign key with the actions that this database has."""

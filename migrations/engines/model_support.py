@@ -195,12 +195,6 @@ class ModelSupport(ABC):
         expressions = {index.name for index in table.indexes if not index.is_plain}
         if model._meta.primary_key:
             keys["the primary key"] = table.primary_key
-        else:
-            where = self.product
-            yield f"a table without a primary key is not supported on {where}"
-        for name in table.primary_key:
-            if table.columns[name].null:
-                yield f"{name} is in the primary key and may be NULL; remove null=True"
         for key, columns in keys.items():
             for name in columns:
                 if name not in table.columns:

@@ -130,7 +130,7 @@ def _sqlite(world):
         Removal(f"index {index}", [f"DROP INDEX {_quoted(index)}"]) for index in indexes
     ]
     for table, sql in _sqlite_tables(world):
-        for subject, items in _without_clauses(_sqlite_items(sql)):
+        for subject, items in _without_clauses(_sqlite_items(sql), sql):
             kept = [text for of, text in indexes.values() if of == table]
             statements = [*_recreated(table, sql, items), *kept]
             found.append(Removal(f"{subject} of {table}", statements))
@@ -160,10 +160,10 @@ def removed_together(world):
     statements = [f"DROP INDEX {_quoted(index)}" for index in _sqlite_indexes(world)]
     for table, sql in _sqlite_tables(world):
         complete = items = _sqlite_items(sql)
-        step = next(_without_clauses(items), None)
+        step = next(_without_clauses(items, sql), None)
         while step is not None:
             items = step[1]
-            step = next(_without_clauses(items), None)
+            step = next(_without_clauses(items, sql), None)
         if items != complete:
             statements += _recreated(table, sql, items)
     return statements
@@ -184,8 +184,11 @@ def _sqlite_items(sql):
     return [inner[a:b].strip() for a, b in zip(starts, [*commas, len(inner)])]
 
 
-def _without_clauses(items):
+def _without_clauses(items, sql):
     """Yield each clause that can be left out, and the items without it."""
+    implied = ""  # a key WITHOUT ROWID refuses NULL in any case
+    if "WITHOUT ROWID" in sql:
+        implied = next((each for each in items if each.startswith("PRIMARY KEY")), "")
     for number, item in enumerate(items):
         others = items[:number], items[number + 1 :]
         constraint = re.match(
@@ -197,7 +200,8 @@ def _without_clauses(items):
             continue
         for clause, pattern in _SQLITE_CLAUSES.items():
             found = re.search(pattern, masked(item, _SQLITE_QUOTED))
-            if found and "PRIMARY KEY" not in item:
+            is_implied = clause == "NOT NULL" and item.split()[0] in implied
+            if found and "PRIMARY KEY" not in item and not is_implied:
                 without = item[: found.start()] + item[found.end() :]
                 yield f"{clause} of {item}", [*others[0], without, *others[1]]
 

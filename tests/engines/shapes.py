@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from peewee import (
     SQL,
+    AnyField,
     AutoField,
+    BlobField,
     BooleanField,
     CharField,
     Check,
@@ -19,6 +21,7 @@ from peewee import (
     DateTimeField,
     DecimalField,
     DoubleField,
+    FloatField,
     ForeignKeyField,
     IntegerField,
     TextField,
@@ -36,7 +39,6 @@ class Shape(NamedTuple):
 
     :param make: returns the models, in any order. It is called once.
     :param engines: those on which Peewee can create them.
-    :param differs: by engine, parts of definitions that may differ from Peewee's.
     """
 
     name: str
@@ -216,6 +218,79 @@ SHAPES = [
         "a number as the DEFAULT of a BooleanField",
         one(truth=BooleanField(**default("0")), other=BooleanField(**default("1"))),
         engines=("sqlite", "mysql"),
+    ),
+    Shape(
+        "no primary key",
+        with_meta(
+            {"primary_key": False, "indexes": ((("a",), True), (("b",), False))},
+            a=IntegerField(constraints=[SQL("DEFAULT 1")]),
+            b=CharField(9, null=True),
+            c=IntegerField(null=True, constraints=[Check("c > 0")]),
+        ),
+    ),
+    Shape(
+        "nothing that is unique",
+        with_meta({"primary_key": False}, a=IntegerField(), b=TextField(null=True)),
+    ),
+    Shape(
+        "NULL in the primary key",
+        one(code=CharField(9, primary_key=True, null=True), n=IntegerField()),
+    ),
+    Shape(
+        "NULL in a number that is the primary key",
+        one(number=IntegerField(primary_key=True, null=True), n=IntegerField()),
+    ),
+    Shape(
+        "NULL in a primary key of two columns",
+        with_meta(
+            {"primary_key": CompositeKey("a", "b")},
+            a=IntegerField(null=True),
+            b=CharField(9),
+        ),
+    ),
+    Shape(
+        "without rowid",
+        with_meta(
+            {"without_rowid": True},
+            code=CharField(9, primary_key=True),
+            n=IntegerField(index=True, constraints=[SQL("DEFAULT 3")]),
+            up=ForeignKeyField("self", null=True, on_delete="CASCADE"),
+        ),
+        engines=("sqlite",),
+    ),
+    Shape(
+        "without rowid, with a number as the key",
+        with_meta(
+            {"without_rowid": True},
+            number=IntegerField(primary_key=True),
+            word=CharField(9, unique=True),
+        ),
+        engines=("sqlite",),
+    ),
+    Shape(
+        "strict",
+        with_meta(
+            {"strict_tables": True},
+            n=IntegerField(constraints=[Check("n > 0"), SQL("DEFAULT 3")]),
+            word=TextField(null=True, index=True),
+            share=FloatField(unique=True),
+            data=BlobField(null=True),
+        ),
+        engines=("sqlite",),
+    ),
+    Shape(
+        "strict and without rowid",
+        with_meta(
+            {
+                "strict_tables": True,
+                "without_rowid": True,
+                "primary_key": CompositeKey("a", "b"),
+            },
+            a=IntegerField(),
+            b=TextField(),
+            c=AnyField(null=True),
+        ),
+        engines=("sqlite",),
     ),
     Shape(
         "JSON and a column that may be NULL",

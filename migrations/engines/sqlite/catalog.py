@@ -54,6 +54,9 @@ _INITIALLY_DEFERRED = re.compile(
     r"\bDEFERRABLE\s+INITIALLY\s+DEFERRED\b", re.IGNORECASE
 )
 _NOT_DEFERRABLE = re.compile(r"\bNOT\s+DEFERRABLE\b", re.IGNORECASE)
+# Options of a table.
+_STRICT = "STRICT"
+_WITHOUT_ROWID = "WITHOUT ROWID"
 _AUTOINCREMENT = re.compile(r"\bAUTOINCREMENT\s*$", re.IGNORECASE)
 _STORED = (
     "SELECT CASE WHEN type = 'table' AND rootpage = 0 THEN 'virtual table' "
@@ -218,7 +221,8 @@ class SQLiteCatalog(Catalog):
     def _table(self, kind: str, name: str, sql: str) -> Table:
         if kind != "table":
             return Table(name, kind)
-        clauses = parse_create_table(sql, name).clauses
+        text = parse_create_table(sql, name)
+        clauses = text.clauses
         is_managed = self._is_managed(name)
         conflicts = {}
         if is_managed:
@@ -252,6 +256,7 @@ class SQLiteCatalog(Catalog):
             foreign_keys=tuple(self._foreign_keys(name, clauses)),
             checks=tuple(_checks(clauses)),
             names=self.names,
+            options=_options_of(text.options),
         )
 
     def _indexes(
@@ -355,6 +360,23 @@ class SQLiteCatalog(Catalog):
             f"EXPLAIN SELECT ({condition}) FROM {source}"
         )
 
+    def normalized_table(self, table: Table) -> Table:
+        """Return a declared table with what SQLite makes of its options.
+
+        Only the rowid, under whatever name, and a key WITHOUT ROWID refuse NULL:
+        https://sqlite.org/lang_createtable.html#primkeyconst
+        """
+        (*others, name) = table.primary_key or ("",)
+        is_rowid = not others and name and _is_rowid_type(table.columns[name].type)
+        if is_rowid or _WITHOUT_ROWID in table.options:
+            table = super().normalized_table(table)
+        if _WITHOUT_ROWID in table.options:
+            for column in table.columns.values():
+                table = table.with_column(
+                    column._replace(auto_increment=False, reuses_ids=False)
+                )
+        return table
+
     def normalized_key(self, key: ForeignKey) -> ForeignKey:
         key = super().normalized_key(key)
         if key.deferrable != _DEFERRED:  # it is checked at once all the same
@@ -371,10 +393,18 @@ class SQLiteCatalog(Catalog):
         return first == second
 
     def undeclared(self, expected: Table, actual: Table) -> Iterator[Difference]:
-        """Yield what an undeclared collation of a column does.
+        """Yield other options of the table, and undeclared collations of columns.
 
         Every unique key of such a column compares by it.
         """
+        if expected.options != actual.options:
+            wanted = ", ".join(expected.options) or "no options"
+            found = ", ".join(actual.options) or "no options"
+            message = (
+                f"{expected.name}: expected {wanted}, found {found}, which only a new "
+                "table can have; copy the rows to one"
+            )
+            yield Difference("warning", expected.name, wanted, found, message)
         for name, column in expected.columns.items():
             existing = actual.columns.get(name)
             if existing is None or existing.collation in (None, "BINARY"):
@@ -394,6 +424,17 @@ class SQLiteCatalog(Catalog):
         if _UTC_NOW.fullmatch(default):
             return UTC_NOW
         return literal_meaning(default)
+
+
+def _is_rowid_type(type_: Type) -> bool:
+    """Whether a primary key of a type is another name of the rowid."""
+    return type_.text.upper() == "INTEGER"
+
+
+def _options_of(text: str) -> tuple[str, ...]:
+    """Return the options that follow the parentheses of a CREATE TABLE."""
+    words = " ".join(text.upper().replace(",", " ").split())
+    return tuple(option for option in (_STRICT, _WITHOUT_ROWID) if option in words)
 
 
 def _deferred_keys(clauses: Iterable[Clause]) -> set[tuple[tuple[str, ...], str]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import peewee
 
+from migrations.declaration import Model
 from migrations.engines.model_support import ModelSupport
 from migrations.index_text import IndexText
 from migrations.schema import Table
@@ -13,6 +14,14 @@ from migrations.schema import Table
 
 class SQLiteModelSupport(ModelSupport):
     """Finds what SQLite cannot create, or a phase cannot compare there."""
+
+    supported_options = frozenset({"strict_tables", "without_rowid"})
+
+    def problems_of_options(self, model: Model, table: Table) -> Iterator[str]:
+        yield from super().problems_of_options(model, table)
+        if "STRICT" in table.options and self.database.server_version < (3, 37):
+            version = ".".join(str(number) for number in self.database.server_version)
+            yield f"SQLite {version} has no STRICT tables; 3.37 is needed"
 
     def problem_of_key_column(self, field: peewee.Field, key: str) -> str:
         return ""

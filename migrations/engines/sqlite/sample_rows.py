@@ -71,7 +71,7 @@ class SQLiteSampleRows(SampleRows):
         rowid = rowid_name(table.columns)
         if own_key:
             is_row = self.condition(table, own_key)
-        elif rowid:
+        elif rowid and "WITHOUT ROWID" not in table.options:
             is_row = f"{rowid} = last_insert_rowid()"
         else:
             return True

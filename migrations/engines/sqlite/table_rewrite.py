@@ -200,6 +200,8 @@ class NewDefinition:
     def _refuse_strict_table(self, table: Table) -> None:
         changes_types = any(each.changes_type for each in self.altered.values())
         writes_types = self.primary_key or self._added_columns or changes_types
+        if "STRICT" in self.declared.options:
+            return
         if writes_types and re.search(r"\bSTRICT\b", self.options, re.IGNORECASE):
             raise ChangeRefused(
                 f"{table.name} is a STRICT table, which cannot have the declared types "
