@@ -48,19 +48,17 @@ def with_variants(argnames, argvalues, ids):
     exhaustive run.
     """
     if isinstance(argnames, str):
-        argnames = [name.strip() for name in argnames.split(",")]
+        argnames = argnames.split(",")
     values = list(argvalues)
     names = list(ids) if isinstance(ids, (list, tuple)) else ids
-    if not _PARAMETERS.intersection(argnames):
-        return values, names
     for number, value in enumerate(list(values)):
         parts, marks, name = _parts_of_parameter(value, len(argnames))
-        positions = [at for at, name in enumerate(argnames) if name in _PARAMETERS]
-        if not any(type(parts[at]) is str and parts[at] == "mysql" for at in positions):
+        if not any(type(part) is str and part == "mysql" for part in parts):
             continue
-        if any(mark.name == "mariadb_only" for mark in marks):
-            continue
-        on_mysql = [MYSQL97 if part == "mysql" else part for part in parts]
+        on_mysql = [
+            MYSQL97 if isinstance(part, str) and part == "mysql" else part
+            for part in parts
+        ]
         if name:
             name = f"{name}-mysql97"
         elif len(parts) == 1:
@@ -71,9 +69,6 @@ def with_variants(argnames, argvalues, ids):
         if isinstance(names, list):
             names.append(f"{names[number]}-mysql97")
     return values, names
-
-
-_PARAMETERS = {"engine"}
 
 
 def _parts_of_parameter(value, count):

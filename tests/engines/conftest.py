@@ -22,6 +22,8 @@ from engines.worlds import WORLDS, PostgreSQL, SQLite, sqlite_database
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc):
     """Add the variants of engines to all parameters of tests and of fixtures."""
+    if metafunc.definition.get_closest_marker("mariadb_only"):
+        return
     parametrize = metafunc.parametrize
 
     def with_variants(argnames, argvalues, indirect=False, ids=None, **options):
@@ -89,7 +91,13 @@ def file_and_database(file):
     return connection, sqlite_database(path)
 
 
-# -- for modules with a fixture `engine`
+# -- for tests with a parameter or a fixture `engine`
+
+
+@pytest.fixture(params=["mysql"])
+def engine(request):
+    """The engine of tests that name none: MariaDB, and MySQL in the exhaustive run."""
+    return request.param
 
 
 @pytest.fixture

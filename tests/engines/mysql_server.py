@@ -135,6 +135,7 @@ class MySQL(MariaDB):
             url = self.started.url
         try:
             super().__init__(url)
+            self.execute("SET cte_max_recursion_depth = 10000000")
         except BaseException:
             self._stop()
             raise

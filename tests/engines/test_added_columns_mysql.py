@@ -15,9 +15,9 @@ pytestmark = pytest.mark.drivers("mysql")
 
 
 @pytest.fixture
-def empty(world):
+def empty(world, engine):
     """A database without any table."""
-    made = world("mysql")
+    made = world(engine)
     made.clear()
     return made
 

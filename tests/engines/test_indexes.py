@@ -122,6 +122,7 @@ def test_values_in_a_condition_are_written_into_it(tables, engine):
     assert phase.check(database).differences == ()
 
 
+@pytest.mark.mariadb_only
 @pytest.mark.parametrize(
     ("statement", "says"),
     [
@@ -133,12 +134,13 @@ def test_values_in_a_condition_are_written_into_it(tables, engine):
         ),
     ],
 )
-def test_what_mariadb_lacks_is_refused_with_the_remedy(tables, statement, says):
-    _, phase, database = tables("mysql", thing(statement))
+def test_what_mariadb_lacks_is_refused_with_the_remedy(tables, statement, says, engine):
+    _, phase, database = tables(engine, thing(statement))
     with pytest.raises(UnsupportedModel, match=says):
         phase.check(database)
 
 
+@pytest.mark.mariadb_only
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
@@ -154,8 +156,8 @@ def test_what_mariadb_lacks_is_refused_with_the_remedy(tables, statement, says):
         ({"title": CharField(None)}, r"needs a length on MariaDB; use CharField\(n\)"),
     ],
 )
-def test_text_without_a_length_is_refused_on_mariadb(tables, fields, says):
-    _, phase, database = tables("mysql", thing(**fields))
+def test_text_without_a_length_is_refused_on_mariadb(tables, fields, says, engine):
+    _, phase, database = tables(engine, thing(**fields))
     with pytest.raises(UnsupportedModel, match=says):
         phase.check(database)
 

@@ -30,26 +30,17 @@ from migrations import phase_4_5
 from migrations.engines import engine_for
 
 
-@pytest.fixture
-def engine():
-    return "mysql"
-
-
 def with_settings(world, settings):
     """Return a URL whose connections begin with these settings."""
     return url_of(world, query="init_command=" + quote(f"SET SESSION {settings}"))
 
 
 def settings_of(database):
-    names = (
-        "sql_mode",
-        "sql_quote_show_create",
-        "sql_select_limit",
-        "max_statement_time",
-        "sql_big_selects",
-    )
+    # Only MariaDB executes what follows M!, and only MySQL what follows !80000.
     return database.execute_sql(
-        f"SELECT {', '.join(f'@@{name}' for name in names)} LIMIT 9"
+        "SELECT @@sql_mode, @@sql_quote_show_create, @@sql_select_limit, "
+        "/*M! @@max_statement_time */ /*!80000 @@max_execution_time */, "
+        "@@sql_big_selects LIMIT 9"
     ).fetchone()
 
 
@@ -69,15 +60,24 @@ UNUSUAL = [f"sql_mode = '{mode}'" for mode in MODES] + [
     "autocommit = 0",
     "sql_safe_updates = 1",
     "completion_type = CHAIN",
-    "check_constraint_checks = 0, unique_checks = 0, foreign_key_checks = 0",
+    "/*M! check_constraint_checks = 0, */ unique_checks = 0, foreign_key_checks = 0",
     "alter_algorithm = 'INSTANT'",
 ]
+ONLY_ON_MARIADB = (
+    "'ORACLE'", "EMPTY_STRING_IS_NULL", "NO_TABLE_OPTIONS", "NO_FIELD_OPTIONS",
+    "max_statement_time", "alter_algorithm",
+)  # fmt: skip
 NULLS = State(
     "NOT NULL lost",
     REPAIRED,
     items={"week_number": "week_number INTEGER COMMENT 'undeclared'", "unique": None},
 )
 STATES = {"nothing": NOTHING, "half": HALF, "complete": COMPLETE, "nulls": NULLS}
+
+
+def exists_on(world, settings):
+    """Whether the server of a world has some settings."""
+    return world.is_mariadb or not any(each in settings for each in ONLY_ON_MARIADB)
 
 
 def settings_and_states():
@@ -92,8 +92,10 @@ def settings_and_states():
 
 
 @pytest.mark.parametrize(("settings", "state"), settings_and_states())
-def test_run_does_the_same_under_any_session_settings(world, settings, state):
-    made = world("mysql").make(STATES[state], filled=state != "nothing")
+def test_run_does_the_same_under_any_session_settings(world, settings, state, engine):
+    made = world(engine).make(STATES[state], filled=state != "nothing")
+    if not exists_on(made, settings):
+        pytest.skip("MySQL does not have it")
     before = made.rows() if state != "nothing" else {}
     database = db.connect(with_settings(made, settings))
     with database.connection_context():
@@ -113,19 +115,26 @@ def test_run_does_the_same_under_any_session_settings(world, settings, state):
     )
 
 
-def test_created_table_is_the_same_under_any_session_settings(world):
+def test_created_table_is_the_same_under_any_session_settings(world, engine):
     texts = set()
     for settings in UNUSUAL:
-        made = world("mysql").make(NOTHING)
+        made = world(engine).make(NOTHING)
+        if not exists_on(made, settings):
+            continue
         phase_4_5.run(db.connect(with_settings(made, settings)))
         texts.add(made.query("SHOW CREATE TABLE weekly_actuals")[0][1])
     assert len(texts) == 1
 
 
 @pytest.mark.parametrize("state", [NOTHING, HALF, COMPLETE])
-def test_read_only_session_is_reported_as_the_cause(world, state):
-    made = world("mysql").make(state, filled=state is not NOTHING)
-    before, url = made.dump(), with_settings(made, "tx_read_only = 1")
+def test_read_only_session_is_reported_as_the_cause(world, state, engine):
+    made = world(engine).make(state, filled=state is not NOTHING)
+    before, url = (
+        made.dump(),
+        with_settings(
+            made, "/*M! tx_read_only */ /*!80000 transaction_read_only */ = 1"
+        ),
+    )
     assert "connect to the primary" in one_line_error(command(url))
     assert command(url, "--check").code == (state is not COMPLETE)
     assert made.dump() == before
@@ -170,11 +179,11 @@ def test_settings_are_restored_after_an_aborted_set(complete, at):
 
 
 @pytest.fixture
-def large(world):
+def large(world, engine):
     """Return a function that makes a table of many rows, without some of its keys."""
 
     def make(rows):
-        made = world("mysql").make(HALF, filled=True)
+        made = world(engine).make(HALF, filled=True)
         made.execute(
             "INSERT INTO weekly_actuals (workflow_id, week_number, week_start_date, "
             "week_end_date, store_id, category_id, actual_units_sold) "
@@ -186,6 +195,7 @@ def large(world):
     return make
 
 
+@pytest.mark.mariadb_only
 @pytest.mark.exhaustive
 def test_max_statement_time_does_not_end_a_long_statement(large):
     made = large(150_000)
@@ -268,7 +278,7 @@ def test_interrupted_run_ends_its_statement_and_leaves_no_lock(large, interrupt,
 def test_server_without_get_lock_is_migrated(half):
     """Up to MariaDB 10.6.14 and 10.11.4, a node of a cluster answers error 1235."""
     half.execute(
-        "CREATE OR REPLACE FUNCTION NOT_LOCK(name TEXT, seconds INT) RETURNS INT BEGIN "
+        "CREATE FUNCTION NOT_LOCK(name TEXT, seconds INT) RETURNS INT BEGIN "
         "SIGNAL SQLSTATE '42000' SET MYSQL_ERRNO = 1235, "
         "MESSAGE_TEXT = 'not supported'; RETURN 1; END"
     )
@@ -330,9 +340,9 @@ BLOCKING = {
 
 
 @pytest.mark.parametrize("what", BLOCKING)
-def test_reported_blocking_agrees_with_the_server(world, what):
+def test_reported_blocking_agrees_with_the_server(world, what, engine):
     state, expected = BLOCKING[what]
-    made = world("mysql").make(state)
+    made = world(engine).make(state)
     if "id" not in (state.items or {}):
         made.insert(row(1))
     else:
@@ -359,8 +369,8 @@ def test_reported_blocking_agrees_with_the_server(world, what):
 
 
 @pytest.mark.parametrize("state", [HALF, NULLS])
-def test_changes_of_an_empty_table_block_nothing(world, state):
-    made = world("mysql").make(state)
+def test_changes_of_an_empty_table_block_nothing(world, state, engine):
+    made = world(engine).make(state)
     assert {
         change.blocks for change in phase_4_5.check(db.connect(made.url)).changes
     } == {None}
@@ -373,18 +383,18 @@ CLIENT = shutil.which("mariadb") or shutil.which("mysql")
 
 @pytest.mark.skipif(not CLIENT, reason="it requires the client of the server")
 @pytest.mark.parametrize("state", [NOTHING, HALF, NULLS], ids=lambda state: state.name)
-def test_script_in_the_client_has_the_effect_of_a_run(world, state):
-    made = world("mysql").make(state, filled=state is not NOTHING)
+def test_script_in_the_client_has_the_effect_of_a_run(world, state, engine):
+    made = world(engine).make(state, filled=state is not NOTHING)
     assert piped(made, phase_4_5.check(db.connect(made.url)).script).returncode == 0
     by_hand = made.query("SHOW CREATE TABLE weekly_actuals"), made.rows()
-    made = world("mysql").make(state, filled=state is not NOTHING)
+    made = world(engine).make(state, filled=state is not NOTHING)
     phase_4_5.run(db.connect(made.url), smoke_test=False)
     assert (made.query("SHOW CREATE TABLE weekly_actuals"), made.rows()) == by_hand
 
 
 @pytest.mark.skipif(not CLIENT, reason="it requires the client of the server")
-def test_script_stops_at_a_locked_table(world, hold):
-    made = world("mysql").make(HALF, filled=True)
+def test_script_stops_at_a_locked_table(world, hold, engine):
+    made = world(engine).make(HALF, filled=True)
     before, script = made.dump(), phase_4_5.check(db.connect(made.url)).script
     hold(made, "SELECT * FROM weekly_actuals")
     started = time.monotonic()
@@ -434,6 +444,7 @@ def test_check_and_run_do_not_scan_a_large_table(large, call):
         assert rows_read(database) - before < 3_000
 
 
+@pytest.mark.mariadb_only
 def test_orphan_after_many_distinct_values_is_found(complete):
     """MariaDB ends a recursive query after max_recursive_iterations, with a warning."""
     complete.execute(
@@ -475,14 +486,16 @@ def test_distinct_values_are_found_by_a_loose_index_scan(large):
     assert queries
     for sql in queries:
         (walk,) = [
-            step for step in made.query(f"EXPLAIN {sql}") if step[2] == "weekly_actuals"
+            step
+            for step in made.query(f"EXPLAIN /*!80000 FORMAT=TRADITIONAL */ {sql}")
+            if step[2] == "weekly_actuals"
         ]
         assert "Using index for group-by" in walk[-1], walk
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("collation", ["latin1_swedish_ci", "utf8mb4_bin"])
-def test_orphans_are_found_by_the_key_of_the_parent(world, collation):
+def test_orphans_are_found_by_the_key_of_the_parent(world, collation, engine):
     """Also with different collations, rows are not compared pair by pair."""
     state = State(
         "another collation",
@@ -492,7 +505,7 @@ def test_orphans_are_found_by_the_key_of_the_parent(world, collation):
             "store_id": "store_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL",
         },
     )
-    made = world("mysql").make(state)
+    made = world(engine).make(state)
     made.execute(
         "SET foreign_key_checks = 0",
         "ALTER TABLE historical_sales DROP FOREIGN KEY historical_sales_ibfk_2",
@@ -516,13 +529,16 @@ def test_orphans_are_found_by_the_key_of_the_parent(world, collation):
     )
     phase_4_5.check(database)
     plans = [
-        made.query(f"EXPLAIN {sql}") for sql in queries if "WITH RECURSIVE" not in sql
+        made.query(f"EXPLAIN /*!80000 FORMAT=TRADITIONAL */ {sql}")
+        for sql in queries
+        if "WITH RECURSIVE" not in sql
     ]
     assert plans
     for plan in plans:
         (parent,) = [step for step in plan if step[2] == "p"]
         once = parent[1] == "MATERIALIZED"
-        by_key = parent[3] in ("eq_ref", "ref", "unique_subquery")
+        access = parent[3 if made.is_mariadb else 4]
+        by_key = access in ("eq_ref", "ref", "unique_subquery")
         assert once or by_key, plan
     assert phase_4_5.run(database).status == "migrated"
 
@@ -576,8 +592,8 @@ def test_temporary_table_that_hides_a_required_one_is_refused(complete, call):
 # -- uploads
 
 
-def test_upload_stores_text_that_the_connection_cannot_encode(world):
-    made = world("mysql")
+def test_upload_stores_text_that_the_connection_cannot_encode(world, engine):
+    made = world(engine)
     init_db(db.connect(made.url))
     database = db.connect(url_of(made, query="charset=latin1"))
     row = {"cluster_id": "jp", "cluster_name": "日本", "fashion_tier": "VALUE"}

@@ -80,12 +80,12 @@ def test_orphan_under_a_recreated_foreign_key_is_refused(world, engine):
     refused(made, "store_id: the foreign key has to be recreated", "1 row", "NOPE")
 
 
-def test_values_equal_in_the_new_collation_are_refused(world):
+def test_values_equal_in_the_new_collation_are_refused(world, engine):
     items = {
         "store": None,
         "store_id": "store_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL",
     }
-    made = world("mysql").make(
+    made = world(engine).make(
         State("another collation", REPAIRED, items=items), filled=True
     )
     made.execute(
@@ -214,8 +214,8 @@ def test_index_with_dependents_is_not_replaced(world, state, statement, says):
     refused(made, "idx_weekly_actuals_date has to be recreated", says)
 
 
-def test_conversion_of_a_referenced_column_is_refused(world):
-    made = world("mysql").make(COMPLETE, filled=True)
+def test_conversion_of_a_referenced_column_is_refused(world, engine):
+    made = world(engine).make(COMPLETE, filled=True)
     made.execute(
         "ALTER TABLE weekly_actuals MODIFY id SMALLINT NOT NULL AUTO_INCREMENT",
         "CREATE TABLE notes (n INT PRIMARY KEY, id SMALLINT, "
@@ -229,8 +229,8 @@ def test_conversion_of_a_referenced_column_is_refused(world):
 
 
 @pytest.mark.parametrize("what", ["view", "table"])
-def test_rollback_is_refused_for_dependents_in_another_database(world, what):
-    made = world("mysql").make(COMPLETE)
+def test_rollback_is_refused_for_dependents_in_another_database(world, what, engine):
+    made = world(engine).make(COMPLETE)
     made.execute(f"CREATE DATABASE {made.name}_other")
     table = f"{made.name}.weekly_actuals"
     try:
@@ -265,9 +265,11 @@ def test_rollback_is_refused_for_dependents_in_another_database(world, what):
         "ADD INDEX (v)",
     ],
 )
-def test_column_is_added_to_a_table_with_any_index(world, statement):
+def test_column_is_added_to_a_table_with_any_index(world, statement, engine):
     state = State("a column is missing", REPAIRED, items={"forecast_units_sold": None})
-    made = world("mysql").make(state, filled=True)
+    made = world(engine).make(state, filled=True)
+    if "POINT" in statement and not made.is_mariadb:
+        pytest.skip("MySQL adds no NOT NULL POINT to a table with rows (error 1138)")
     made.execute(statement)
     report = phase_4_5.run(db.connect(made.url))
     assert [change.blocks for change in report.changes] == ["writes"]

@@ -276,8 +276,8 @@ def test_a_view_follows(world, engine, table):
 
 
 @pytest.mark.parametrize("table", ["things", "goods"])
-def test_a_view_that_does_not_follow_is_refused(world, table):
-    world = world("mysql")
+def test_a_view_that_does_not_follow_is_refused(world, table, engine):
+    world = world(engine)
     database = make(world, shelves_before(), VIEW)
     try:
         text = refused(database, shelves_after(table=table))
@@ -286,8 +286,8 @@ def test_a_view_that_does_not_follow_is_refused(world, table):
     assert "the view busy names the old name; drop it, run again" in text
 
 
-def test_a_trigger_that_does_not_follow_is_refused_on_mariadb(world):
-    world = world("mysql")
+def test_a_trigger_that_does_not_follow_is_refused_on_mariadb(world, engine):
+    world = world(engine)
     database = make(
         world,
         shelves_before(),

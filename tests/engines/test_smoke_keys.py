@@ -175,15 +175,15 @@ def test_smoke_test_does_not_scan_tables_on_postgresql(request, world, size):
             assert end - between == between - start, name
 
 
-def test_smoke_test_does_not_scan_tables_on_mariadb(large):
-    database = db.connect(large("mysql").url)
+def test_smoke_test_does_not_scan_tables_on_mariadb(large, engine):
+    made = large(engine)
+    database = db.connect(made.url)
 
     def read():
         rows = database.execute_sql(
-            "SELECT variable_value FROM information_schema.session_status "
-            "WHERE variable_name = 'Handler_read_rnd_next'"
+            "SHOW SESSION STATUS LIKE 'Handler_read_rnd_next'"
         ).fetchall()
-        return int(rows[0][0])
+        return int(rows[0][1])
 
     def cost(**options):
         before = read()
@@ -192,7 +192,9 @@ def test_smoke_test_does_not_scan_tables_on_mariadb(large):
 
     with database.connection_context():
         cost()
-        assert cost() - cost(smoke_test=False) < 200  # reads of the catalog
+        # Reads of the catalog; the table has 900 rows.
+        limit = 200 if made.is_mariadb else 600
+        assert cost() - cost(smoke_test=False) < limit
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -281,8 +283,8 @@ def test_smoke_test_keeps_the_auto_increment_of_a_parent(empty, engine):
     assert made.query("SELECT n FROM depots") == [(1,)]
 
 
-def test_parent_that_needs_an_auto_increment_parent_is_skipped(empty):
-    made = empty("mysql")
+def test_parent_that_needs_an_auto_increment_parent_is_skipped(empty, engine):
+    made = empty(engine)
     made.execute(
         "CREATE TABLE owners (id INTEGER UNSIGNED AUTO_INCREMENT PRIMARY KEY)",
         "CREATE TABLE depots (code VARCHAR(12) NOT NULL PRIMARY KEY, "
