@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from migrations.engines.conversions import Conversions
 from migrations.engines.mysql.catalog import MySQLFamilyCatalog
@@ -34,6 +34,8 @@ _CASTS = {
 
 # A part of an index that is the beginning of a column.
 _PREFIX = re.compile(r"(?P<name>`(?:[^`]|``)*`|\w+)\((?P<length>\d+)\)")
+# Writes the condition under which a value of the first type fits into the second.
+FitsCondition = Callable[[str, Type, Type], str]
 # Categories whose values have the right meaning as a text only.
 _ONLY_TO_TEXT = ("enum", "set", "uuid", "inet4", "inet6")
 
@@ -46,7 +48,7 @@ class MySQLFamilyConversions(Conversions):
 
     def lossy_condition(self, value: str, source: Type, target: Type) -> str:
         condition = "FALSE"
-        fits = _FITS.get(target.category)
+        fits = self.fits().get(target.category)
         if fits is not None:
             condition = fits(_readable(value, source), source, target)
         if is_converted_by_text(source, target) and source.category == "float":
@@ -54,6 +56,10 @@ class MySQLFamilyConversions(Conversions):
             condition += f" AND CAST({_text(value)} AS FLOAT) = {value}"
         # What the server cannot read as that type may become NULL in a condition.
         return f"{value} IS NOT NULL AND NOT coalesce({condition}, FALSE)"
+
+    def fits(self) -> Mapping[str, FitsCondition]:
+        """Return the functions that write when a value fits, by category."""
+        return FITS
 
     def cast(self, value: str, target: Type) -> str:
         return cast_to(escape_backslashes(value), target)
@@ -276,7 +282,7 @@ def _fits_datetime(value: str, source: Type, target: Type) -> str:
     )
 
 
-_FITS: dict[str, Callable[[str, Type, Type], str]] = {
+FITS: dict[str, FitsCondition] = {
     "integer": _fits_integer,
     "float": _fits_float,
     "decimal": _fits_decimal,

@@ -603,11 +603,11 @@ class MySQLFamilyDDL(StatementDDL):
         if old_key:
             parts.append("DROP PRIMARY KEY")
             is_implied = set(columns) <= set(old_key)
-            left = [columns, *self.declared(name).unique_keys()]
-            left += [index.columns for index in table.indexes]
+            left = [_unique_key(key) for key in self.declared(name).unique_keys()]
+            left += [_unique_key(columns), *table.indexes]
             if not is_implied and old_key not in self.declared(name).unique_keys():
                 parts.append(f"ADD UNIQUE ({self._key_parts(old_key)})")
-                left.append(old_key)
+                left.append(_unique_key(old_key))
             self._refuse_if_key_is_needed(name, old_key, left)
         if auto_increment_part:
             parts.append(auto_increment_part)
@@ -679,8 +679,8 @@ class MySQLFamilyDDL(StatementDDL):
     def _refuse_if_index_is_needed(self, operation: do.AddIndex) -> None:
         assert operation.replaces is not None
         table = self._existing(operation.table)
-        left = [table.primary_key, operation.definition.columns]
-        left += [each.columns for each in table.indexes if each != operation.replaces]
+        left = [_unique_key(table.primary_key), operation.definition]
+        left += [each for each in table.indexes if each != operation.replaces]
         self._refuse_if_key_is_needed(table.name, operation.replaces.columns, left)
 
     def _indexes_for_foreign_keys(self, operation: do.AddIndex) -> Iterator[str]:
@@ -710,13 +710,12 @@ class MySQLFamilyDDL(StatementDDL):
         :param dropped_keys: foreign keys that are dropped with it.
         """
         existing = self._existing(table)
-        left = [existing.primary_key]
-        left += [each.columns for each in self.declared(table).indexes]
-        left += [each.columns for each in existing.indexes if each != index]
+        left = [_unique_key(existing.primary_key), *self.declared(table).indexes]
+        left += [each for each in existing.indexes if each != index]
         self._refuse_if_key_is_needed(existing.name, index.columns, left)
         parts = [f"DROP INDEX {self.quote(index.name)}"]
         for key in existing.foreign_keys:
-            beginnings = [columns[: len(key.columns)] for columns in left]
+            beginnings = [each.columns[: len(key.columns)] for each in left]
             is_dropped = key in dropped_keys or (table, key.name) in self._dropped_keys
             if not is_dropped and key.columns not in beginnings:
                 parts.append(f"ADD INDEX {self.quote_all(key.columns)}")
@@ -845,13 +844,13 @@ class MySQLFamilyDDL(StatementDDL):
             )
 
     def _refuse_if_key_is_needed(
-        self, table: str, dropped: Sequence[str], left: Iterable[Sequence[str]]
+        self, table: str, dropped: Sequence[str], left: Iterable[Index]
     ) -> None:
         """Refuse to drop an index that a foreign key of another table refers to.
 
         Such a foreign key would reject every row, and no longer protect its parents.
 
-        :param left: the columns of each index that the table will have.
+        :param left: the indexes that the table will have.
         """
         new_names = {}
         for column in self._existing(table).columns.values():
@@ -862,7 +861,7 @@ class MySQLFamilyDDL(StatementDDL):
             length = len(referred)
             if referred != tuple(dropped[:length]):
                 continue
-            if any(referred == tuple(other[:length]) for other in left):
+            if any(self.may_be_referred_to(each, referred) for each in left):
                 continue
             columns = ", ".join(referred)
             raise ChangeRefused(
@@ -870,6 +869,10 @@ class MySQLFamilyDDL(StatementDDL):
                 f"key {key.name} of the table {key.table} refers to it; drop that "
                 "foreign key, run again, then create it again"
             )
+
+    @abstractmethod
+    def may_be_referred_to(self, index: Index, columns: tuple[str, ...]) -> bool:
+        """Whether a foreign key may refer to some columns because of an index."""
 
     # -- parts of statements
 
@@ -948,6 +951,11 @@ class MySQLFamilyDDL(StatementDDL):
     @abstractmethod
     def may_index_long_columns(self, index: Index) -> bool:
         """Whether an index may have columns that are longer than a key may be."""
+
+
+def _unique_key(columns: Iterable[str]) -> Index:
+    """Return a primary key or a unique key as an index."""
+    return Index("", tuple(columns), unique=True)
 
 
 def _dropped_foreign_keys(

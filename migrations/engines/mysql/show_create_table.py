@@ -45,6 +45,8 @@ _COLLATION = re.compile(r"(?:CHARSET|CHARACTER SET|COLLATE)[ =](\w+)")
 _ACTION = re.compile(r"ON (DELETE|UPDATE) (CASCADE|SET \w+)")
 # The next number, which grows with every row.
 _NEXT_NUMBER = re.compile(r"(?<=\n\) ENGINE=InnoDB) AUTO_INCREMENT=\d+")
+# What the servers escape in a string; a backslash stays as they write it.
+_UNESCAPED = {r"\'": "''", r"\n": "\n", r"\r": "\r"}
 # How the servers mark an index that no query uses.
 _UNUSED = {"IGNORED", "INVISIBLE"}
 # Categories of types that have a collation.
@@ -312,6 +314,19 @@ def _plain_columns(group: str) -> tuple[str, ...]:
     parts = split_sql(group[1:-1], "[^,]+")
     names = [part for part in parts if re.fullmatch(_NAME, part)]
     return tuple(NAMES.key(unquoted(name)) for name in names)
+
+
+def standard_strings(expression: str) -> str:
+    r"""Return SQL in whose strings a quote is written twice, as in standard SQL.
+
+    The servers write it so in a literal DEFAULT, but `\'` in an expression, which on
+    MySQL the DEFAULT of a TEXT is. They write the end of a line as `\n`.
+    """
+
+    def unescaped(found: re.Match[str]) -> str:
+        return _UNESCAPED.get(found[0], found[0])
+
+    return re.sub(r"\\.", unescaped, expression)
 
 
 def split_sql(sql: str, pattern: str = r"\S+") -> list[str]:

@@ -21,6 +21,9 @@ class MariaDBDDL(MySQLFamilyDDL):
         """
         return index.unique
 
+    def may_be_referred_to(self, index: Index, columns: tuple[str, ...]) -> bool:
+        return index.columns[: len(columns)] == columns
+
     def adds_index_online(self, table: str, added: Index) -> bool:
         """Not if the table has a unique index that is too long for a key.
 

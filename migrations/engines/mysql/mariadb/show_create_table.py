@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
-from migrations.engines.mysql.show_create_table import CreateTableText, unquoted
+from migrations.engines.mysql.show_create_table import (
+    CreateTableText,
+    standard_strings,
+    unquoted,
+)
 from migrations.schema import Check, Type
-
-# What MariaDB escapes in a string; a backslash stays as it writes it.
-_UNESCAPED = {r"\'": "''", r"\n": "\n", r"\r": "\r"}
 
 
 class MariaDBTableText(CreateTableText):
@@ -35,13 +35,4 @@ class MariaDBTableText(CreateTableText):
         return [Check(unquoted(words[0]), condition)]
 
     def default(self, shown: str, type_: Type) -> str:
-        r"""Return a DEFAULT as standard SQL.
-
-        MariaDB doubles a quote in the DEFAULT of a VARCHAR, but writes `\'` in that of
-        a TEXT. It writes the end of a line as `\n`.
-        """
-
-        def unescaped(found: re.Match[str]) -> str:
-            return _UNESCAPED.get(found[0], found[0])
-
-        return re.sub(r"\\.", unescaped, shown)
+        return standard_strings(shown)

@@ -45,6 +45,14 @@ class MySQLDDL(MySQLFamilyDDL):
     def may_index_long_columns(self, index: Index) -> bool:
         return False
 
+    def may_be_referred_to(self, index: Index, columns: tuple[str, ...]) -> bool:
+        """Only to a unique key, and to all of its columns.
+
+        https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html
+        #sysvar_restrict_fk_on_non_standard_key
+        """
+        return index.unique and index.columns == columns
+
     # -- renames
 
     def rename_column(self, operation: do.RenameColumn) -> Iterator[Change]:

@@ -13,6 +13,7 @@ from migrations.engines.mysql.session import MySQLFamilySession
 from migrations.schema import Schema
 
 if TYPE_CHECKING:
+    from migrations.engines.mysql.mysql.conversions import MySQLConversions
     from migrations.engines.mysql.mysql.ddl import MySQLDDL
     from migrations.engines.mysql.mysql.sample_rows import MySQLSampleRows
 
@@ -25,6 +26,12 @@ class MySQLParts(EngineParts):
 
     def model_support(self, catalog: MySQLFamilyCatalog) -> MySQLModelSupport:
         return MySQLModelSupport(catalog)
+
+    def conversions(self, catalog: MySQLFamilyCatalog) -> MySQLConversions:
+        # Imported only where something changes, or may be an orphan.
+        from migrations.engines.mysql.mysql.conversions import MySQLConversions
+
+        return MySQLConversions(catalog)
 
     def ddl(
         self,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
-from migrations.engines.mysql.show_create_table import CreateTableText, unquoted
+from migrations.engines.mysql.show_create_table import (
+    CreateTableText,
+    standard_strings,
+    unquoted,
+)
 from migrations.schema import Check, Type
 
 # Categories of types whose DEFAULT is shown as a text.
@@ -35,7 +37,7 @@ class MySQLTableText(CreateTableText):
         """Return a DEFAULT as standard SQL; MySQL shows that of a number as a text."""
         if type_.category in _NUMBERS and shown.startswith("'"):
             return shown[1:-1]
-        return _doubled_quotes(shown)
+        return standard_strings(shown)
 
     def has_collation(self, type_: Type) -> bool:
         return type_.category != "json" and super().has_collation(type_)
@@ -51,16 +53,5 @@ class MySQLTableText(CreateTableText):
         _, name, _, condition, *rest = words
         # /*!80016 NOT ENFORCED */
         return Check(
-            unquoted(name), _doubled_quotes(condition[1:-1]), valid="NOT" not in rest
+            unquoted(name), standard_strings(condition[1:-1]), valid="NOT" not in rest
         )
-
-
-def _doubled_quotes(expression: str) -> str:
-    r"""Return an expression in whose strings a quote is not `\'` but doubled."""
-
-    def doubled(found: re.Match[str]) -> str:
-        if found[0] == r"\'":
-            return "''"
-        return found[0]
-
-    return re.sub(r"\\.", doubled, expression)
