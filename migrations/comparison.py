@@ -23,11 +23,9 @@ from migrations.engines.catalog import Catalog
 from migrations.errors import (
     ChangeRefused,
     IncompatibleTables,
-    MigrationError,
     MissingTables,
 )
-from migrations.operations import Operation
-from migrations.report import Difference
+from migrations.report import Difference, fatal, note, repairable
 from migrations.schema import (
     NULLS_NOT_DISTINCT,
     Check,
@@ -79,44 +77,6 @@ def errors_of(differences: Sequence[Difference]) -> list[Difference]:
     return [each for each in differences if each.severity == "error"]
 
 
-def _message(where: str, expected: object, actual: object) -> str:
-    return f"{where}: expected {expected}, found {actual}"
-
-
-def _repairable(
-    where: str, expected: object, actual: object, operation: Operation
-) -> Difference:
-    """Return an error that an operation repairs."""
-    return Difference(
-        severity="error",
-        object=where,
-        expected=str(expected),
-        actual=str(actual),
-        message=_message(where, expected, actual),
-        repaired_by=operation,
-    )
-
-
-def _fatal(
-    where: str, expected: object, actual: object, stops_with: type[MigrationError]
-) -> Difference:
-    """Return an error that stops the run."""
-    return Difference(
-        severity="error",
-        object=where,
-        expected=str(expected),
-        actual=str(actual),
-        message=_message(where, expected, actual),
-        stops_with=stops_with,
-    )
-
-
-def _note(where: str, expected: object, actual: object) -> Difference:
-    """Return a difference that is harmless."""
-    message = _message(where, expected, actual)
-    return Difference("note", where, str(expected), str(actual), message)
-
-
 # -- required tables
 
 
@@ -138,10 +98,10 @@ def _compare_required(
 ) -> Iterator[Difference]:
     name = expected.name
     if actual is None:
-        yield _fatal(name, "a table", "nothing", MissingTables)
+        yield fatal(name, "a table", "nothing", MissingTables)
         return
     if actual.kind not in ("table", "partitioned table"):
-        yield _fatal(name, "a table", f"a {actual.kind}", IncompatibleTables)
+        yield fatal(name, "a table", f"a {actual.kind}", IncompatibleTables)
         return
     if not keys and not columns and expected.primary_key:
         keys = [expected.primary_key]
@@ -155,7 +115,7 @@ def _compare_required(
         if exists and key not in actual.unique_keys():
             where = f"{name}.{', '.join(key)}"
             expected_key = "a primary or unique key"
-            yield _fatal(where, expected_key, "no key", IncompatibleTables)
+            yield fatal(where, expected_key, "no key", IncompatibleTables)
 
 
 def _compare_required_column(
@@ -166,12 +126,12 @@ def _compare_required_column(
     category = expected.columns[key].type.category
     existing = actual.columns.get(key)
     if existing is None:
-        yield _fatal(where, category, "no such column", IncompatibleTables)
+        yield fatal(where, category, "no such column", IncompatibleTables)
         return
     accepted = {category} | _COMPATIBLE_CATEGORIES.get(category, set())
     if existing.type.category not in accepted:
         actual_type = existing.type.text or "no type"
-        yield _fatal(where, category, actual_type, IncompatibleTables)
+        yield fatal(where, category, actual_type, IncompatibleTables)
 
 
 # -- managed tables
@@ -182,14 +142,14 @@ def _compare_managed(
 ) -> Iterator[Difference]:
     name = expected.name
     if actual is None:
-        yield _repairable(name, "a table", "nothing", do.CreateTable(name, expected))
+        yield repairable(name, "a table", "nothing", do.CreateTable(name, expected))
         return
     if actual.kind != "table":
-        yield _fatal(name, "a table", f"a {actual.kind}", ChangeRefused)
+        yield fatal(name, "a table", f"a {actual.kind}", ChangeRefused)
         return
     if _is_unrelated(expected, actual):
         found = "an unrelated table with that name"
-        yield _fatal(name, f"the columns of {name}", found, ChangeRefused)
+        yield fatal(name, f"the columns of {name}", found, ChangeRefused)
         return
     # The declared spelling of the name, where the database ignores case.
     actual = _without_needless_suffixes(actual, expected)._replace(name=name)
@@ -259,7 +219,7 @@ def _compare_column(
         key = table.names.key(expected.name)
         checks = tuple(check for check in table.checks if check.column == key)
         add = do.AddColumn(table.name, expected, checks)
-        yield _repairable(where, expected.type.category, "no such column", add)
+        yield repairable(where, expected.type.category, "no such column", add)
         return
     alter = do.AlterColumn(table.name, expected, actual)
     if actual.generated or not catalog.type_is_accepted(table, expected, actual):
@@ -268,12 +228,12 @@ def _compare_column(
         else:
             yield _unknown_conversion(where, alter)
     elif not expected.type.covers(actual.type):
-        yield _note(where, expected.type, f"{actual.type}, which is wider")
+        yield note(where, expected.type, f"{actual.type}, which is wider")
     yield from _compare_null_and_default(where, alter, catalog)
     if actual.ids_behind:
         operation = do.AdvanceIds(table.name, actual)
         wanted = "a next id after the highest one"
-        yield _repairable(where, wanted, "a next id that exists", operation)
+        yield repairable(where, wanted, "a next id that exists", operation)
 
 
 def _compare_null_and_default(
@@ -296,7 +256,7 @@ def _compare_null_and_default(
         repaired = {each.expected for each in nearest}
         for each in declared:
             if each.expected not in repaired:
-                yield _note(where, each.expected, f"{each.actual}, which is accepted")
+                yield note(where, each.expected, f"{each.actual}, which is accepted")
 
 
 def _null_and_default(
@@ -310,16 +270,16 @@ def _null_and_default(
     if expected.null != actual.null:
         operation = alter._replace(changes_null=True)
         wanted, found = _nullability(expected), _nullability(actual)
-        differences.append(_repairable(where, wanted, found, operation))
+        differences.append(repairable(where, wanted, found, operation))
     operation = alter._replace(changes_default=True)
     if expected.default is not None:
         meaning = catalog.default_meaning(expected.default)
         wanted = f"a default of {meaning}"
         if actual.default is None:
-            differences.append(_repairable(where, wanted, "no default", operation))
+            differences.append(repairable(where, wanted, "no default", operation))
         elif not catalog.same_default(expected, actual.default):
             found = f"DEFAULT {actual.default}"
-            differences.append(_repairable(where, wanted, found, operation))
+            differences.append(repairable(where, wanted, found, operation))
     return differences
 
 
@@ -333,7 +293,7 @@ def _type_difference(where: str, alter: do.AlterColumn) -> Difference:
     found = actual.text or "no type"
     if alter.actual.generated:
         found = "a generated column"
-    return _repairable(where, wanted, found, operation)
+    return repairable(where, wanted, found, operation)
 
 
 def _unknown_conversion(where: str, alter: do.AlterColumn) -> Difference:
@@ -343,7 +303,7 @@ def _unknown_conversion(where: str, alter: do.AlterColumn) -> Difference:
     if alter.actual.generated:
         found = "a generated column"
     found += f", which this phase does not convert to {expected}"
-    return _fatal(where, expected, found, ChangeRefused)
+    return fatal(where, expected, found, ChangeRefused)
 
 
 def _nullability(column: Column) -> str:
@@ -360,8 +320,7 @@ def _compare_primary_key(
 ) -> Iterator[Difference]:
     key = expected.primary_key
     if not key:
-        yield from _undeclared_primary_key(expected, actual)
-        return
+        return  # an undeclared one is reported with what else is undeclared
     auto_increment = any(expected.columns[name].auto_increment for name in key)
     if auto_increment and key[0] not in actual.columns:
         return  # adding the column makes it the primary key
@@ -383,7 +342,7 @@ def _compare_primary_key(
             wanted += " that never reuses an id"
             found += " without AUTOINCREMENT"
             if _accepts_reused_ids(where, catalog):
-                yield _note(where, wanted, f"{found}, which is accepted")
+                yield note(where, wanted, f"{found}, which is accepted")
                 return
     if is_right:
         return
@@ -395,17 +354,7 @@ def _compare_primary_key(
     operation = do.SetPrimaryKey(
         expected.name, key, auto_increment, replaces, may_be_null
     )
-    yield _repairable(where, wanted, found, operation)
-
-
-def _undeclared_primary_key(expected: Table, actual: Table) -> Iterator[Difference]:
-    if actual.primary_key:
-        found = f"PRIMARY KEY ({', '.join(actual.primary_key)})"
-        message = (
-            f"{expected.name}: {found} rejects rows that the model allows; it is not "
-            "in the model"
-        )
-        yield Difference("warning", expected.name, "no primary key", found, message)
+    yield repairable(where, wanted, found, operation)
 
 
 def _accepts_reused_ids(where: str, catalog: Catalog) -> bool:
@@ -433,18 +382,18 @@ def _compare_index(
     ]
     if named is not None and (named not in equivalent or named.unique != index.unique):
         operation = do.AddIndex(expected.name, index, replaces=named)
-        yield _repairable(where, index, named, operation)
+        yield repairable(where, index, named, operation)
         return
     # A UNIQUE constraint does not stand in for an index that is not unique: somebody
     # may drop the constraint, and not think of the index.
     usable = [each for each in equivalent if index.unique or not each.is_constraint]
     if not usable:
         operation = do.AddIndex(expected.name, index, replaces=named)
-        yield _repairable(where, index, named or "no such index", operation)
+        yield repairable(where, index, named or "no such index", operation)
     elif named is None and usable[0].name:  # SQLite keeps no name of a constraint
         other = usable[0].name
-        message = f"{where}: {other} is equivalent and is accepted in its place"
-        yield Difference("note", where, str(index), other, message)
+        text = f"{other} is equivalent and is accepted in its place"
+        yield note(where, index, other, text)
 
 
 def _compare_check(
@@ -459,7 +408,7 @@ def _compare_check(
     existing = catalog.matching_check(actual, check)
     if existing is None:
         operation = do.AddCheck(actual.name, check)
-        yield _repairable(where, wanted, "no such CHECK", operation)
+        yield repairable(where, wanted, "no such CHECK", operation)
         return
     found = f"CHECK ({existing.condition})"
     is_right = not check.name or catalog.same_condition(
@@ -467,10 +416,10 @@ def _compare_check(
     )
     if not is_right:
         operation = do.AddCheck(actual.name, check, replaces=existing)
-        yield _repairable(where, wanted, found, operation)
+        yield repairable(where, wanted, found, operation)
     elif not existing.valid:
         operation = do.AddCheck(actual.name, existing)
-        yield _repairable(where, wanted, f"{found}, not validated", operation)
+        yield repairable(where, wanted, f"{found}, not validated", operation)
 
 
 def _without_declared_checks(expected: Table, actual: Table, catalog: Catalog) -> Table:
@@ -496,16 +445,16 @@ def _compare_foreign_key(expected: ForeignKey, actual: Table) -> Iterator[Differ
     if wrong or not matching:
         found = "; ".join(str(key) for key in wrong) or "no foreign key"
         operation = do.AddForeignKey(actual.name, expected, replaces=tuple(wrong))
-        yield _repairable(where, expected, found, operation)
+        yield repairable(where, expected, found, operation)
         return
     for key in existing:
         if not key.valid:
             operation = do.AddForeignKey(actual.name, key, replaces=(key,))
-            yield _repairable(where, expected, key, operation)
+            yield repairable(where, expected, key, operation)
     for key in matching:
         if key.deferrable and not expected.deferrable:
-            yield _note(where, expected, f"{key}, which is accepted")
+            yield note(where, expected, f"{key}, which is accepted")
     names = [key.name for key in matching if key.name]
     if expected.name and names and expected.name not in names:
         wanted = f"a foreign key named {expected.name}"
-        yield _note(where, wanted, f"one named {names[0]}")
+        yield note(where, wanted, f"one named {names[0]}")

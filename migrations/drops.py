@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from migrations.errors import ChangeRefused
 from migrations.operations import DropCheck, DropColumn, DropForeignKey, DropIndex
-from migrations.report import Difference
+from migrations.report import Difference, fatal, repairable
 from migrations.schema import Schema, Table
 
 _Drop = DropColumn | DropIndex | DropCheck | DropForeignKey
@@ -59,26 +59,20 @@ def without_dropped(actual: Table, table: str, names: Iterable[str]) -> Remainin
             continue
         for operation, kind in _objects_named(remaining, table, name):
             where = f"{table}.{name}"
-            message = f"{where}: expected nothing, as it is in drops, found {kind}"
-            found.append(
-                Difference(
-                    "error", where, "nothing", kind, message, repaired_by=operation
-                )
-            )
+            text = f"expected nothing, as it is in drops, found {kind}"
+            found.append(repairable(where, "nothing", kind, operation, text))
             schema = operation.apply_to(Schema({table: remaining}))
             remaining = schema[table]
     return Remaining(remaining, tuple(found))
 
 
 def _refused_key(where: str) -> Difference:
-    message = (
-        f"{where} is in drops and in the primary key; take it out of drops until a run "
-        "has changed the key"
+    text = (
+        "it is in drops and in the primary key; take it out of drops until a run has "
+        "changed the key"
     )
     found = "a column of the primary key"
-    return Difference(
-        "error", where, "nothing", found, message, stops_with=ChangeRefused
-    )
+    return fatal(where, "nothing", found, ChangeRefused, text)
 
 
 def _objects_named(actual: Table, table: str, name: str) -> Iterator[tuple[_Drop, str]]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from migrations.errors import ChangeRefused
 from migrations.operations import RenameColumn, RenameTable
-from migrations.report import Difference
+from migrations.report import Difference, fatal, repairable
 from migrations.schema import Schema, Table
 
 # Returns the name of a table as it is in a `Schema`.
@@ -75,11 +75,11 @@ def _rename_of_table(
     if name not in schema:
         yield _rename(name, name, old, RenameTable(name, old_key))
     elif schema[old_key].is_table:  # a view may stand in for the old table
-        message = (
-            f"{name}: the table exists, and so does {old}, which it is renamed from; "
-            "move the rows, drop or rename the table that is not needed, then run again"
+        text = (
+            f"the table exists, and so does {old}, which it is renamed from; move the "
+            "rows, drop or rename the table that is not needed, then run again"
         )
-        yield _refused(name, name, old, message)
+        yield fatal(name, name, f"{name} and {old}", ChangeRefused, text)
 
 
 def _renames_of_columns(
@@ -104,26 +104,19 @@ def _renames_of_columns(
             continue
         if old_key in dropped:
             continue
-        message = (
-            f"{where}: the column exists, and so does {old}, which it is renamed from; "
-            f"move the values, list {declared.name}.{old} in drops, then run again: "
+        text = (
+            f"the column exists, and so does {old}, which it is renamed from; move the "
+            f"values, list {declared.name}.{old} in drops, then run again: "
             f"UPDATE {declared.name} SET {name} = {old} WHERE {name} IS NULL"
         )
-        yield _refused(where, name, old, message)
+        yield fatal(where, name, f"{name} and {old}", ChangeRefused, text)
 
 
 def _rename(
     where: str, name: str, old: str, operation: RenameTable | RenameColumn
 ) -> Difference:
-    message = f"{where}: expected {name}, found its old name {old}; "
-    return Difference(
-        "error", where, name, old, message + _BREAKS_OLD_RELEASE, repaired_by=operation
-    )
-
-
-def _refused(where: str, name: str, old: str, message: str) -> Difference:
-    found = f"{name} and {old}"
-    return Difference("error", where, name, found, message, stops_with=ChangeRefused)
+    text = f"expected {name}, found its old name {old}; {_BREAKS_OLD_RELEASE}"
+    return repairable(where, name, old, operation, text)
 
 
 def rename_description(kind: str, old: str, new: str) -> str:

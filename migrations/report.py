@@ -74,6 +74,62 @@ class Difference(NamedTuple):
         }
 
 
+def repairable(
+    where: str, expected: object, actual: object, operation: Operation, text: str = ""
+) -> Difference:
+    """Return an error that an operation repairs.
+
+    :param where: the table, or "table.name" of a part of it.
+    :param text: what the message says after that; "" for "expected …, found …".
+    """
+    message = _message(where, expected, actual, text)
+    return Difference(
+        severity="error",
+        object=where,
+        expected=str(expected),
+        actual=str(actual),
+        message=message,
+        repaired_by=operation,
+    )
+
+
+def fatal(
+    where: str,
+    expected: object,
+    actual: object,
+    stops_with: type[MigrationError],
+    text: str = "",
+) -> Difference:
+    """Return an error that stops the run; see `repairable` for the parameters."""
+    message = _message(where, expected, actual, text)
+    return Difference(
+        severity="error",
+        object=where,
+        expected=str(expected),
+        actual=str(actual),
+        message=message,
+        stops_with=stops_with,
+    )
+
+
+def warning(where: str, expected: object, actual: object, text: str) -> Difference:
+    """Return a difference that somebody has to look at."""
+    message = _message(where, expected, actual, text)
+    return Difference("warning", where, str(expected), str(actual), message)
+
+
+def note(where: str, expected: object, actual: object, text: str = "") -> Difference:
+    """Return a difference that is harmless; see `repairable` for the parameters."""
+    message = _message(where, expected, actual, text)
+    return Difference("note", where, str(expected), str(actual), message)
+
+
+def _message(where: str, expected: object, actual: object, text: str) -> str:
+    if not text:
+        text = f"expected {expected}, found {actual}"
+    return f"{where}: {text}"
+
+
 class Report(NamedTuple):
     """The outcome of `run`, `check` or `rollback`; a step that was skipped is None."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migrations.report import Difference
+from migrations.report import Difference, note, warning
 from migrations.schema import Column, Table, name_while_filled
 
 _REJECTS_ROWS = "rejects rows that the model allows; it is not in the model"
@@ -22,17 +22,10 @@ def undeclared_objects(expected: Table, actual: Table) -> Iterator[Difference]:
     """
     yield from _columns(expected, actual)
     yield from _defaults(expected, actual)
+    yield from _primary_key(expected, actual)
     yield from _indexes(expected, actual)
     yield from _checks(expected, actual)
     yield from _foreign_keys(expected, actual)
-
-
-def _warning(where: str, expected: str, actual: str, message: str) -> Difference:
-    return Difference("warning", where, expected, actual, f"{where}: {message}")
-
-
-def _note(where: str, expected: str, actual: str, message: str) -> Difference:
-    return Difference("note", where, expected, actual, f"{where}: {message}")
 
 
 def _columns(expected: Table, actual: Table) -> Iterator[Difference]:
@@ -54,17 +47,17 @@ def _columns(expected: Table, actual: Table) -> Iterator[Difference]:
                 f"was renamed, add to the constraints of {renamed_to}: "
                 f'RenamedFrom("{column.name}")'
             )
-            yield _warning(where, "no such column", column.type.text, message)
+            yield warning(where, "no such column", column.type.text, message)
         if not column.optional:
             message = (
                 "inserts will fail; the column is NOT NULL, has no default and is not "
                 "in the model"
             )
             wanted = "NULL allowed or a default"
-            yield _warning(where, wanted, "NOT NULL without a default", message)
+            yield warning(where, wanted, "NOT NULL without a default", message)
         elif renamed_to is None:
             message = f"{column.type.text} is not in the model"
-            yield _note(where, "no such column", column.type.text, message)
+            yield note(where, "no such column", column.type.text, message)
 
 
 def _possible_new_name(column: Column, missing: list[Column]) -> str | None:
@@ -83,7 +76,14 @@ def _defaults(expected: Table, actual: Table) -> Iterator[Difference]:
         if column.default is None and not column.auto_increment:
             where = f"{expected.name}.{name}"
             found = f"DEFAULT {existing.default}"
-            yield _note(where, "no default", found, f"{found} is not in the model")
+            yield note(where, "no default", found, f"{found} is not in the model")
+
+
+def _primary_key(expected: Table, actual: Table) -> Iterator[Difference]:
+    if actual.primary_key and not expected.primary_key:
+        found = f"PRIMARY KEY ({', '.join(actual.primary_key)})"
+        text = f"{found} {_REJECTS_ROWS}"
+        yield warning(expected.name, "no primary key", found, text)
 
 
 def _indexes(expected: Table, actual: Table) -> Iterator[Difference]:
@@ -101,13 +101,13 @@ def _indexes(expected: Table, actual: Table) -> Iterator[Difference]:
         if index.unique and index.columns not in declared_keys:
             if columns <= expected.columns.keys():
                 message = f"{index} {_REJECTS_ROWS}"
-                yield _warning(where, "no further unique key", str(index), message)
+                yield warning(where, "no further unique key", index, message)
             else:
                 message = f"{index} is not in the model"
-                yield _note(where, "no further unique key", str(index), message)
+                yield note(where, "no further unique key", index, message)
         elif not index.unique and index.columns not in declared_columns:
             message = f"the index {index} is not in the model"
-            yield _note(where, "no such index", str(index), message)
+            yield note(where, "no such index", index, message)
 
 
 def _checks(expected: Table, actual: Table) -> Iterator[Difference]:
@@ -117,7 +117,7 @@ def _checks(expected: Table, actual: Table) -> Iterator[Difference]:
             where = f"{expected.name}.{check.name}"
         found = f"CHECK ({check.condition})"
         message = f"{found} {_MAY_REJECT_ROWS}"
-        yield _warning(where, "no such CHECK", found, message)
+        yield warning(where, "no such CHECK", found, message)
 
 
 def _foreign_keys(expected: Table, actual: Table) -> Iterator[Difference]:
@@ -127,4 +127,4 @@ def _foreign_keys(expected: Table, actual: Table) -> Iterator[Difference]:
             continue
         where = f"{expected.name}.{', '.join(key.columns)}"
         message = f"{key} {_MAY_REJECT_ROWS}"
-        yield _warning(where, "no foreign key", str(key), message)
+        yield warning(where, "no foreign key", key, message)

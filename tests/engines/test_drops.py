@@ -187,7 +187,7 @@ def test_column_of_the_primary_key_is_not_dropped(world, engine):
             "Meta": type("Meta", (), {"table_name": "suppliers"}),
         },
     )  # fmt: skip
-    with pytest.raises(ChangeRefused, match="suppliers.id is in drops and in"):
+    with pytest.raises(ChangeRefused, match="suppliers.id: it is in drops and in"):
         phase("suppliers.id", model=other).check(database)
 
 

@@ -31,7 +31,7 @@ from migrations.engines.mysql.show_create_table import (
     CreateTableText,
     parsed_table,
 )
-from migrations.report import Difference
+from migrations.report import Difference, note
 from migrations.schema import UTC_NOW, Column, Index, Schema, Table, Type
 from migrations.sql_text import is_literal, literal, literal_meaning, one_line
 
@@ -366,13 +366,12 @@ class MySQLFamilyCatalog(Catalog):
                 continue
             if self.type_is_accepted(expected, column, existing):
                 where = f"{expected.name}.{name}"
-                wanted = str(column.type)
                 found = existing.type.text
-                message = (
-                    f"{where}: expected {wanted}, found {found}, which has no negative "
+                text = (
+                    f"expected {column.type}, found {found}, which has no negative "
                     "numbers and is accepted for an id and what refers to one"
                 )
-                yield Difference("note", where, wanted, found, message)
+                yield note(where, column.type, found, text)
 
     def _will_be_unsigned(self, table: Table, column: Column) -> bool:
         """Whether a declared column will be unsigned once the phase is complete."""

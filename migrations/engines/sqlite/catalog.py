@@ -26,7 +26,7 @@ from migrations.engines.sqlite.table_text import (
 )
 from migrations.errors import ChangeRefused
 from migrations.index_text import described_part, parse_create_index
-from migrations.report import Difference
+from migrations.report import Difference, note, warning
 from migrations.schema import (
     UTC_NOW,
     Check,
@@ -409,16 +409,17 @@ class SQLiteCatalog(Catalog):
             existing = actual.columns.get(name)
             if existing is None or existing.collation in (None, "BINARY"):
                 continue
+            if column.collation == existing.collation:
+                continue
             where = f"{expected.name}.{name}"
             found = f"COLLATE {existing.collation}"
+            text = f"{found} is not in the model"
             keys = [key for key in actual.unique_keys() if name in key]
-            severity = "note"
-            message = f"{where}: {found} is not in the model"
             if keys:
-                severity = "warning"
-                message += f", and UNIQUE ({', '.join(keys[0])}) may reject rows by it"
-            if column.collation != existing.collation:
-                yield Difference(severity, where, "no collation", found, message)
+                text += f", and UNIQUE ({', '.join(keys[0])}) may reject rows by it"
+                yield warning(where, "no collation", found, text)
+            else:
+                yield note(where, "no collation", found, text)
 
     def default_meaning(self, default: str) -> str:
         if _UTC_NOW.fullmatch(default):
