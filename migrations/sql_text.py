@@ -16,8 +16,8 @@ _NAMES = re.compile(
         | (?<![\w$.:]) (?<!\bas\ ) (?P<plain>[^\W\d][\w$]*) (?![\w$]) (?!\s*\()""",
     re.VERBOSE | re.IGNORECASE,
 )
-
-
+# A name that means the same without quotes on every database.
+_PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _LITERAL = re.compile(
     r"\s*(-?\d+(\.\d+)?|'([^']|'')*'|TRUE|FALSE|NULL)\s*", re.IGNORECASE
 )
@@ -133,7 +133,12 @@ def names_column(sql: str, name: str) -> bool:
 
 
 def with_renamed_column(sql: str, old: str, new: str) -> str:
-    """Return an expression in which a column has another name."""
+    """Return an expression in which a column has another name.
+
+    A server that writes backticks puts every column in them: there, a word without
+    quotes is a keyword, such as the `day` of an INTERVAL.
+    """
+    has_backticks = "`" in sql
 
     def renamed(found: re.Match[str]) -> str:
         name = next((text for text in found.groups() if text is not None), None)
@@ -143,6 +148,10 @@ def with_renamed_column(sql: str, old: str, new: str) -> str:
         end = found[0][-1]
         if start in '"`[':
             return start + new.replace(end, 2 * end) + end
-        return new
+        if has_backticks:
+            return found[0]
+        if _PLAIN_NAME.fullmatch(new):
+            return new
+        return '"' + new.replace('"', '""') + '"'
 
     return _NAMES.sub(renamed, sql)

@@ -26,6 +26,7 @@ NO_RIGHT = {1044, 1142, 1227}
 NOT_SUPPORTED_YET = 1235
 # A change cannot be made with the ALGORITHM or the LOCK that the statement asks for.
 NOT_ONLINE = {1845, 1846}
+UNKNOWN_COLUMN = 1054
 # A column cannot become NOT NULL, as it is NULL in a row.
 NULL_FOUND = {1048, 1138, 1265}
 # The text of the error 1005, which may mean anything, if it means that a foreign key of

@@ -22,6 +22,7 @@ from migrations.engines.mysql.server_errors import (
     NULL_FOUND,
     RACE_LOST,
     READ_ONLY,
+    UNKNOWN_COLUMN,
     error_code,
     with_causes,
 )
@@ -306,6 +307,10 @@ class MySQLFamilySession(Session):
         try:
             self._execute_without_waiting(change.sql)
         except peewee.DatabaseError as error:
+            is_rename = " RENAME COLUMN " in change.sql
+            if is_rename and error_code(error) == UNKNOWN_COLUMN:
+                # Another node of a cluster has renamed it: read again.
+                raise MigrationLockHeld from None
             offline = change.sql.removesuffix(f", {self.server.online}")
             if error_code(error) not in NOT_ONLINE or offline == change.sql:
                 raise
