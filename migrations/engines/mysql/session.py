@@ -60,7 +60,9 @@ _ADVICE_IF_DISCONNECTED = (
 )
 # The first with CHECK constraints.
 OLDEST_MYSQL = (8, 0, 16)
-_NEEDED_RIGHTS = "SELECT, INSERT, DELETE, CREATE, ALTER, INDEX, DROP, REFERENCES"
+_NEEDED_RIGHTS = (
+    "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP, REFERENCES"
+)
 # How often NULLs that others write are filled before a column becomes NOT NULL.
 _FILLS_AGAIN = 5
 
