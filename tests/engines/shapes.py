@@ -39,11 +39,13 @@ class Shape(NamedTuple):
 
     :param make: returns the models, in any order. It is called once.
     :param engines: those on which Peewee can create them.
+    :param mariadb_only: whether MySQL lacks what MariaDB has.
     """
 
     name: str
     make: Callable
     engines: tuple = ENGINES
+    mariadb_only: bool = False
 
     @property
     def models(self):

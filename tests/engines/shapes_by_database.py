@@ -186,6 +186,7 @@ SHAPES = [
     Shape(
         "unique texts and binaries",
         one(title=TextField(unique=True), data=peewee.BlobField(unique=True)),
+        mariadb_only=True,
     ),
     Shape(
         "the beginning of a text in keys",

@@ -162,6 +162,33 @@ def test_text_without_a_length_is_refused_on_mariadb(tables, fields, says, engin
         phase.check(database)
 
 
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("engine", ["mysql97"])
+def test_expression_indexes_of_mysql_are_compared_and_repaired(tables, engine):
+    statements = [
+        "CREATE UNIQUE INDEX low ON things ((lower(title)))",
+        "CREATE INDEX summed ON things ((a + 1) DESC, title(5))",
+        "CREATE INDEX other ON things (((CASE WHEN a > 0 THEN 'x' ELSE title END)))",
+    ]
+    target, phase, database = tables(engine, thing(*statements), statements[0])
+    assert phase.run(database).smoke_test["unique"] is True
+    assert phase.check(database).differences == ()
+    target.execute("DROP INDEX low ON things", "DROP INDEX other ON things")
+    target.execute("CREATE UNIQUE INDEX low ON things ((upper(title)))")
+    repaired = [each.object for each in phase.run(database).repaired]
+    assert repaired == ["things.low", "things.other"]
+    assert phase.check(database).differences == ()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("engine", ["mysql97"])
+def test_unique_text_is_refused_on_mysql(tables, engine):
+    _, phase, database = tables(engine, thing(title=TextField(unique=True)))
+    says = r"TEXT has no length for a key on MySQL; use CharField\(n\), or an index"
+    with pytest.raises(UnsupportedModel, match=says):
+        phase.check(database)
+
+
 # -- types
 
 
@@ -207,3 +234,41 @@ def test_type_of_a_missing_extension_is_refused_by_name(tables):
         UnsupportedModel, match="data: the type HSTORE is not .*CREATE EXTENSION"
     ):
         phase.check(database)
+
+
+# -- limits of MariaDB
+
+A_AND_B = {"indexes": ((("a", "b"), False),)}
+LIMITS = {
+    "a column": (model(a=CharField(70_000)), r"^things.a VARCHAR\(70000\): the server"),
+    "a row": (
+        model(a=CharField(15_000), b=CharField(14_000)),
+        r"^things.a VARCHAR\(15000\), b VARCHAR\(14000\), id INT.*: Row size",
+    ),
+    "a key": (
+        model(meta=A_AND_B, a=CharField(500), b=CharField(400)),
+        r"^things.a VARCHAR\(500\), b VARCHAR\(400\): the server refuses this: Spec",
+    ),
+    "a primary key": (
+        model(
+            meta={"primary_key": peewee.CompositeKey("a", "b")},
+            a=CharField(500),
+            b=CharField(400),
+        ),
+        r"^things.a VARCHAR\(500\), b VARCHAR\(400\): the server refuses this: Spec",
+    ),
+    "a column of a key": (
+        model(a=CharField(900, index=True)),
+        r"^things.a: VARCHAR\(900\) is too long for thing_a; .* at most 768$",
+    ),
+}
+
+
+@pytest.mark.mariadb_only
+@pytest.mark.parametrize("limit", LIMITS)
+def test_what_is_too_long_on_mariadb_is_named_by_a_check(world, limit):
+    made, says = LIMITS[limit]
+    target = world("mysql")
+    target.clear()
+    with pytest.raises(ChangeRefused, match=says):
+        Phase("Things", requires={}, manages=[made]).check(db.connect(target.url))

@@ -21,7 +21,7 @@ def cases(exhaustive=False):
             if engine not in shape.engines:
                 continue
             quick = engine == "sqlite" or number % 3 == offset
-            marks = []
+            marks = [pytest.mark.mariadb_only] if shape.mariadb_only else []
             if exhaustive or not quick:
                 marks.append(pytest.mark.exhaustive)
             name = f"{engine}-{shape.name}".replace(" ", "_")

@@ -30,16 +30,22 @@ from migrations.engines.mysql.show_create_table import (
     NAMES,
     CreateTableText,
     parsed_table,
+    statement_of_temporary_table,
 )
+from migrations.index_text import parse_create_index
 from migrations.report import Difference, note
 from migrations.schema import UTC_NOW, Column, Index, Schema, Table, Type
 from migrations.sql_text import is_literal, literal, literal_meaning, one_line
 
 _WITH_EXPONENT = re.compile(r"-?\d+([.]\d+)?e[+-]?\d+", re.IGNORECASE)
-# The name of the temporary table that a type is looked up with.
-_TABLE_FOR_TYPE = "type of a model"
+# The name of the temporary table with which the server is asked how it writes a type or
+# an index, and of that index.
+_TEMPORARY_TABLE = "part of a model"
 # By database and type as a model declares it: the type as the server writes it.
 _DECLARED_TYPES: dict[tuple[str, str], str] = {}
+# By database, table, CREATE INDEX and the table's text: the parts of the index as the
+# server writes them.
+_STORED_PARTS: dict[object, tuple[str, ...] | None] = {}
 # The number of the note with the query in the server's form, and that note.
 _EXPLAINED = 1003
 _NORMAL_FORMS = re.compile(
@@ -275,7 +281,7 @@ class MySQLFamilyCatalog(Catalog):
 
         :raises UnknownType: there is no such type.
         """
-        name = self.session.quote(_TABLE_FOR_TYPE)
+        name = self.session.quote(_TEMPORARY_TABLE)
         try:
             self.session.execute_literally(f"CREATE TEMPORARY TABLE {name} (t {text})")
         except peewee.DatabaseError as error:
@@ -286,7 +292,7 @@ class MySQLFamilyCatalog(Catalog):
                 return text
             raise UnknownType(one_line(error.args[-1])) from None
         try:
-            table = self.temporary_table(_TABLE_FOR_TYPE)
+            table = self.temporary_table(_TEMPORARY_TABLE)
         finally:
             self.session.execute_literally(f"DROP TEMPORARY TABLE {name}")
         return table.columns["t"].type.text
@@ -333,9 +339,42 @@ class MySQLFamilyCatalog(Catalog):
         InnoDB has indexes of one kind only, so it does not matter which one is named:
         https://mariadb.com/kb/en/storage-engine-index-types/
         """
-        return declared.unique == actual.unique and (
-            _comparable_parts(declared) == _comparable_parts(actual)
-        )
+        if declared.unique != actual.unique:
+            return False
+        if _comparable_parts(declared) == _comparable_parts(actual):
+            return True
+        has_expression = any(part.startswith("(") for part in declared.columns)
+        if not has_expression or table.name not in self._last_texts:
+            return False
+        question = (describe(self.session.database), table.name, declared.definition)
+        key = (question, self._last_texts[table.name])
+        if key not in _STORED_PARTS:
+            _STORED_PARTS[key] = self._stored_parts(table, declared)
+        return _STORED_PARTS[key] == actual.columns
+
+    def _stored_parts(self, table: Table, declared: Index) -> tuple[str, ...] | None:
+        """Return the parts of a declared index as the server writes them.
+
+        It does so for a temporary table. None if it cannot create that.
+        """
+        text = parse_create_index(declared.definition)
+        if text is None:
+            return None
+        name = self.session.quote(_TEMPORARY_TABLE)
+        index = text._replace(name=self.session.quote(_TEMPORARY_TABLE)).clause()
+        sql = statement_of_temporary_table(self._last_texts[table.name], name, index)
+        try:
+            self.session.execute_literally(sql)
+        except peewee.DatabaseError as error:
+            if error_code(error) in LOCKED | DISCONNECTED:
+                raise
+            return None
+        try:
+            made = self.temporary_table(_TEMPORARY_TABLE)
+        finally:
+            self.session.execute_literally(f"DROP TEMPORARY TABLE {name}")
+        stored = made.index_named(_TEMPORARY_TABLE)
+        return None if stored is None else stored.columns
 
     def is_equivalent(self, table: Table, index: Index, candidate: Index) -> bool:
         """An index of columns is the same with USING and without."""

@@ -22,10 +22,13 @@ import peewee
 from migrations import operations as do
 from migrations.engines.mysql.catalog import MySQLFamilyCatalog
 from migrations.engines.mysql.server_errors import (
+    COLUMN_TOO_LONG,
     DISCONNECTED,
+    KEY_TOO_LONG,
     LOCKED,
     NO_RIGHT,
     READ_ONLY,
+    ROW_TOO_LONG,
     error_code,
 )
 from migrations.engines.mysql.show_create_table import (
@@ -41,6 +44,7 @@ from migrations.schema import Column, Table
 from migrations.sql_text import masked, one_line
 
 _COPIED_ROWS = 20
+_SHOWN_COLUMNS = 3  # of those whose row is too long
 _ROWS = "rows of a rehearsal"  # a table that has them until the copy exists
 _FOREIGN_KEY_ONLY = re.compile(r"(DROP|ADD CONSTRAINT \S+) FOREIGN KEY ")
 _RENAMED_TABLE = re.compile(r"^ALTER TABLE \S+ RENAME TO ")
@@ -157,10 +161,34 @@ class Rehearsal:
         except peewee.DatabaseError as error:
             if error_code(error) in LOCKED | DISCONNECTED | NO_RIGHT | READ_ONLY:
                 raise
+            where = self._place_of_limit(change, error) or change.description
             raise ChangeRefused(
-                f"{change.description}: the server refuses this: {_server_text(error)}"
+                f"{where}: the server refuses this: {_server_text(error)}"
                 f"{self._advice(change)}; nothing was changed: {change.sql}"
             ) from None
+
+    def _place_of_limit(
+        self, change: Change, error: peewee.DatabaseError
+    ) -> str | None:
+        """Return the columns that are too long together, with their table.
+
+        The server names one column, or none.
+        """
+        code = error_code(error)
+        if code not in (KEY_TOO_LONG, COLUMN_TOO_LONG, ROW_TOO_LONG):
+            return None
+        for operation in self.plan.operations:
+            if f" TABLE {self.quote(operation.table)} " not in change.sql:
+                continue
+            declared = self.catalog.declared_by_name(operation.table)
+            columns = _longest_columns(declared)
+            if code == KEY_TOO_LONG:
+                columns = _longest_key(declared)
+            elif code == COLUMN_TOO_LONG:
+                columns = columns[:1]
+            described = [f"{each.name} {each.type.text}" for each in columns]
+            return f"{declared.name}.{', '.join(described)}"
+        return None
 
     def _advice(self, change: Change) -> str:
         """Return which undeclared CHECKs a changed column has, as they may be why."""
@@ -226,6 +254,26 @@ class Rehearsal:
                 f"{column.name}: the server makes DEFAULT {column.default} of "
                 f"{declared.default}; write it so in the model"
             )
+
+
+def _longest_columns(table: Table) -> list[Column]:
+    """Return the columns of a limited length, from the longest one on."""
+    limited = [each for each in table.columns.values() if each.type.size]
+    return sorted(limited, key=_length, reverse=True)[:_SHOWN_COLUMNS]
+
+
+def _longest_key(table: Table) -> list[Column]:
+    """Return the columns of the longest key that is not a hash."""
+    keys = [table.primary_key]
+    keys += [index.columns for index in table.indexes if not index.unique]
+    columns = [
+        [table.columns[name] for name in key if name in table.columns] for key in keys
+    ]
+    return max(columns, key=lambda key: sum(map(_length, key)))
+
+
+def _length(column: Column) -> int:
+    return column.type.size or 0
 
 
 def _server_text(error: peewee.PeeweeException) -> str:

@@ -22,6 +22,10 @@ RACE_LOST = {1022, 1050, 1051, 1060, 1061, 1068, 1091, 1146, 1826, 3821, 3822}
 NOT_VISIBLE = {1142, 1146}
 # A right is missing: on a table, on a database, or a global one.
 NO_RIGHT = {1044, 1142, 1227}
+# Of lengths in bytes: of a key, of a column, of all columns of a row.
+KEY_TOO_LONG = 1071
+COLUMN_TOO_LONG = 1074
+ROW_TOO_LONG = 1118
 # Not supported: GET_LOCK on a node of a cluster, up to MariaDB 10.6.14 and 10.11.4.
 NOT_SUPPORTED_YET = 1235
 # A change cannot be made with the ALGORITHM or the LOCK that the statement asks for.

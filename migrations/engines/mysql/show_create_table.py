@@ -58,19 +58,22 @@ def without_next_number(text: str) -> str:
     return _NEXT_NUMBER.sub("", text)
 
 
-def statement_of_temporary_table(text: str, name: str) -> str:
+def statement_of_temporary_table(text: str, name: str, further: str = "") -> str:
     """Return the statement that creates a temporary table like another one.
 
     It has no foreign keys and no FULLTEXT indexes, which a temporary table cannot have.
 
     :param text: the text of the other table.
     :param name: the quoted name of the temporary table.
+    :param further: an index that it has in addition.
     """
     items = []
     for words in _items_of(text):
         is_foreign_key = words[0] == "CONSTRAINT" and words[2] == "FOREIGN"
         if not is_foreign_key and words[0] not in ("FULLTEXT", "VECTOR"):
             items.append(" ".join(words))
+    if further:
+        items.append(further)
     options = text.rpartition("\n)")[2]
     return f"CREATE TEMPORARY TABLE {name} ({', '.join(items)}){options}"
 
