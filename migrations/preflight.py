@@ -216,7 +216,7 @@ class _TableChecks:
         """
         for index in self.table.indexes:
             recreated = index.columns in self.added_indexes
-            if recreated or not index.unique or not index.covers_all_rows:
+            if recreated or not index.unique or not index.valid:
                 continue
             columns = index.columns_among(self.declared.columns)
             if self.collapsing.isdisjoint(columns):
@@ -226,7 +226,7 @@ class _TableChecks:
                 "converted or filled"
             )
             for question in self._questions_about_index(index):
-                yield from conflicting_rows(reason, question, self.table, self.engine)
+                yield from self._conflicts_if_possible(reason, question)
 
     def conflicts_with_existing_checks(self, copied: bool) -> Iterator[str]:
         """Yield a line for each existing CHECK that rows will violate.
@@ -380,8 +380,11 @@ class _TableChecks:
     def _questions_about_index(self, index: Index) -> Iterator[Question]:
         if index.unique and index.is_plain:
             yield from self._duplicates(index.columns)
-        elif index.unique:
+        elif index.unique and parse_create_index(index.definition) is not None:
             yield from self._duplicates_of_index(index)
+        elif index.unique:  # with a suffix such as DESC, which makes no difference here
+            columns = [part.partition(" ")[0] for part in index.columns]
+            yield from self._duplicates(columns)
 
     def _duplicates(self, columns: Sequence[str]) -> Iterator[Question]:
         """Ask for rows that share the values of a key."""

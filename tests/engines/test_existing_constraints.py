@@ -83,12 +83,21 @@ def test_rows_that_violate_a_check_already_are_refused_before_they_are_copied(it
     )
 
 
-def test_undeclared_unique_values_that_become_equal_are_refused(item):
+@pytest.mark.parametrize(
+    ("items", "before"),
+    [
+        (["CONSTRAINT own UNIQUE (value)"], []),
+        ([], ["CREATE UNIQUE INDEX own ON item (value DESC)"]),
+    ],
+    ids=["constraint", "descending index"],
+)
+def test_undeclared_unique_values_that_become_equal_are_refused(item, items, before):
     made = item(
         "value VARCHAR(20)",
-        "CONSTRAINT own UNIQUE (value)",
+        *items,
+        before=before,
         rows=[*[f"('{number}')" for number in range(MANY - 1)], "('1.0')"],
     )
-    assert "rows that become equal once they are converted: 2 rows (id 2; id 40)" in (
+    assert "rows that become equal once they are converted or filled: 2 rows (" in (
         refusal(made, PRICE)
     )
