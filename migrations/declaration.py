@@ -64,6 +64,21 @@ class PhaseModels(NamedTuple):
         """The names of the required tables."""
         return tuple(name for name in self.by_table if name not in self.managed)
 
+    @property
+    def managed_schema(self) -> str:
+        """`Meta.schema` of the managed models, which have the same one; or ""."""
+        for name in self.managed:
+            if self.by_table[name]._meta.schema:
+                return str(self.by_table[name]._meta.schema)
+        return ""
+
+    @property
+    def schemas(self) -> tuple[str, ...]:
+        """All `Meta.schema` of the models, that of the managed ones first."""
+        found = [self.managed_schema]
+        found += [model._meta.schema for model in self.by_table.values()]
+        return tuple(dict.fromkeys(schema for schema in found if schema))
+
     def creation_command(self, tables: Iterable[str]) -> str | None:
         """Return the command that creates some tables, if their models name one."""
         commands = {getattr(self.by_table[name], "created_by", None) for name in tables}

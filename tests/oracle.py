@@ -174,8 +174,9 @@ def _sqlite_clauses(sql):
 # -- PostgreSQL: the functions that pg_dump uses, without a process each time
 
 _PG_TABLES = """
-SELECT c.oid, c.relname FROM pg_class c
-WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace"""
+SELECT c.oid, concat(nullif(nspname, 'public') || '.', relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE c.relkind = 'r' AND nspname !~ '^(pg_|information_schema)'"""
 # A SERIAL column has a DEFAULT, an IDENTITY column has none; both own a sequence.
 _PG_DEFINITIONS = """
 SELECT attrelid, concat_ws(' ', quote_ident(attname), format_type(atttypid, atttypmod),

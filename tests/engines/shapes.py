@@ -78,11 +78,13 @@ def default(sql):
     return {"constraints": [SQL(f"DEFAULT {sql}")]}
 
 
-def _parent_and_child():
-    parent = model("parents", "Parent", code=CharField(9, unique=True))
+def _parent_and_child(**meta):
+    code = CharField(9, unique=True)
+    parent = model("parents", "Parent", meta=meta, code=code)
     child = model(
         "children",
         "Child",
+        meta=meta,
         parent=ForeignKeyField(parent, on_delete="CASCADE", on_update="CASCADE"),
         code=ForeignKeyField(parent, field="code", null=True, on_delete="SET NULL"),
         up=ForeignKeyField("self", null=True, constraint_name="fk_up"),
@@ -293,6 +295,11 @@ SHAPES = [
             c=AnyField(null=True),
         ),
         engines=("sqlite",),
+    ),
+    Shape(
+        "a schema of its own",
+        lambda: _parent_and_child(schema='The "Shop"'),
+        engines=("postgresql",),
     ),
     Shape(
         "JSON and a column that may be NULL",

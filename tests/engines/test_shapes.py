@@ -42,6 +42,9 @@ class Tables:
         self.models = shape.models
         self.phase = Phase(shape.name, requires={}, manages=self.models)
         world.clear()
+        for schema in {each._meta.schema for each in self.models} - {None}:
+            quoted = schema.replace('"', '""')
+            world.execute(f'CREATE SCHEMA "{quoted}"')
 
     @property
     def database(self):

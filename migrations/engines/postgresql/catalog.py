@@ -114,7 +114,29 @@ class PostgreSQLCatalog(Catalog):
     def _read_now(self, names: Iterable[str]) -> Schema:
         settings = self.session.server_settings()
         managed = set(self.managed)
-        return read_tables(self.session.query, list(names), settings, managed)
+        tables = read_tables(self.session.query, list(names), settings, managed)
+        if not self.models.schemas:
+            return tables
+        return tables.without(self._names_of_other_schemas(tables))
+
+    def _names_of_other_schemas(self, tables: Iterable[str]) -> list[str]:
+        """Return the names under which the search path finds other tables.
+
+        That of a model with a schema is in that one; that of another model is not in a
+        schema that only the models have brought into the search path.
+        """
+        others = []
+        query = catalog_queries.SCHEMAS_OF_TABLES
+        for name, schema in self.session.query(query, (list(tables),)):
+            declared = ""
+            if name in self.models.by_table:
+                declared = self.models.by_table[name]._meta.schema or ""
+            elsewhere = schema != declared
+            if not declared:
+                elsewhere = schema in self.session.added_schemas
+            if elsewhere and name in self.models.by_table:
+                others.append(name)
+        return others
 
     def case_variants(self, table: str) -> list[str]:
         return self.session.query_texts(catalog_queries.CASE_VARIANTS, table, table)

@@ -162,6 +162,14 @@ FROM (
 CROSS JOIN unnest(%s::text[]) AS t (name)
 JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))"""
 
+# The schema in which the search path finds each of some tables.
+SCHEMAS_OF_TABLES = """
+SELECT t.name, n.nspname
+FROM unnest(%s::text[]) AS t (name)
+JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name))
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname !~ '^pg_'"""
+
 # The sequences that may give a column `a` of a table `c` its values, each as `q`: its
 # own, and those in its DEFAULT, if that is nextval() and nothing else.
 _SEQUENCE_OF_COLUMN = """

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import peewee
 
 from db.constraints import field_constraints
-from migrations.declaration import type_of
+from migrations.declaration import Model, type_of
 from migrations.engines.model_support import ModelSupport
 from migrations.engines.postgresql.names import MAX_NAME_LENGTH
 from migrations.index_text import IndexText
@@ -19,9 +19,24 @@ class PostgreSQLModelSupport(ModelSupport):
     """Finds what PostgreSQL cannot create, or a phase cannot compare there."""
 
     max_decimal_digits = 1000
+    supported_options = frozenset({"schema"})
     advice_about_types = (
         "; if it is one of an extension, run first: CREATE EXTENSION name"
     )
+
+    def problems_of_options(self, model: Model, table: Table) -> Iterator[str]:
+        yield from super().problems_of_options(model, table)
+        schema = model._meta.schema or ""
+        if schema != self.models.managed_schema:
+            yield (
+                f"Meta.schema is {schema!r}, and that of another managed model is "
+                f"{self.models.managed_schema!r}; make a phase for each schema"
+            )
+        elif schema and not self.catalog.session.query(
+            "SELECT FROM pg_namespace WHERE nspname = %s", (schema,)
+        ):
+            quoted = self.catalog.session.quote(schema)
+            yield (f"there is no schema {schema!r}; run first: CREATE SCHEMA {quoted}")
 
     def problem_of_key_column(self, field: peewee.Field, key: str) -> str:
         text = type_of(field, self.database)

@@ -109,6 +109,9 @@ class Rehearsal:
         # In a transaction there is no CONCURRENTLY.
         sql = change.sql.replace("INDEX CONCURRENTLY", "INDEX", 1)
         sql = _DROPPED_INDEX.sub(r"\1pg_temp.", sql)
+        for schema in self.catalog.models.schemas:
+            # The copies are found without it.
+            sql = sql.replace(f"{self.session.quote(schema)}.", "")
         error = self._error_of(sql)
         if error is not None:
             reason = one_line(error).partition(" LINE 1:")[0]

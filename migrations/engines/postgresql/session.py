@@ -181,6 +181,10 @@ class PostgreSQLSession(Session):
         self._waits_for_autovacuum = False
         self.in_callers_transaction = False  # whether the call came inside of one
         self._uses_psycopg3 = False  # known once there is a connection
+        # Of a phase whose models have schemas: the search path that it uses, and the
+        # schemas that are not in the caller's.
+        self.search_path = ""
+        self.added_schemas: frozenset[str] = frozenset()
 
     @property
     def connection(self) -> Any:
@@ -196,8 +200,50 @@ class PostgreSQLSession(Session):
         connection = self.connection
         self.in_callers_transaction = self.in_transaction()
         self._uses_psycopg3 = type(connection).__module__.partition(".")[0] == "psycopg"
-        with _without_prepared_statements(connection), _with_known_encoding(connection):
+        with (
+            _without_prepared_statements(connection),
+            _with_known_encoding(connection),
+            self._search_path_of_models(),
+        ):
             yield
+
+    @contextmanager
+    def _search_path_of_models(self) -> Iterator[None]:
+        """Put the schemas of the models (`Meta.schema`) into the search path.
+
+        So an unqualified name is the table of the model everywhere. Where the managed
+        models have a schema, it comes first, as new tables are created there.
+        """
+        schemas = self.models.schemas
+        if not schemas:
+            yield
+            return
+        if self._is_pooled():
+            raise MigrationError(
+                f"{describe(self.database)}: Meta.schema needs a session of its own; "
+                "connect to the server itself, not to a pooler"
+            )
+        ((before, visible),) = self.query(
+            "SELECT current_setting('search_path'), current_schemas(true)::text[]"
+        )
+        self.added_schemas = frozenset(schemas) - frozenset(visible)
+        parts = [before] if before else []
+        for schema in reversed(schemas):
+            if schema == self.models.managed_schema:
+                parts.insert(0, self.quote(schema))
+            else:
+                parts.append(self.quote(schema))
+        self.search_path = ", ".join(parts)
+        self._set_search_path(self.search_path)
+        try:
+            yield
+        finally:
+            # The end of a transaction that was aborted restores it.
+            with contextlib.suppress(peewee.PeeweeException):
+                self._set_search_path(before)
+
+    def _set_search_path(self, value: str) -> None:
+        self.query("SELECT set_config('search_path', %s, false)", (value,))
 
     # -- statements
 
@@ -463,6 +509,8 @@ class PostgreSQLSession(Session):
         lines = [r"\set ON_ERROR_STOP on"]
         if any("\\" in change.sql for change in changes):
             lines.append("SET standard_conforming_strings = on;")
+        if self.search_path:
+            lines.append(f"SET search_path = {self.search_path};")
         for group in _grouped_by_transaction(changes):
             if _is_concurrent(group):
                 lines += [
