@@ -19,7 +19,7 @@ from db.fields import AutoIncrementField
 from migrations.accepts import AcceptedColumn
 from migrations.drops import names_to_drop
 from migrations.errors import UnsupportedModel
-from migrations.index_text import IndexText, parse_create_index, unquoted
+from migrations.index_text import IndexText, parse_create_index
 from migrations.schema import (
     Check,
     Column,
@@ -29,7 +29,7 @@ from migrations.schema import (
     Table,
     Type,
 )
-from migrations.sql_text import value_literal
+from migrations.sql_text import unquoted, value_literal
 
 Model = type[peewee.Model]
 _PARAMETER = "\0"  # stands for a value in SQL

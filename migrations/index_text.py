@@ -11,9 +11,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from migrations.sql_text import masked
+from migrations.sql_text import comparable, masked, split_sql, unquoted
 
-QUOTED = r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]"""
 # The patterns are for text that is masked: what is quoted or in parentheses is `x`.
 # They are compiled when they are used, as most models have indexes of columns only.
 _NAME = r'(?:"[^"]*"|`[^`]*`|\[[^\]]*\]|[\w$]+)'
@@ -97,7 +96,7 @@ class IndexText(NamedTuple):
 
 def parse_create_index(sql: str) -> IndexText | None:
     """Return the parts of a CREATE INDEX; None if it is none, or has no name."""
-    text = masked(sql, QUOTED)
+    text = masked(sql)
     found = re.fullmatch(_CREATE_INDEX, text, re.IGNORECASE | re.VERBOSE | re.DOTALL)
     if found is None:
         return None
@@ -114,31 +113,15 @@ def parse_create_index(sql: str) -> IndexText | None:
         name=original("name"),
         table=original("table"),
         method=method.lower(),
-        parts=tuple(_split(original("parts"))),
+        parts=tuple(split_sql(original("parts"), "[^,]+")),
         suffix=original("suffix"),
         condition=condition,
     )
 
 
-def _split(sql: str) -> list[str]:
-    """Return the parts between the commas of a list."""
-    parts = re.finditer("[^,]+", masked(sql, QUOTED))
-    return [sql[part.start() : part.end()].strip() for part in parts]
-
-
-def unquoted(name: str) -> str:
-    """Return a name without its quotes."""
-    quote = name[:1]
-    if quote in ('"', "`"):
-        return name[1:-1].replace(quote + quote, quote)
-    if quote == "[":
-        return name[1:-1]
-    return name
-
-
 def plain_name(part: str) -> str | None:
     """Return the column of a part that is nothing else, without quotes; else None."""
-    found = re.fullmatch(_PLAIN_NAME, masked(part, QUOTED), re.IGNORECASE)
+    found = re.fullmatch(_PLAIN_NAME, masked(part), re.IGNORECASE)
     if found is None:
         return None
     return unquoted(part[: found.end(1)])
@@ -152,7 +135,7 @@ def described_part(part: str) -> str:
     column = plain_name(part)
     if column is not None:
         return column
-    found = re.fullmatch(_COLUMN, masked(part, QUOTED))
+    found = re.fullmatch(_COLUMN, masked(part))
     if found is not None:
         length = part[found.start(2) : found.end(2)] if found[2] else ""
         if not length or re.fullmatch(_LENGTH, length):
@@ -167,7 +150,7 @@ def described_part(part: str) -> str:
 
 def expression_of(part: str) -> str:
     """Return a part without its direction."""
-    text = masked(part, QUOTED)
+    text = masked(part)
     found = re.search(_DIRECTION, text, re.IGNORECASE)
     if found is None:
         return part
@@ -176,7 +159,7 @@ def expression_of(part: str) -> str:
 
 def without_operator_class(part: str) -> str:
     """Return a part without what follows its expression and its collation."""
-    text = masked(part, QUOTED)
+    text = masked(part)
     found = re.match(_EXPRESSION, text, re.IGNORECASE | re.VERBOSE)
     if found is None:
         return part
@@ -192,7 +175,7 @@ def same_definition(
     """
     if (first.kind, first.method) != (second.kind, second.method):
         return False
-    if _comparable(first.suffix) != _comparable(second.suffix):
+    if comparable(first.suffix) != comparable(second.suffix):
         return False
     if len(first.parts) != len(second.parts):
         return False
@@ -207,34 +190,23 @@ def same_definition(
 def _same_part(
     one: str, other: str, same_condition: Callable[[str, str], bool]
 ) -> bool:
-    if _comparable(one) == _comparable(other):
+    if comparable(one) == comparable(other):
         return True
     expressions = expression_of(one), expression_of(other)
     directions = []
     for part, expression in zip((one, other), expressions):
-        direction = _comparable(part[len(expression) :])
+        direction = comparable(part[len(expression) :])
         directions.append(direction.replace("asc", ""))
     if directions[0] != directions[1]:
         return False
     # A collation is no part of what an expression returns.
-    texts = " ".join(masked(each, QUOTED) for each in expressions)
+    texts = " ".join(masked(each) for each in expressions)
     if re.search(_COLLATE, texts, re.IGNORECASE):
-        return _comparable(expressions[0]) == _comparable(expressions[1])
+        return comparable(expressions[0]) == comparable(expressions[1])
     return _same_expression(expressions[0], expressions[1], same_condition)
 
 
 def _same_expression(
     one: str, other: str, same_condition: Callable[[str, str], bool]
 ) -> bool:
-    return _comparable(one) == _comparable(other) or same_condition(one, other)
-
-
-def _comparable(sql: str) -> str:
-    """Return SQL without letter case, blanks and quotes of names."""
-    text = ""
-    for part in re.split(r"('(?:[^']|'')*')", sql):
-        if part.startswith("'"):
-            text += part
-        else:
-            text += re.sub(r'[\s"`]', "", part).lower()
-    return text
+    return comparable(one) == comparable(other) or same_condition(one, other)

@@ -24,8 +24,8 @@ from migrations.index_text import parse_create_index
 from migrations.operations import Operation
 from migrations.plan import Plan
 from migrations.report import Difference
-from migrations.schema import ForeignKey, Index, Table, names_in
-from migrations.sql_text import one_line
+from migrations.schema import ForeignKey, Index, Table
+from migrations.sql_text import mentioned_names, one_line
 
 _ABOUT_A_COLUMN = do.AlterColumn | do.AddColumn | do.AdvanceIds | do.DropColumn
 _SHOWN = 5  # rows of each conflict
@@ -402,7 +402,7 @@ class _TableChecks:
     def _duplicates_of_index(self, index: Index) -> Iterator[Question]:
         """Ask for rows that share the values of a partial or expression index."""
         text = parse_create_index(index.definition)
-        columns = names_in(index.definition, self.declared.columns)
+        columns = mentioned_names(index.definition, self.declared.columns)
         if text is None or not self.rows.has(columns):
             return
         source = self.rows.source(columns)
@@ -456,7 +456,7 @@ class _TableChecks:
 
 def _named_columns(condition: str, table: Table) -> list[str]:
     """Return the columns of a table that a condition names."""
-    return list(names_in(condition, table.columns))
+    return list(mentioned_names(condition, table.columns))
 
 
 def conflicting_rows(

@@ -11,21 +11,13 @@ import string
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from migrations.sql_text import names_column, words_of
+from migrations.sql_text import mentioned_names, mentions
 
 # The comparable form of a DEFAULT that is the current time in UTC, however a database
 # writes it; see Catalog.default_meaning.
 UTC_NOW = "now in UTC"
 # The suffix of a part of a unique index in which two rows may not both be NULL.
 NULLS_NOT_DISTINCT = " NULLS NOT DISTINCT"
-
-
-def names_in(sql: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return those of some names that occur in SQL, in whatever case."""
-    written = words_of(sql)
-    return tuple(name for name in names if name.lower() in written)
-
-
 _LOWER_ASCII = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
@@ -144,7 +136,7 @@ class Index(NamedTuple):
         """
         if self.is_plain and set(self.columns) <= set(names):
             return self.columns
-        return names_in(" , ".join(self.columns), names)
+        return mentioned_names(" , ".join(self.columns), names)
 
     def __str__(self) -> str:
         words = []
@@ -285,14 +277,14 @@ class Table(NamedTuple):
             if key in [self.column_of_part(part) for part in index.columns]:
                 return True
             # What is before the parentheses are the names of the index and the table.
-            return names_column(index.definition.partition("(")[2], column)
+            return mentions(index.definition.partition("(")[2], column)
 
         return tuple(index for index in self.indexes if has_it(index))
 
     def checks_with(self, column: str) -> tuple[Check, ...]:
         """Return the CHECK constraints that name a column."""
         return tuple(
-            check for check in self.checks if names_column(check.condition, column)
+            check for check in self.checks if mentions(check.condition, column)
         )
 
     def foreign_keys_with(self, column: str) -> tuple[ForeignKey, ...]:

@@ -23,8 +23,8 @@ from migrations.engines.engine import Engine
 from migrations.engines.sample_rows import RowNotInserted, SampleRow, SampleRows
 from migrations.engines.session import logger
 from migrations.report import SmokeTestSteps
-from migrations.schema import ForeignKey, Index, Table, names_in
-from migrations.sql_text import one_line
+from migrations.schema import ForeignKey, Index, Table
+from migrations.sql_text import mentioned_names, one_line
 
 STEPS = ("insert", "select", "unique", "foreign_keys", "cascade", "cleanup")
 # What a table must have for a step to be tried.
@@ -279,7 +279,7 @@ class _TableTest:
         what = f"the index {index.name}"
         if not key:
             return self._not_tried(what, "its expressions name no column")
-        in_condition = names_in(index.condition or "", self.declared.columns)
+        in_condition = mentioned_names(index.condition or "", self.declared.columns)
 
         def refused_once_condition_holds() -> Outcome:
             values = self._satisfying(rows.first, index, in_condition)

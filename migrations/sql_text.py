@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 
+# Text and names in quotes, in every dialect except MySQL's.
+QUOTED = r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]"""
 # A number, and the part of it that is left without trailing zeros.
 _NUMBER = re.compile(r"(-?\d*(\.\d*[1-9])?)\.?0*")
-
-
+_LITERAL = re.compile(
+    r"\s*(-?\d+(\.\d+)?|'([^']|'')*'|TRUE|FALSE|NULL)\s*", re.IGNORECASE
+)
+_STRING = re.compile(r"('(?:[^']|'')*')")
+# A text, a quoted name, or a word.
+_WORDS = re.compile(
+    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | `(?:[^`]|``)*` | [\w$]+""", re.VERBOSE
+)
 # A string, a quoted name, or a name that needs no quotes and is not a function's.
 _NAMES = re.compile(
     r"""'(?:[^']|'')*'
@@ -18,20 +27,11 @@ _NAMES = re.compile(
 )
 # A name that means the same without quotes on every database.
 _PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
-_LITERAL = re.compile(
-    r"\s*(-?\d+(\.\d+)?|'([^']|'')*'|TRUE|FALSE|NULL)\s*", re.IGNORECASE
-)
 
 
 def is_literal(default: str) -> bool:
     """Whether a DEFAULT is a number, a text, TRUE, FALSE or NULL."""
     return _LITERAL.fullmatch(default) is not None
-
-
-# A text, a quoted name, or a word.
-_WORDS = re.compile(
-    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | `(?:[^`]|``)*` | [\w$]+""", re.VERBOSE
-)
 
 
 def literal(text: str) -> str:
@@ -50,10 +50,11 @@ def value_literal(value: object) -> str:
     return literal(str(value))
 
 
-def masked(sql: str, quoted: str) -> str:
-    """Return SQL of the same length in which quoted text and parentheses are `x`.
+def masked(sql: str, quoted: str = QUOTED) -> str:
+    """Return SQL of the same length in which what is in quotes or parentheses is `x`.
 
-    What is left can be searched for keywords, at the same positions.
+    `CHECK (a > 'b')` becomes `CHECK (xxxxxxx)`. What is left can be searched for
+    keywords, at the same positions.
 
     :param quoted: the pattern of quoted text in this dialect.
     """
@@ -74,6 +75,15 @@ def masked(sql: str, quoted: str) -> str:
         if part == "(":
             depth += 1
     return text
+
+
+def split_sql(sql: str, pattern: str, quoted: str = QUOTED) -> list[str]:
+    """Return the parts of SQL that match a pattern, such as "[^,]+" for a list.
+
+    What is in quotes or parentheses stays in one part; see `masked`.
+    """
+    parts = re.finditer(pattern, masked(sql, quoted))
+    return [sql[part.start() : part.end()].strip() for part in parts]
 
 
 def literal_meaning(default: str) -> str:
@@ -99,19 +109,35 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split())
 
 
-def comparable_condition(sql: str) -> str:
-    """Return a condition without letter case, blanks, parentheses and quotes of names.
+def comparable(sql: str, ignored: str = r'[\s"`]') -> str:
+    """Return SQL without letter case, blanks and quotes of names.
 
     String literals are kept as they are.
+
+    :param ignored: a pattern of the characters that are left out.
     """
-    parts = re.split(r"('(?:[^']|'')*')", sql)
     text = ""
-    for part in parts:
+    for part in _STRING.split(sql):
         if part.startswith("'"):
             text += part
         else:
-            text += re.sub(r'[\s()"`\[\]]', "", part).lower()
+            text += re.sub(ignored, "", part).lower()
     return text
+
+
+def comparable_condition(sql: str) -> str:
+    """Return a condition like `comparable`, and without parentheses."""
+    return comparable(sql, ignored=r'[\s()"`\[\]]')
+
+
+def unquoted(name: str) -> str:
+    """Return a name without its quotes."""
+    quote = name[:1]
+    if quote in ('"', "`"):
+        return name[1:-1].replace(quote + quote, quote)
+    if quote == "[":
+        return name[1:-1]
+    return name
 
 
 def words_of(sql: str) -> set[str]:
@@ -127,9 +153,15 @@ def words_of(sql: str) -> set[str]:
     return words
 
 
-def names_column(sql: str, name: str) -> bool:
-    """Whether an expression names a column."""
+def mentions(sql: str, name: str) -> bool:
+    """Whether a name is among the words of SQL, in whatever case."""
     return name.lower() in words_of(sql)
+
+
+def mentioned_names(sql: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of some names that SQL mentions, in whatever case."""
+    words = words_of(sql)
+    return tuple(name for name in names if name.lower() in words)
 
 
 def with_renamed_column(sql: str, old: str, new: str) -> str:

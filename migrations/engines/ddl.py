@@ -19,7 +19,6 @@ from migrations import operations as do
 from migrations.engines.catalog import Catalog
 from migrations.engines.conversions import Conversions
 from migrations.errors import ChangeRefused
-from migrations.index_text import QUOTED
 from migrations.operations import Operation
 from migrations.renames import rename_description
 from migrations.report import Batches, Change
@@ -127,7 +126,7 @@ class DDL(ABC):
                 if key.columns == (field.column_name,):
                     constraints += f", {self.foreign_key_constraint(key)}"
         # Options of the table follow its columns and constraints.
-        columns = re.search(r"\(x*\)", masked(sql, QUOTED))
+        columns = re.search(r"\(x*\)", masked(sql))
         assert columns is not None
         end = columns.end() - 1
         return f"{sql[:end]}{constraints}{sql[end:]}"

@@ -24,8 +24,9 @@ from migrations.declaration import (
 )
 from migrations.engines.catalog import Catalog, UnknownType
 from migrations.errors import refuse_unsupported
-from migrations.index_text import IndexText, unquoted
+from migrations.index_text import IndexText
 from migrations.schema import Table
+from migrations.sql_text import unquoted
 
 _FIELD_OPTIONS = ("collation", "sequence", "unindexed")
 _META_OPTIONS = (

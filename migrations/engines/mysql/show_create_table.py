@@ -29,7 +29,7 @@ from migrations.schema import (
     Table,
     Type,
 )
-from migrations.sql_text import masked
+from migrations.sql_text import masked, split_sql, unquoted
 
 # Of columns, indexes and constraints:
 # https://mariadb.com/kb/en/identifier-case-sensitivity/
@@ -86,7 +86,7 @@ def _lines(text: str) -> list[str]:
 def _items_of(text: str) -> list[list[str]]:
     """Return the words of each column, index and constraint; each has its own line."""
     return [
-        split_sql(line.strip().rstrip(","))
+        split_sql(line.strip().rstrip(","), r"\S+", QUOTED)
         for line in _lines(text)
         if line.startswith("  ")
     ]
@@ -97,7 +97,7 @@ def for_temporary_table(sql: str) -> str:
     start = masked(sql, QUOTED).index("(") + 1
     end = masked(sql, QUOTED).rindex(")")
     items = []
-    for item in split_sql(sql[start:end], "[^,]+"):
+    for item in split_sql(sql[start:end], "[^,]+", QUOTED):
         is_named = item.startswith("CONSTRAINT ") and " FOREIGN KEY " in item
         is_foreign_key = is_named or item.startswith("FOREIGN KEY ")
         if not is_foreign_key and not item.startswith("FULLTEXT INDEX "):
@@ -308,13 +308,13 @@ def _columns(group: str) -> tuple[str, ...]:
     def name(found: re.Match[str]) -> str:
         return NAMES.key(unquoted(found[0]))
 
-    parts = split_sql(group[1:-1], "[^,]+")
+    parts = split_sql(group[1:-1], "[^,]+", QUOTED)
     return tuple(re.sub(_NAME, name, part) for part in parts)
 
 
 def _plain_columns(group: str) -> tuple[str, ...]:
     """Return the parts of a key that are nothing but names, as keys of names."""
-    parts = split_sql(group[1:-1], "[^,]+")
+    parts = split_sql(group[1:-1], "[^,]+", QUOTED)
     names = [part for part in parts if re.fullmatch(_NAME, part)]
     return tuple(NAMES.key(unquoted(name)) for name in names)
 
@@ -330,16 +330,3 @@ def standard_strings(expression: str) -> str:
         return _UNESCAPED.get(found[0], found[0])
 
     return re.sub(r"\\.", unescaped, expression)
-
-
-def split_sql(sql: str, pattern: str = r"\S+") -> list[str]:
-    """Return the parts of SQL between blanks, or of another pattern.
-
-    What is quoted or in parentheses stays in one part.
-    """
-    parts = re.finditer(pattern, masked(sql, QUOTED))
-    return [sql[part.start() : part.end()].strip() for part in parts]
-
-
-def unquoted(name: str) -> str:
-    return name[1:-1].replace("``", "`")

@@ -17,10 +17,9 @@ from migrations.engines.session import Row
 from migrations.engines.sqlite.column_types import parse_type
 from migrations.engines.sqlite.session import SQLiteSession
 from migrations.engines.sqlite.table_text import (
-    QUOTED,
     Clause,
     name_key,
-    names_in,
+    names_and_words,
     parse_create_table,
     without_comments,
 )
@@ -321,7 +320,7 @@ class SQLiteCatalog(Catalog):
         )
         dependents = []
         for kind, name, of_table, sql in [*referring, *others]:
-            is_dependent = sql is None or name_key(table) in names_in(sql)
+            is_dependent = sql is None or name_key(table) in names_and_words(sql)
             if is_dependent and not self._is_managed(of_table):
                 dependents.append(f"{kind} {name}")
         return dependents
@@ -446,7 +445,7 @@ def _deferred_keys(clauses: Iterable[Clause]) -> set[tuple[tuple[str, ...], str]
     found = set()
     for clause in clauses:
         if clause.kind in ("FOREIGN", "REFERENCES"):
-            text = masked(clause.text, QUOTED)
+            text = masked(clause.text)
             if _INITIALLY_DEFERRED.search(text) and not _NOT_DEFERRABLE.search(text):
                 found.add((clause.columns, name_key(clause.target)))
     return found

@@ -42,7 +42,7 @@ from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.report import Change
 from migrations.schema import Schema, Table
-from migrations.sql_text import is_literal, literal, names_column
+from migrations.sql_text import is_literal, literal, mentions
 
 _NEW_TABLE = "__new"  # at the end of its name
 # More than 1, as a script may be executed much later: no connection that is open then
@@ -360,7 +360,7 @@ class SQLiteDDL(DDL):
         found = []
         for name, sql in stored:
             # What is before the first parenthesis are names of the index and the table.
-            if names_column(sql.partition("(")[2], column):
+            if mentions(sql.partition("(")[2], column):
                 found.append(name)
         return found
 

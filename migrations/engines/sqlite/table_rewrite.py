@@ -16,7 +16,6 @@ from migrations import operations as do
 from migrations.engines.ddl import DDL
 from migrations.engines.sqlite.session import SQLiteSession
 from migrations.engines.sqlite.table_text import (
-    QUOTED,
     Clause,
     name_key,
     parse_create_table,
@@ -25,7 +24,7 @@ from migrations.engines.sqlite.table_text import (
 from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.schema import Index, Table
-from migrations.sql_text import literal, masked, names_column
+from migrations.sql_text import QUOTED, literal, masked, mentions
 
 _DEFERRABLE = re.compile(
     r"\b(?:NOT\s+)?DEFERRABLE(?:\s+INITIALLY\s+\w+)?", re.IGNORECASE
@@ -138,7 +137,7 @@ class NewDefinition:
                 continue
             if self._is_replaced(clause):
                 key = key._replace(name=key.name or clause.name)
-                found = _DEFERRABLE.search(masked(clause.text, QUOTED))
+                found = _DEFERRABLE.search(masked(clause.text))
                 if found:
                     deferrable = f" {found[0]}"
         constraint = self.ddl.foreign_key_constraint(key)
@@ -220,7 +219,7 @@ class NewDefinition:
             if clause.column == name_key(column):
                 if clause.kind in ("PRIMARY", "UNIQUE", "REFERENCES"):
                     return True
-            elif names_column(clause.text, column) and clause.kind:
+            elif mentions(clause.text, column) and clause.kind:
                 return True
         return False
 
@@ -340,7 +339,7 @@ class NewDefinition:
         for column in self.dropped:
             if clause.column == column or column in clause.columns:
                 return True
-            if clause.kind == "CHECK" and names_column(clause.text, column):
+            if clause.kind == "CHECK" and mentions(clause.text, column):
                 return True
         return False
 

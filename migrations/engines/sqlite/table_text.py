@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 from migrations.errors import ChangeRefused
 from migrations.schema import NameRule
-from migrations.sql_text import masked
+from migrations.sql_text import QUOTED, masked
 
-QUOTED = r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]"
 _COMMENT = r"--[^\n]*|/\*.*?(?:\*/|\Z)"
 # A character of a name that needs no quotes: an ASCII letter or digit, _, $, and every
 # character beyond ASCII. It is written as what it is not: with IGNORECASE, `re` takes
@@ -102,7 +101,7 @@ def parse_create_table(sql: str, table: str) -> TableText:
     :raises ChangeRefused: it cannot be read.
     """
     text = _with_blanks(sql, table)
-    parentheses = _PARENTHESES.search(masked(text, QUOTED))
+    parentheses = _PARENTHESES.search(masked(text))
     if parentheses is None:
         raise unreadable_definition(table)
     start = parentheses.start(1)
@@ -231,20 +230,17 @@ def _with_blanks(sql: str, table: str) -> str:
     return re.sub(pattern, keep_name, sql, flags=re.DOTALL)
 
 
-def names_in(sql: str) -> set[str]:
+def names_and_words(sql: str) -> set[str]:
     """Return the keys of all names in SQL, and of the words that are none."""
-    text = sql
-    for position, comment in _comments_of(sql):
-        blanks = " " * len(comment)
-        text = text[:position] + blanks + text[position + len(comment) :]
-    return {name_key(_name_at(found)) for found in _NAME.findall(text)}
+    found = _NAME.findall(without_comments(sql))
+    return {name_key(_name_at(text)) for text in found}
 
 
 def _items_of(text: str) -> list[_Item]:
     """Return the items between the commas of a list."""
     items = []
     start = 0
-    for comma in re.finditer(",", masked(text, QUOTED)):
+    for comma in re.finditer(",", masked(text)):
         end = comma.start()
         items.append(_Item(start, end, text[start:end].strip()))
         start = comma.end()
@@ -277,7 +273,7 @@ def _clauses_of(item: str) -> Iterator[Clause]:
     SQLite accepts table constraints without a comma between them.
     """
     column = _column_of(item)
-    masked_item = masked(item, QUOTED)
+    masked_item = masked(item)
     search_from = 1 if column else 0  # a column may have the name of a keyword
     starts = [
         found

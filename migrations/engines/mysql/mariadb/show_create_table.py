@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from migrations.engines.mysql.show_create_table import (
     CreateTableText,
     standard_strings,
-    unquoted,
 )
 from migrations.schema import Check, Type
+from migrations.sql_text import unquoted
 
 
 class MariaDBTableText(CreateTableText):

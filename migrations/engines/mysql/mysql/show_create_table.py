@@ -5,9 +5,9 @@ from __future__ import annotations
 from migrations.engines.mysql.show_create_table import (
     CreateTableText,
     standard_strings,
-    unquoted,
 )
 from migrations.schema import Check, Type
+from migrations.sql_text import unquoted
 
 # Categories of types whose DEFAULT is shown as a text.
 _NUMBERS = ("integer", "float", "decimal", "year")
