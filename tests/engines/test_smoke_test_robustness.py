@@ -106,6 +106,15 @@ def test_undeclared_key_with_a_default_gets_a_parent(empty, engine):
     assert (tried["insert"], tried["select"], tried["unique"]) == (True, True, True)
 
 
+@pytest.mark.parametrize("engine", ["postgresql"])
+def test_a_check_of_the_whole_row_is_fulfilled(empty, engine):
+    empty.execute(
+        "CREATE TABLE note (id serial PRIMARY KEY, text varchar(20) NOT NULL UNIQUE, "
+        "number integer, CHECK (note IS NOT NULL))"
+    )
+    assert steps(empty, NOTES)["insert"] is True
+
+
 @pytest.mark.parametrize("engine", ["mysql"])
 def test_table_of_an_unsigned_id_alone_is_no_failure(empty, engine):
     empty.execute("CREATE TABLE thing (id int unsigned AUTO_INCREMENT PRIMARY KEY)")

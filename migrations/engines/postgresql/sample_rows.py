@@ -6,6 +6,7 @@ texts is tried for each column, and the server says which of them fit.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -78,6 +79,10 @@ _READ_ONLY_TRANSACTION = "25006"
 _NOT_IN_PREREQUISITE_STATE = "55000"
 
 
+# A whole row in a condition, as PostgreSQL writes it.
+_WHOLE_ROW = re.compile(r'[\w"][.][*]')
+
+
 class _ColumnType(NamedTuple):
     """The type of a column, as the smoke test needs it."""
 
@@ -99,6 +104,8 @@ class PostgreSQLSampleRows(SampleRows):
         self._fitting: dict[tuple[object, ...], set[str]] = {}
 
     def checked_columns(self, table: Table) -> set[str]:
+        if any(_WHOLE_ROW.search(check.condition) for check in table.checks):
+            return set(table.columns)
         return checked_columns(table)
 
     def candidate_values(
