@@ -58,6 +58,16 @@ class CheckConstraint(NamedTuple):
     condition: str
 
 
+class ForeignKeyConstraint(NamedTuple):
+    """`CONSTRAINT name FOREIGN KEY (columns) REFERENCES parent (columns) …`."""
+
+    name: str  # "" if it has none
+    columns: tuple[str, ...]
+    parent: str
+    parent_columns: tuple[str, ...]
+    options: str  # ON DELETE …, ON UPDATE …, DEFERRABLE …, in upper case
+
+
 class TableConstraints(NamedTuple):
     """What `Meta.constraints` of a model say, each kind in the order of the model."""
 
@@ -67,6 +77,7 @@ class TableConstraints(NamedTuple):
     """The SQL of all other constraints."""
     renamed_from: str | None = None
     """The name that the table had before, or None."""
+    foreign_keys: tuple[ForeignKeyConstraint, ...] = ()
 
 
 def field_constraints(
@@ -112,6 +123,7 @@ def field_constraints(
 def table_constraints(model: type[peewee.Model]) -> TableConstraints:
     """Return the constraints of a model's table."""
     unique = []
+    foreign_keys = []
     checks: list[CheckConstraint] = []
     unsupported = []
     renamed_from = None
@@ -121,14 +133,21 @@ def table_constraints(model: type[peewee.Model]) -> TableConstraints:
             continue
         sql, parameters = _written(constraint, _NO_DATABASE)
         clauses = _clauses_of(sql)
+        foreign_key = _foreign_key(sql)
         if isinstance(constraint, UniqueConstraint):
             unique.append(constraint)
+        elif foreign_key is not None:
+            foreign_keys.append(foreign_key)
         elif parameters or not clauses.complete or clauses.defaults:
             unsupported.append(sql)  # without its parameters it would be incomplete
         else:
             checks += clauses.checks
     return TableConstraints(
-        tuple(unique), tuple(checks), tuple(unsupported), renamed_from
+        tuple(unique),
+        tuple(checks),
+        tuple(unsupported),
+        renamed_from,
+        tuple(foreign_keys),
     )
 
 
@@ -204,6 +223,34 @@ def _check(sql: str, clause: list[re.Match[str]]) -> CheckConstraint | None:
         return None
     condition = sql[clause[1].end() : clause[-1].start()]
     return CheckConstraint(name, condition)
+
+
+_NAME = r'(?:"(?:[^"]|"")+"|`(?:[^`]|``)+`|[\w$]+)'
+_NAME_LIST = rf"\(\s*{_NAME}(?:\s*,\s*{_NAME})*\s*\)"
+_FOREIGN_KEY = rf"""\s*(?:CONSTRAINT\s+(?P<name>{_NAME})\s+)?
+    FOREIGN\s+KEY\s*(?P<columns>{_NAME_LIST})\s*
+    REFERENCES\s+(?P<parent>{_NAME})\s*(?P<parent_columns>{_NAME_LIST})
+    (?P<options>(?:\s+ON\s+(?:DELETE|UPDATE)\s+
+        (?:CASCADE|RESTRICT|NO\s+ACTION|SET\s+NULL|SET\s+DEFAULT))*
+        (?:\s+DEFERRABLE(?:\s+INITIALLY\s+(?:DEFERRED|IMMEDIATE))?)?)\s*"""
+
+
+def _foreign_key(sql: str) -> ForeignKeyConstraint | None:
+    """Return the foreign key that some SQL is; None if it is something else."""
+    found = re.fullmatch(_FOREIGN_KEY, sql, re.IGNORECASE | re.VERBOSE)
+    if found is None:
+        return None
+
+    def names(group: str) -> tuple[str, ...]:
+        return tuple(_unquoted(name) for name in re.findall(_NAME, found[group]))
+
+    return ForeignKeyConstraint(
+        name=_unquoted(found["name"]) if found["name"] else "",
+        columns=names("columns"),
+        parent=_unquoted(found["parent"]),
+        parent_columns=names("parent_columns"),
+        options=" ".join(found["options"].upper().split()),
+    )
 
 
 def _unquoted(name: str) -> str:

@@ -9,12 +9,17 @@ are parsed as the catalog's are. Whether a phase supports a model is the matter 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import peewee
 
-from db.constraints import field_constraints, table_constraints
+from db.constraints import (
+    ForeignKeyConstraint,
+    field_constraints,
+    table_constraints,
+)
 from db.fields import AutoIncrementField
 from migrations.accepts import AcceptedColumn
 from migrations.drops import names_to_drop
@@ -33,6 +38,8 @@ from migrations.sql_text import unquoted, value_literal
 
 Model = type[peewee.Model]
 _PARAMETER = "\0"  # stands for a value in SQL
+# The action of a foreign key, in its SQL.
+_ACTION = re.compile(r"ON (DELETE|UPDATE) (CASCADE|RESTRICT|NO ACTION|SET \w+)")
 _SHORT_NAME = 60  # characters that no database cuts
 # A database that is never opened, for what a model declares on every database alike.
 NO_DATABASE = peewee.Database(None)
@@ -145,6 +152,7 @@ def declared_table(
         if isinstance(field, peewee.ForeignKeyField)
     ]
     constraints = table_constraints(model)
+    foreign_keys += [_foreign_key(each, names) for each in constraints.foreign_keys]
     checks = [Check(each.name, each.condition) for each in constraints.checks]
     for field in meta.sorted_fields:
         key = names.key(field.column_name)
@@ -287,6 +295,20 @@ def declared_foreign_key(
     )
 
 
+def _foreign_key(constraint: ForeignKeyConstraint, names: NameRule) -> ForeignKey:
+    """Return a foreign key of `Meta.constraints`."""
+    actions = dict(_ACTION.findall(constraint.options))
+    return ForeignKey(
+        columns=tuple(names.key(name) for name in constraint.columns),
+        parent=constraint.parent,
+        parent_columns=tuple(names.key(name) for name in constraint.parent_columns),
+        on_delete=actions.get("DELETE", "NO ACTION"),
+        on_update=actions.get("UPDATE", "NO ACTION"),
+        name=constraint.name or None,
+        deferrable=deferrable_clause(constraint.options),
+    )
+
+
 def _key_name(field: peewee.ForeignKeyField) -> str | None:
     """Return the name of a foreign key; None if the database chooses it.
 
@@ -349,6 +371,7 @@ def _first_without_reference(models: Mapping[str, Model]) -> str | None:
                 for field in model._meta.refs
                 if with_deferred or not field.deferred
             }
+            parents.update(key.parent for key in table_constraints(model).foreign_keys)
             others = models.keys() - {name}
             if parents.isdisjoint(others):
                 return name

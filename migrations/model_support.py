@@ -89,6 +89,7 @@ def _problems_of_model(model: Model, known_tables: set[str]) -> Iterator[str]:
     table = declared_table(model)
     for problem in [
         *_problems_of_keys(table),
+        *_problems_of_references(model, table, known_tables),
         *_problems_of_renames(table),
         *_problems_of_backfills(model),
     ]:
@@ -143,6 +144,25 @@ def _problems_of_keys(table: Table) -> Iterator[str]:
     for key, columns in keys.items():
         if not columns:
             yield f"{key} has no columns"
+
+
+def _problems_of_references(
+    model: Model, table: Table, known_tables: set[str]
+) -> Iterator[str]:
+    """Yield what is wrong with the foreign keys in `Meta.constraints`."""
+    of_fields = {(field.column_name,) for field in model._meta.refs}
+    for key in table.foreign_keys:
+        if key.columns in of_fields:
+            continue
+        text = f"FOREIGN KEY ({', '.join(key.columns)})"
+        if key.parent not in known_tables:
+            yield (
+                f"{text} refers to {key.parent}, which the phase neither requires nor "
+                "manages"
+            )
+        for name in key.columns:
+            if name not in table.columns:
+                yield f"{text} has no column {name}"
 
 
 def _problems_of_renames(table: Table) -> Iterator[str]:

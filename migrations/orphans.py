@@ -8,6 +8,7 @@ was asked for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from migrations.engines.engine import Engine
@@ -80,13 +81,13 @@ def _place(table: Table, key: ForeignKey) -> str:
 def _check_key(
     engine: Engine, table: Table, key: ForeignKey, thorough: bool
 ) -> _KeyCheck:
-    if not _begins_an_index(table, key):
+    if len(key.columns) > 1 or not _begins_an_index(table, key):
         may_scan = thorough or engine.catalog.count(table.name, SMALL + 1) <= SMALL
         if may_scan:
             return _KeyCheck(_warnings(engine, table, key))
         return _KeyCheck([], skipped=True)
     values = engine.conversions.distinct_values(table.name, key.columns[0], SMALL)
-    missing = _orphan_condition(engine, table, key, "d.v")
+    missing = _orphan_condition(engine, table, key, ["d.v"])
     seen, without_parent = _count_values(engine, values, missing)
     if without_parent:
         column = f"w.{engine.session.quote(key.columns[0])}"
@@ -103,7 +104,7 @@ def _begins_an_index(table: Table, key: ForeignKey) -> bool:
     """Whether an index of the table begins with the foreign key's column."""
     indexes = [index.columns for index in table.indexes if index.covers_all_rows]
     indexes.append(table.primary_key)
-    column = key.columns[0]  # a declared foreign key has one column
+    column = key.columns[0]
     return any(columns and columns[0] == column for columns in indexes)
 
 
@@ -119,18 +120,20 @@ def _count_values(engine: Engine, values: str, missing: str) -> tuple[int, int]:
     return seen, missing_count
 
 
-def _orphan_condition(engine: Engine, table: Table, key: ForeignKey, value: str) -> str:
+def _orphan_condition(
+    engine: Engine, table: Table, key: ForeignKey, values: Sequence[str]
+) -> str:
     quote = engine.session.quote
     sources = quote(table.name), quote(key.parent)
-    return engine.conversions.orphan_condition([value], key, *sources)
+    return engine.conversions.orphan_condition(values, key, *sources)
 
 
 def _warnings(
     engine: Engine, table: Table, key: ForeignKey, quick_condition: str | None = None
 ) -> list[Difference]:
     where = _place(table, key)
-    value = f"w.{engine.session.quote(key.columns[0])}"
-    condition = _orphan_condition(engine, table, key, value)
+    values = [f"w.{engine.session.quote(name)}" for name in key.columns]
+    condition = _orphan_condition(engine, table, key, values)
     question = Question(engine.session.quote(table.name), condition)
     reason = f"{where}: rows whose parent in {key.parent} does not exist"
     lines = conflicting_rows(reason, question, table, engine, quick_condition)

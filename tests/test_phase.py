@@ -146,8 +146,8 @@ def assert_holds(text, says):
             r"not supported; write UniqueConstraint\(name, \*columns\), SQL",
         ),
         (
-            lambda: checked(SQL("FOREIGN KEY (amount) REFERENCES things (id)")),
-            r"not supported; write UniqueConstraint\(name, \*columns\), SQL",
+            lambda: checked(SQL("FOREIGN KEY (amount) REFERENCES others (id)")),
+            r"FOREIGN KEY \(amount\) refers to others, which the phase neither requ",
         ),
         (
             lambda: checked(UniqueConstraint("unique_things", "price")),

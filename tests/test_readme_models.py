@@ -108,6 +108,7 @@ SUPPORTED = {
         model(code=CharField(9), meta={"indexes": [RAW]}),
     ],
     "`Meta.constraints`": [
+        constraint(SQL("FOREIGN KEY (number) REFERENCES suppliers (id)")),
         constraint(UniqueConstraint("unique_code", "code")),
         constraint(SQL("CONSTRAINT name CHECK (number > 0)")),
         constraint(SQL("CHECK (number > 0)")), constraint(peewee.Check("number > 0")),
@@ -143,7 +144,6 @@ UNSUPPORTED = {
     ],
     "`Meta.constraints`": [
         constraint(SQL("UNIQUE (number)")),
-        constraint(SQL("FOREIGN KEY (number) REFERENCES suppliers (id)")),
     ],
     "defaults in the database": [
         field(IntegerField(constraints=[SQL("DEFAULT 1 ON CONFLICT FAIL")]))

@@ -123,7 +123,7 @@ class DDL(ABC):
             if not isinstance(field, peewee.ForeignKeyField) or not field.deferred:
                 continue
             for key in declared.foreign_keys:
-                if key.columns == (field.column_name,):
+                if key.columns == (declared.names.key(field.column_name),):
                     constraints += f", {self.foreign_key_constraint(key)}"
         # Options of the table follow its columns and constraints.
         columns = re.search(r"\(x*\)", masked(sql))

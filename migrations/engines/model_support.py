@@ -25,7 +25,7 @@ from migrations.declaration import (
 from migrations.engines.catalog import Catalog, UnknownType
 from migrations.errors import refuse_unsupported
 from migrations.index_text import IndexText
-from migrations.schema import Table
+from migrations.schema import ForeignKey, Table
 from migrations.sql_text import unquoted
 
 _FIELD_OPTIONS = ("collation", "sequence", "unindexed")
@@ -167,6 +167,13 @@ class ModelSupport(ABC):
                 'name, *columns), SQL("CONSTRAINT name CHECK (condition)") or '
                 'Check("condition")'
             )
+        of_fields = {
+            (table.names.key(field.column_name),) for field in model._meta.refs
+        }
+        for key in table.foreign_keys:
+            if key.columns not in of_fields:
+                for problem in self._problems_of_reference(key):
+                    yield f"FOREIGN KEY ({', '.join(key.columns)}): {problem}"
 
     def problems_of_indexes(self, model: Model, table: Table) -> Iterator[str]:
         """Yield the indexes that cannot be read, or that this database lacks."""
@@ -246,8 +253,10 @@ class ModelSupport(ABC):
 
     def problems_of_foreign_key(self, field: peewee.ForeignKeyField) -> Iterator[str]:
         """Yield what is wrong with a foreign key."""
-        key = declared_foreign_key(field)
-        if field.deferrable and not self.has_deferrable_keys:
+        yield from self._problems_of_reference(declared_foreign_key(field))
+
+    def _problems_of_reference(self, key: ForeignKey) -> Iterator[str]:
+        if key.deferrable and not self.has_deferrable_keys:
             yield (
                 f"DEFERRABLE is not supported on {self.product}; leave out deferrable"
             )

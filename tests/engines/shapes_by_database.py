@@ -8,6 +8,7 @@ from engines.shapes import Shape, model, one, with_meta
 from peewee import (
     SQL,
     CharField,
+    CompositeKey,
     DateTimeField,
     DeferredForeignKey,
     ForeignKeyField,
@@ -75,7 +76,36 @@ def _parent_and_child(parent_fields, **options):
     return make
 
 
+def _with_constraint(sql):
+    """Return a function that makes a table with a foreign key of two columns."""
+
+    def make():
+        parent = model(
+            "parents",
+            "Parent",
+            meta={"primary_key": CompositeKey("a", "b")},
+            a=IntegerField(),
+            b=IntegerField(),
+        )
+        child = model(
+            "children",
+            "Child",
+            meta={"constraints": [SQL(sql)], "depends_on": [parent]},
+            x=IntegerField(null=True),
+            y=IntegerField(null=True),
+        )
+        return [child, parent]
+
+    return make
+
+
+_TWO_COLUMNS = "FOREIGN KEY (x, y) REFERENCES parents (a, b)"
 SHAPES = [
+    Shape("a foreign key of two columns", _with_constraint(_TWO_COLUMNS), LITE_AND_PG),
+    Shape(
+        "a foreign key of two columns with a name and an action",
+        _with_constraint(f"CONSTRAINT fk_pair {_TWO_COLUMNS} ON DELETE CASCADE"),
+    ),
     Shape("tables that refer to each other", _circle, ("postgresql", "mysql")),
     Shape(
         "a foreign key that sets a DEFAULT",

@@ -3,7 +3,7 @@
 import peewee
 import pytest
 from engines.shapes import model
-from engines.shapes_by_database import LITE_AND_PG
+from engines.shapes_by_database import LITE_AND_PG, SHAPES
 from peewee import DeferredForeignKey, ForeignKeyField
 from states import ENGINES
 
@@ -120,3 +120,21 @@ def test_set_default_is_tried_where_there_is_no_parent(target):
 def test_what_innodb_lacks_is_refused_with_the_remedy(target, options, says):
     with pytest.raises(UnsupportedModel, match=says):
         phase_of(parent_and_child(**options)).check(db.connect(target.url))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rows_without_a_parent_of_two_columns_are_refused(target):
+    shape = next(each for each in SHAPES if each.name == "a foreign key of two columns")
+    phase = phase_of(shape.models)
+    target.execute(
+        "CREATE TABLE parents (a integer, b integer, PRIMARY KEY (a, b))",
+        "CREATE TABLE children (id integer PRIMARY KEY, x integer, y integer)",
+        "INSERT INTO parents (a, b) VALUES (1, 2)",
+        "INSERT INTO children VALUES (1, 1, 2), (2, 1, NULL), (3, 2, 1)",
+    )
+    with pytest.raises(ChangeRefused, match=r"children.x, y: .*1 row \(id 3\)"):
+        phase.check(db.connect(target.url))
+    target.execute("DELETE FROM children WHERE id = 3")
+    phase.run(db.connect(target.url), smoke_test=False)
+    report = phase.run(db.connect(target.url), thorough=True)
+    assert (report.status, report.orphan_checks_skipped) == ("up_to_date", ())

@@ -120,6 +120,8 @@ class MySQLFamilyDDL(StatementDDL):
     ) -> Iterator[Operation]:
         """The column must have the shape of the parent's."""
         table = operation.table
+        if len(operation.key.columns) > 1:
+            return  # declared as they are in the parent
         (name,) = operation.key.columns
         column = self._existing(table).columns.get(name)
         if column is None:
