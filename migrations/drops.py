@@ -67,12 +67,14 @@ def without_dropped(actual: Table, table: str, names: Iterable[str]) -> Remainin
 
 
 def _refused_key(where: str) -> Difference:
-    text = (
-        "it is in drops and in the primary key; take it out of drops until a run has "
-        "changed the key"
+    return fatal(
+        where,
+        "nothing",
+        "a column of the primary key",
+        ChangeRefused,
+        text="it is in drops and in the primary key",
+        advice="take it out of drops until a run has changed the key",
     )
-    found = "a column of the primary key"
-    return fatal(where, "nothing", found, ChangeRefused, text)
 
 
 def _objects_named(actual: Table, table: str, name: str) -> Iterator[tuple[_Drop, str]]:

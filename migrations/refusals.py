@@ -30,10 +30,19 @@ def refuse_what_cannot_be_repaired(
         raise MissingTables(message)
     if incompatible:
         raise IncompatibleTables(incompatible)
-    refused = [each.message for each in errors if each.stops_with is ChangeRefused]
+    refused = [each for each in errors if each.stops_with is ChangeRefused]
     if refused:
-        advice = "rename, convert or remove it, then run again"
-        raise ChangeRefused(f"{'; '.join(refused)}; {advice}")
+        raise ChangeRefused(_with_advice(refused))
+
+
+def _with_advice(refused: Iterable[Difference]) -> str:
+    """Return the messages, those with the same advice together."""
+    messages: dict[str, list[str]] = {}
+    for each in refused:
+        advice = each.advice or "rename, convert or remove it"
+        messages.setdefault(advice, []).append(each.message)
+    parts = [f"{'; '.join(same)}; {advice}" for advice, same in messages.items()]
+    return f"{'; '.join(parts)}, then run again"
 
 
 def _missing_tables(missing: list[str], models: PhaseModels, database: str) -> str:

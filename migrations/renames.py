@@ -75,11 +75,8 @@ def _rename_of_table(
     if name not in schema:
         yield _rename(name, name, old, RenameTable(name, old_key))
     elif schema[old_key].is_table:  # a view may stand in for the old table
-        text = (
-            f"the table exists, and so does {old}, which it is renamed from; move the "
-            "rows, drop or rename the table that is not needed, then run again"
-        )
-        yield fatal(name, name, f"{name} and {old}", ChangeRefused, text)
+        advice = "move the rows, drop or rename the table that is not needed"
+        yield _both_exist(name, "table", name, old, advice)
 
 
 def _renames_of_columns(
@@ -104,12 +101,11 @@ def _renames_of_columns(
             continue
         if old_key in dropped:
             continue
-        text = (
-            f"the column exists, and so does {old}, which it is renamed from; move the "
-            f"values, list {declared.name}.{old} in drops, then run again: "
-            f"UPDATE {declared.name} SET {name} = {old} WHERE {name} IS NULL"
+        advice = (
+            f"move the values (UPDATE {declared.name} SET {name} = {old} "
+            f"WHERE {name} IS NULL), list {declared.name}.{old} in drops"
         )
-        yield fatal(where, name, f"{name} and {old}", ChangeRefused, text)
+        yield _both_exist(where, "column", name, old, advice)
 
 
 def _rename(
@@ -117,6 +113,12 @@ def _rename(
 ) -> Difference:
     text = f"expected {name}, found its old name {old}; {_BREAKS_OLD_RELEASE}"
     return repairable(where, name, old, operation, text)
+
+
+def _both_exist(where: str, kind: str, name: str, old: str, advice: str) -> Difference:
+    text = f"the {kind} exists, and so does {old}, which it is renamed from"
+    found = f"{name} and {old}"
+    return fatal(where, name, found, ChangeRefused, text, advice)
 
 
 def rename_description(kind: str, old: str, new: str) -> str:

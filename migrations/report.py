@@ -62,6 +62,7 @@ class Difference(NamedTuple):
     message: str
     repaired_by: Operation | None = None
     stops_with: type[MigrationError] | None = None
+    advice: str = ""  # what to do about an error that stops the run
 
     def to_dict(self) -> dict[str, Any]:
         """Return the difference as the JSON document has it."""
@@ -99,8 +100,12 @@ def fatal(
     actual: object,
     stops_with: type[MigrationError],
     text: str = "",
+    advice: str = "",
 ) -> Difference:
-    """Return an error that stops the run; see `repairable` for the parameters."""
+    """Return an error that stops the run; see `repairable` for the parameters.
+
+    :param advice: what to do about it, before the next run.
+    """
     message = _message(where, expected, actual, text)
     return Difference(
         severity="error",
@@ -109,6 +114,7 @@ def fatal(
         actual=str(actual),
         message=message,
         stops_with=stops_with,
+        advice=advice,
     )
 
 

@@ -380,7 +380,10 @@ class PhaseCall:
         present = [name for name in self.managed if name in schema]
         if not present:
             return []
-        self._refuse_to_drop(schema, present, force)
+        self._refuse_unrelated_tables(schema, present)
+        if not force:
+            self._refuse_to_drop_rows(present)
+        self._refuse_to_break_dependents(present)
         return self.engine.ddl(schema).statements(_drops(schema, present))
 
     def _drop(self, force: bool) -> None:
@@ -391,33 +394,22 @@ class PhaseCall:
             tables = " and ".join(left)
             raise VerificationFailed(f"{tables} {verb} still there after the drop")
 
-    def _refuse_to_drop(self, schema: Schema, present: list[str], force: bool) -> None:
+    def _refuse_unrelated_tables(self, schema: Schema, present: list[str]) -> None:
         catalog = self.engine.catalog
+        # Not what is wrong with a column: the table is dropped with it.
         unrelated = [
             each.message
             for each in compare(schema, catalog, {})
-            if each.stops_with is ChangeRefused
+            if each.stops_with is ChangeRefused and each.object in present
         ]
+        renamed = catalog.under_new_names(schema).schema
         for name in present:
             declared = catalog.declared_by_name(name)
-            if not unrelated and not shares_columns(declared, schema[name]):
+            if not unrelated and not shares_columns(declared, renamed[name]):
                 unrelated.append(f"{name} has no column of its model, except the id")
         if unrelated:
             messages = "; ".join(unrelated)
             raise ChangeRefused(f"{messages}; it is not managed by this phase")
-        if not force:
-            self._refuse_to_drop_rows(present)
-        dependents: list[str] = []
-        for name in present:
-            for dependent in self.engine.catalog.dependents(name):
-                if dependent not in dependents:
-                    dependents.append(dependent)
-        if dependents:
-            verb = "depends" if len(dependents) == 1 else "depend"
-            raise ChangeRefused(
-                f"the {' and the '.join(dependents)} {verb} on "
-                f"{' and '.join(present)}; drop that first"
-            )
 
     def _refuse_to_drop_rows(self, present: list[str]) -> None:
         held = []
@@ -429,6 +421,19 @@ class PhaseCall:
             raise ChangeRefused(
                 f"{' and '.join(held)}; save them, or drop them too with --force "
                 "(force=True)"
+            )
+
+    def _refuse_to_break_dependents(self, present: list[str]) -> None:
+        dependents: list[str] = []
+        for name in present:
+            for dependent in self.engine.catalog.dependents(name):
+                if dependent not in dependents:
+                    dependents.append(dependent)
+        if dependents:
+            verb = "depends" if len(dependents) == 1 else "depend"
+            raise ChangeRefused(
+                f"the {' and the '.join(dependents)} {verb} on "
+                f"{' and '.join(present)}; drop that first"
             )
 
     # -- check for orphans

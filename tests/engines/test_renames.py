@@ -252,6 +252,17 @@ def test_both_columns_are_refused(world, engine):
     before[1]._meta.add_field("number", IntegerField(null=True))
     text = refused(make(world, before), shelves_after())
     assert "things.number: the column exists, and so does num" in text
+    assert text.count("then run again") == 1
+
+
+@on_every_engine
+def test_table_with_both_columns_is_rolled_back(world, engine):
+    world = world(engine)
+    before = shelves_before()
+    before[1]._meta.add_field("number", IntegerField(null=True))
+    database = make(world, before)
+    report = Phase("R", requires={}, manages=shelves_after()).rollback(database)
+    assert report.status == "rolled_back"
 
 
 @on_every_engine
