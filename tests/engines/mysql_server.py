@@ -4,7 +4,9 @@ MYSQL_URL names a server that runs. Otherwise MYSQL97 names a folder with the pr
 as Debian's packages have them below `/`, and each test process starts a server of its
 own on a free port, with its data in a temporary folder. `.ci/run` fetches the programs.
 
-    with running(programs) as url: ...
+    PYTHONPATH=tests python -m engines.mysql_server PROGRAMS
+
+starts one, prints its URL, and stops it when it is ended itself.
 """
 
 import contextlib
@@ -14,6 +16,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -153,3 +156,20 @@ class MySQL(MariaDB):
         super().execute(
             *(_SEQUENCE_TABLE.sub(_SEQUENCE_QUERY, each) for each in statements)
         )
+
+
+def main(programs):
+    """Run a server until this process gets SIGTERM or SIGINT."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    server = MySQLServer(programs)
+    try:
+        print(server.url, flush=True)
+        server.process.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.stop()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
