@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "sqlite:///fashion_forecast.db"
 CONNECT_TIMEOUT = 10  # seconds
+CRYPTOGRAPHY_ADVICE = "connect over TLS, or run: pip install 'PyMySQL[rsa]'"
 
 _OLDEST_PEEWEE = 4  # the major version
 _SERVERS = ("postgresql", "postgres", "cockroachdb", "mysql")
@@ -170,9 +171,11 @@ def _server(scheme: str, peewee_scheme: str, location: str) -> peewee.Database:
     uses_psycopg3 = scheme != "postgresql+psycopg2" or peewee.psycopg2 is None
     if family == "mysql":
         options.update(_mysql_options())
-        if peewee.mysql.__name__ == "pymysql" and "read_timeout" not in given:
-            database_class = _with_bounded_handshake(database_class)
-            options["read_timeout"] = CONNECT_TIMEOUT
+        if peewee.mysql.__name__ == "pymysql":
+            is_bounded = "read_timeout" not in given
+            database_class = _with_handshake(database_class, is_bounded)
+            if is_bounded:
+                options["read_timeout"] = CONNECT_TIMEOUT
     else:
         # Ctrl-C does not interrupt a query of psycopg2.
         options["prefer_psycopg3"] = uses_psycopg3
@@ -249,21 +252,30 @@ def _mysql_options() -> dict[str, Any]:
     return {"sql_mode": "PIPES_AS_CONCAT,STRICT_TRANS_TABLES", "charset": "utf8mb4"}
 
 
-class _BoundedHandshake:
-    """A database whose read_timeout is in force only until it is connected.
+class _Handshake:
+    """A database that PyMySQL connects to, within a time and with one kind of errors.
 
     Without a read_timeout, PyMySQL waits forever for a server that accepts connections
-    and does not greet. Afterwards the timeout would cut off long queries.
+    and does not greet. So a handshake that is bounded has one, which is in force only
+    until the database is connected: afterwards it would cut off long queries.
     """
 
+    is_bounded: bool
+
     def _connect(self) -> Any:
-        connection: Any = super()._connect()  # type: ignore[misc]
-        connection._read_timeout = None
+        try:
+            connection: Any = super()._connect()  # type: ignore[misc]
+        except RuntimeError as error:
+            # PyMySQL's, to send a password to MySQL without TLS.
+            raise peewee.OperationalError(f"{error}; {CRYPTOGRAPHY_ADVICE}") from None
+        if self.is_bounded:
+            connection._read_timeout = None
         return connection
 
 
-def _with_bounded_handshake(database_class: Any) -> Any:
-    return type(database_class.__name__, (_BoundedHandshake, database_class), {})
+def _with_handshake(database_class: Any, is_bounded: bool) -> Any:
+    attributes = {"is_bounded": is_bounded}
+    return type(database_class.__name__, (_Handshake, database_class), attributes)
 
 
 # -- Texts without passwords

@@ -20,6 +20,7 @@ _EXACT_NUMBER = "DECIMAL(65, 30)"
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME = "[0-9]{2}:[0-5][0-9]:[0-5][0-9]"
 _ZERO_FRACTION = "([.]0*)?"
+# The patterns end with \\z, as $ also matches before a last end of line.
 # By category, the type for CAST that has every value of such a column.
 _CASTS = {
     "integer": "SIGNED",
@@ -194,7 +195,7 @@ def _fits_integer(value: str, source: Type, target: Type) -> str:
     if source.category in STRINGS:
         fraction = ""  # "12.0" would become "12"
     return (
-        f"{text} REGEXP '^(-?(0|[1-9][0-9]{{0,18}}){fraction})$' "
+        f"{text} REGEXP '^(-?(0|[1-9][0-9]{{0,18}}){fraction})\\\\z' "
         f"AND {_exact_number(value)} BETWEEN {lowest} AND {highest}"
     )
 
@@ -207,7 +208,7 @@ def _fits_float(value: str, source: Type, target: Type) -> str:
     if source.category in STRINGS:
         whole = "(0|[1-9][0-9]{0,14})"
     return (
-        f"{text} REGEXP '^(-?{whole}([.][0-9]*)?(e[+-]?[0-9]{{1,2}})?)$' "
+        f"{text} REGEXP '^(-?{whole}([.][0-9]*)?(e[+-]?[0-9]{{1,2}})?)\\\\z' "
         f"AND CAST(CAST({text} AS DOUBLE) AS {_EXACT_NUMBER}) = {_exact_number(value)}"
     )
 
@@ -215,7 +216,7 @@ def _fits_float(value: str, source: Type, target: Type) -> str:
 def _fits_decimal(value: str, source: Type, target: Type) -> str:
     exact = _exact_number(value)
     return (
-        f"{_text(value)} REGEXP '^(-?(0|[1-9][0-9]*)([.][0-9]*)?)$' "
+        f"{_text(value)} REGEXP '^(-?(0|[1-9][0-9]*)([.][0-9]*)?)\\\\z' "
         f"AND CAST({exact} AS DECIMAL({target.size}, {target.scale})) = {exact}"
     )
 
@@ -258,7 +259,7 @@ def _fits_json(value: str, source: Type, target: Type) -> str:
 def _fits_date(value: str, source: Type, target: Type) -> str:
     text = _text(value)
     return (
-        f"{text} REGEXP '^({_DATE}( 00:00:00{_ZERO_FRACTION})?)$' "
+        f"{text} REGEXP '^({_DATE}( 00:00:00{_ZERO_FRACTION})?)\\\\z' "
         f"AND DAYOFYEAR({text}) > 0"
     )
 
@@ -266,7 +267,7 @@ def _fits_date(value: str, source: Type, target: Type) -> str:
 def _fits_time(value: str, source: Type, target: Type) -> str:
     text = _text(value)
     return (
-        f"{text} REGEXP '^({_TIME}{_ZERO_FRACTION})$' "
+        f"{text} REGEXP '^({_TIME}{_ZERO_FRACTION})\\\\z' "
         f"AND TIME_TO_SEC({text}) IS NOT NULL"
     )
 
@@ -277,7 +278,7 @@ def _fits_datetime(value: str, source: Type, target: Type) -> str:
     if source.category in ("timestamp", "datetime"):
         fraction = "([.][0-9]+)?"  # the new type keeps the digits of the old one
     return (
-        f"{text} REGEXP '^({_DATE}([ T]{_TIME}{fraction})?)$' "
+        f"{text} REGEXP '^({_DATE}([ T]{_TIME}{fraction})?)\\\\z' "
         f"AND DAYOFYEAR({text}) > 0 AND SECOND({text}) IS NOT NULL"
     )
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import peewee
 
-from db.url import describe
+from db.url import CRYPTOGRAPHY_ADVICE, describe
 from migrations.engines.mysql.server import SQL_MODE, Server
 from migrations.engines.mysql.server_errors import (
     ABORTED,
@@ -87,6 +87,14 @@ class MySQLFamilySession(Session):
     connection_id: int
     database_collation: str
     table_names: NameRule
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except RuntimeError as error:  # PyMySQL's; see db.url
+            raise DatabaseUnavailable(
+                f"{describe(self.database)}: {error}; {CRYPTOGRAPHY_ADVICE}"
+            ) from None
 
     # -- settings
 
