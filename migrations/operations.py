@@ -46,14 +46,15 @@ class RenameTable(NamedTuple):
         tables = {}
         for name, table in schema.items():
             if name == self.old_name:
-                name, table = self.table, renamed
-            keys = []
-            for key in table.foreign_keys:
-                if key.parent == self.old_name:
-                    key = key._replace(parent=self.table)
-                keys.append(key)
-            tables[name] = table._replace(foreign_keys=tuple(keys))
-        return Schema(tables)
+                tables[self.table] = renamed
+            else:
+                tables[name] = table
+        return Schema(tables).with_changed_keys(self._with_new_parent)
+
+    def _with_new_parent(self, key: ForeignKey) -> ForeignKey:
+        if key.parent == self.old_name:
+            return key._replace(parent=self.table)
+        return key
 
 
 class RenameColumn(NamedTuple):
@@ -64,18 +65,16 @@ class RenameColumn(NamedTuple):
     name: str
 
     def apply_to(self, schema: Schema) -> Schema:
-        tables = {}
-        for name, table in schema.items():
-            if name == self.table:
-                table = self._with_new_name(table)
-            keys = []
-            for key in table.foreign_keys:
-                if key.parent == self.table:
-                    columns = self._renamed(key.parent_columns, table.names)
-                    key = key._replace(parent_columns=columns)
-                keys.append(key)
-            tables[name] = table._replace(foreign_keys=tuple(keys))
-        return Schema(tables)
+        table = schema[self.table]
+
+        def with_new_parent_columns(key: ForeignKey) -> ForeignKey:
+            if key.parent != self.table:
+                return key
+            columns = self._renamed(key.parent_columns, table.names)
+            return key._replace(parent_columns=columns)
+
+        renamed = schema.with_table(self.table, self._with_new_name(table))
+        return renamed.with_changed_keys(with_new_parent_columns)
 
     def _with_new_name(self, table: Table) -> Table:
         columns = {}
@@ -377,6 +376,7 @@ class DropTable(NamedTuple):
         return schema.without([self.table])
 
 
+Rename = RenameTable | RenameColumn  # all other operations use the new names
 Operation = (
     RenameTable
     | RenameColumn
@@ -395,7 +395,7 @@ Operation = (
     | DropTable
 )
 # The order of execution: a column exists before what is made of it, and a key is unique
-# before a foreign key refers to it. All others use the new names.
+# before a foreign key refers to it.
 EXECUTION_ORDER: tuple[type[Operation], ...] = (
     RenameTable,
     RenameColumn,

@@ -46,26 +46,32 @@ def make_plan(
 def plan_of(
     operations: Iterable[Operation], schema: Schema, models: PhaseModels
 ) -> Plan:
-    """Return operations in order of execution, applied to a schema."""
+    """Return operations in order of execution, applied to a schema.
+
+    :param schema: the tables as they are.
+    """
 
     def position(operation: Operation) -> tuple[int, int]:
         step = EXECUTION_ORDER.index(type(operation))
         return step, models.managed.index(operation.table)
 
-    ordered = tuple(sorted(operations, key=position))
+    ordered = sorted(operations, key=position)
+    planned_operations: list[Operation] = []
     current = schema
     for operation in ordered:
-        if isinstance(operation, do.RenameTable | do.RenameColumn):
+        if isinstance(operation, do.Rename):
             current = operation.apply_to(current)
+            planned_operations.append(operation)
     planned = current
-    operations = []
     for operation in ordered:
+        if isinstance(operation, do.Rename):
+            continue
         if isinstance(operation, do.DropColumn):
+            # As the operations before it leave the table.
             operation = operation.with_dependents(planned)
-        operations.append(operation)
-        if not isinstance(operation, do.RenameTable | do.RenameColumn):
-            planned = operation.apply_to(planned)
-    return Plan(tuple(operations), current, planned)
+        planned = operation.apply_to(planned)
+        planned_operations.append(operation)
+    return Plan(tuple(planned_operations), current, planned)
 
 
 def verify_plan(plan: Plan, catalog: Catalog) -> None:

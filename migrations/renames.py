@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from migrations.errors import ChangeRefused
-from migrations.operations import RenameColumn, RenameTable
+from migrations.operations import Rename, RenameColumn, RenameTable
 from migrations.report import Difference, fatal, repairable
 from migrations.schema import Schema, Table
 
@@ -108,9 +108,7 @@ def _renames_of_columns(
         yield _both_exist(where, "column", name, old, advice)
 
 
-def _rename(
-    where: str, name: str, old: str, operation: RenameTable | RenameColumn
-) -> Difference:
+def _rename(where: str, name: str, old: str, operation: Rename) -> Difference:
     text = f"expected {name}, found its old name {old}; {_BREAKS_OLD_RELEASE}"
     return repairable(where, name, old, operation, text)
 

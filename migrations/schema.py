@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import string
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from migrations.sql_text import mentioned_names, mentions
@@ -343,6 +343,14 @@ class Schema(Mapping[str, Table]):
     def with_table(self, name: str, table: Table) -> Schema:
         """Return a schema in which a name stands for this table."""
         return Schema({**self._tables, name: table})
+
+    def with_changed_keys(self, change: Callable[[ForeignKey], ForeignKey]) -> Schema:
+        """Return a schema in which each foreign key is what a function makes of it."""
+        tables = {}
+        for name, table in self._tables.items():
+            keys = tuple(change(key) for key in table.foreign_keys)
+            tables[name] = table._replace(foreign_keys=keys)
+        return Schema(tables)
 
     def without(self, names: Iterable[str]) -> Schema:
         """Return a schema without some tables."""

@@ -99,7 +99,7 @@ class SQLiteDDL(DDL):
             others = [each for each in operations if each not in circular]
             return self._without_immediate_keys(self.statements(others))
         self._renames = self._rename_statements(operations)
-        others = [each for each in operations if not _is_rename(each)]
+        others = [each for each in operations if not isinstance(each, do.Rename)]
         if not self._renames or not others:
             return self._other_statements(others)
         try:
@@ -661,10 +661,6 @@ class SQLiteDDL(DDL):
 def _rebuild_step(table: str, step: str) -> str:
     """Return the description of a step of a rebuild."""
     return f"rebuild {table}: {step}"
-
-
-def _is_rename(operation: Operation) -> bool:
-    return isinstance(operation, do.RenameTable | do.RenameColumn)
 
 
 def _needs_no_definition(operation: Operation) -> bool:
