@@ -51,20 +51,19 @@ class PhaseModels(NamedTuple):
     by_table: Mapping[str, Model]  # required and managed ones
     managed: tuple[str, ...]  # names of tables, each after those that it refers to
     accepts: tuple[AcceptedColumn, ...] = ()
-    # By the name of a managed table, the name that it had before.
-    old_names: Mapping[str, str] = {}
+    old_names: tuple[str, ...] = ()  # of managed tables that the models rename
     # By the name of a managed table, the names of what is dropped of it.
     drops: Mapping[str, tuple[str, ...]] = {}
 
     @property
     def tables_to_read(self) -> tuple[str, ...]:
         """The names of all tables, and those that some of them may still have."""
-        return (*self.by_table, *self.old_names.values())
+        return (*self.by_table, *self.old_names)
 
     @property
     def managed_or_old(self) -> tuple[str, ...]:
         """The names of the managed tables, and those that some may still have."""
-        return (*self.managed, *self.old_names.values())
+        return (*self.managed, *self.old_names)
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -104,13 +103,19 @@ def phase_models(
     ordered = in_reference_order(managed)
     by_table = {table_name(model): model for model in [*required, *managed]}
     names = tuple(table_name(model) for model in ordered)
-    old_names = {}
+    old_names = []
     for model in ordered:
         old_name = table_constraints(model).renamed_from
         if old_name is not None:
-            old_names[table_name(model)] = old_name
+            old_names.append(old_name)
     dropped = names_to_drop(drops, names)
-    return PhaseModels(by_table, names, tuple(accepts), old_names, dropped)
+    return PhaseModels(
+        by_table=by_table,
+        managed=names,
+        accepts=tuple(accepts),
+        old_names=tuple(old_names),
+        drops=dropped,
+    )
 
 
 def table_name(model: Model) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import peewee
@@ -118,28 +118,19 @@ class PhaseCall:
         """Read the tables and compare them; the report has the latest comparison."""
         schema = self.engine.catalog.read()
         found = compare(schema, self.engine.catalog, self.requires)
-        differences = tuple(self._keeping_values(found, schema))
+        differences = tuple(self._with_values_kept(each, schema) for each in found)
         self.report = self.report._replace(differences=differences)
         return Comparison(schema, differences)
 
-    def _keeping_values(
-        self, found: Iterable[Difference], schema: Schema
-    ) -> Iterator[Difference]:
-        """Yield differences; a warning in place of a drop that would lose values."""
-        for each in found:
-            if isinstance(each.repaired_by, DropColumn) and not self.drops_values:
-                yield self._warning_if_it_holds_values(each, each.repaired_by, schema)
-            else:
-                yield each
-
-    def _warning_if_it_holds_values(
-        self, difference: Difference, drop: DropColumn, schema: Schema
-    ) -> Difference:
-        table = drop.table
-        if table not in schema:  # it is to be renamed
-            table = self.engine.models.old_names[table]
+    def _with_values_kept(self, difference: Difference, schema: Schema) -> Difference:
+        """Return a difference; a warning in place of a drop that would lose values."""
+        drop = difference.repaired_by
+        if self.drops_values or not isinstance(drop, DropColumn):
+            return difference
+        catalog = self.engine.catalog
+        table = catalog.under_new_names(schema).schema[drop.table].current_name
         column = drop.column.current_name
-        rows = self.engine.catalog.count_values(table, column, _COUNTED_VALUES + 1)
+        rows = catalog.count_values(table, column, up_to=_COUNTED_VALUES + 1)
         if not rows:
             return difference
         number = plural(rows, "row")
