@@ -164,10 +164,29 @@ def _compare_managed(
         yield from _compare_check(check, actual, catalog)
     for foreign_key in expected.foreign_keys:
         yield from _compare_foreign_key(foreign_key, actual)
-    yield from undeclared_objects(
-        expected, _without_declared_checks(expected, actual, catalog)
-    )
+    undeclared = _without_declared_checks(expected, actual, catalog)
+    undeclared = _without_accepted_indexes(expected, undeclared, catalog)
+    yield from undeclared_objects(expected, undeclared)
     yield from catalog.undeclared(expected, actual)
+
+
+def _without_accepted_indexes(
+    expected: Table, actual: Table, catalog: Catalog
+) -> Table:
+    """Return a table without indexes that are accepted in place of declared ones.
+
+    Those of columns are found by their columns; the others have to be compared.
+    """
+    special = [index for index in expected.indexes if not index.is_plain]
+    if not special:
+        return actual
+
+    def is_accepted(candidate: Index) -> bool:
+        accepts = catalog.is_equivalent
+        return any(accepts(actual, index, candidate) for index in special)
+
+    indexes = [index for index in actual.indexes if not is_accepted(index)]
+    return actual._replace(indexes=tuple(indexes))
 
 
 def _without_needless_suffixes(actual: Table, expected: Table) -> Table:

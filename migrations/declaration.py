@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import peewee
 
@@ -24,7 +24,6 @@ from db.fields import AutoIncrementField
 from migrations.accepts import AcceptedColumn
 from migrations.drops import names_to_drop
 from migrations.errors import UnsupportedModel
-from migrations.index_text import IndexText, parse_create_index
 from migrations.schema import (
     Check,
     Column,
@@ -35,6 +34,9 @@ from migrations.schema import (
     Type,
 )
 from migrations.sql_text import unquoted, value_literal
+
+if TYPE_CHECKING:
+    from migrations.index_text import IndexText
 
 Model = type[peewee.Model]
 _PARAMETER = "\0"  # stands for a value in SQL
@@ -263,6 +265,9 @@ def index_text(node: peewee.Node, database: peewee.Database) -> IndexText | None
     Peewee's own way to do that, ValueLiterals, leaves quotes in a text as they are
     before Peewee 4.5.
     """
+    # Imported only for indexes that are more than indexes of columns.
+    from migrations.index_text import parse_create_index
+
     context = database.get_sql_context(param=_PARAMETER)
     sql, values = context.sql(node).query()
     first, *others = sql.split(_PARAMETER)

@@ -173,7 +173,8 @@ def same_definition(
 
     :param same_condition: says it of two conditions or expressions.
     """
-    if (first.kind, first.method) != (second.kind, second.method):
+    methods = [each.method or _PLAIN_METHODS[-1] for each in (first, second)]
+    if first.kind != second.kind or methods[0] != methods[1]:
         return False
     if comparable(first.suffix) != comparable(second.suffix):
         return False

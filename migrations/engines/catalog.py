@@ -13,7 +13,6 @@ from typing import ClassVar
 
 from migrations.declaration import Model, declared_table
 from migrations.engines.session import Session
-from migrations.index_text import parse_create_index, same_definition
 from migrations.renames import Renamed, under_new_names
 from migrations.report import Difference
 from migrations.schema import (
@@ -259,6 +258,9 @@ class Catalog(ABC):
         """
         if declared.definition == actual.definition:
             return True
+        # Imported only for indexes that are more than indexes of columns.
+        from migrations.index_text import parse_create_index, same_definition
+
         texts = [
             parse_create_index(declared.definition),
             parse_create_index(actual.definition),

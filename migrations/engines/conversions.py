@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from migrations.engines.catalog import Catalog
-from migrations.index_text import expression_of
 from migrations.schema import Column, ForeignKey, Type
 
 
@@ -89,6 +88,9 @@ class Conversions(ABC):
 
         Called by preflight, for a unique index that is more than one of columns.
         """
+        # Imported only for indexes that are more than indexes of columns.
+        from migrations.index_text import expression_of
+
         return expression_of(part)
 
     def not_usable_as_id(self, value: str) -> str:

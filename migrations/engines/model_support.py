@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import peewee
 
@@ -24,9 +25,11 @@ from migrations.declaration import (
 )
 from migrations.engines.catalog import Catalog, UnknownType
 from migrations.errors import refuse_unsupported
-from migrations.index_text import IndexText
 from migrations.schema import ForeignKey, Table
 from migrations.sql_text import unquoted
+
+if TYPE_CHECKING:
+    from migrations.index_text import IndexText
 
 _FIELD_OPTIONS = ("collation", "sequence", "unindexed")
 _META_OPTIONS = (

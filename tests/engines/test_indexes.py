@@ -9,6 +9,7 @@ from playhouse import postgres_ext
 from states import ENGINES
 
 import db
+from migrations.engines.postgresql import catalog
 from migrations.errors import ChangeRefused, UnsupportedModel
 from migrations.phase import Phase
 
@@ -94,6 +95,32 @@ def test_index_under_another_name_is_accepted(tables, engine):
     assert note.message == (
         "things.part: other is equivalent and is accepted in its place"
     )
+
+
+@IDS
+def test_unique_index_under_another_name_is_accepted(tables, engine):
+    declared = "CREATE UNIQUE INDEX part ON things (title) WHERE a > 0"
+    existing = declared.replace("part", "other")
+    _, phase, database = tables(engine, thing(declared), existing)
+    phase.run(database, smoke_test=False)
+    differences = phase.check(database).differences
+    assert [each.severity for each in differences] == ["note"]
+
+
+def test_index_is_compared_without_the_right_to_create_temporary_tables(
+    world, role, tables
+):
+    made = thing(UNIQUE, PARTIAL, "CREATE INDEX down ON things (title DESC, (a + 1))")
+    target, phase, database = tables("postgresql", made)
+    phase.run(database, smoke_test=False)
+    url = role(target, "ALL ON things", "ALL ON things_id_seq")
+    target.execute(f"REVOKE TEMPORARY ON DATABASE {target.name} FROM PUBLIC")
+    try:
+        catalog._INDEX_DEFINITIONS.clear()
+        assert phase.check(db.connect(url)).differences == ()
+    finally:
+        target.execute(f"GRANT TEMPORARY ON DATABASE {target.name} TO PUBLIC")
+        catalog._INDEX_DEFINITIONS.clear()
 
 
 @IDS

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import peewee
 
 from migrations.declaration import declared_table, table_name, type_of
 from migrations.engines.model_support import ModelSupport
 from migrations.engines.mysql.catalog import MySQLFamilyCatalog
-from migrations.index_text import IndexText
 from migrations.schema import Table
+
+if TYPE_CHECKING:
+    from migrations.index_text import IndexText
 
 # Types of which a key has to say how much of a value it contains.
 _WITHOUT_LENGTH = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import peewee
 
@@ -10,9 +11,11 @@ from db.constraints import field_constraints
 from migrations.declaration import Model, type_of
 from migrations.engines.model_support import ModelSupport
 from migrations.engines.postgresql.names import MAX_NAME_LENGTH
-from migrations.index_text import IndexText
 from migrations.schema import Table
 from migrations.sql_text import is_literal
+
+if TYPE_CHECKING:
+    from migrations.index_text import IndexText
 
 
 class PostgreSQLModelSupport(ModelSupport):

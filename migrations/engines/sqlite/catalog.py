@@ -24,7 +24,6 @@ from migrations.engines.sqlite.table_text import (
     without_comments,
 )
 from migrations.errors import ChangeRefused
-from migrations.index_text import described_part, parse_create_index
 from migrations.report import Difference, note, warning
 from migrations.schema import (
     UTC_NOW,
@@ -534,6 +533,9 @@ def _index(
 
 def _with_definition(index: Index, part: _IndexPart) -> Index:
     """Return an index that is more than one of columns with its CREATE INDEX."""
+    # Imported only for indexes that are more than indexes of columns.
+    from migrations.index_text import described_part, parse_create_index
+
     definition = without_comments(part.sql or "")
     text = parse_create_index(definition)
     condition = None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import peewee
 
 from migrations.declaration import Model
 from migrations.engines.model_support import ModelSupport
-from migrations.index_text import IndexText
 from migrations.schema import Table
+
+if TYPE_CHECKING:
+    from migrations.index_text import IndexText
 
 
 class SQLiteModelSupport(ModelSupport):
