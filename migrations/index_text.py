@@ -59,6 +59,12 @@ class IndexText(NamedTuple):
             return False
         return all(plain_name(part) is not None for part in self.parts)
 
+    @property
+    def nulls_are_equal(self) -> bool:
+        """Whether rows with NULL in a unique key may be duplicates."""
+        words = " ".join(self.suffix.upper().split())
+        return "NULLS NOT DISTINCT" in words
+
     def described_parts(self) -> tuple[str, ...]:
         """Return the parts as `schema.Index` has them."""
         suffix = ""

@@ -410,10 +410,14 @@ class _TableChecks:
         names = ", ".join(keys)
         given = [f"{key} IS NOT NULL" for key in keys]
         indexed = f"({names})"
+        if text.nulls_are_equal:
+            names = indexed = self.conversions.row_with_nulls(keys)
+            given = []
         if text.condition is not None:
             given.append(f"({text.condition})")
+        where = f"WHERE {' AND '.join(given)} " if given else ""
         repeated = (
-            f"SELECT {names} FROM {source} AS s WHERE {' AND '.join(given)} "
+            f"SELECT {names} FROM {source} AS s {where}"
             f"GROUP BY {names} HAVING count(*) > 1"
         )
         condition = f"{indexed} IN ({repeated})"

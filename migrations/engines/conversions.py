@@ -93,6 +93,14 @@ class Conversions(ABC):
 
         return expression_of(part)
 
+    def row_with_nulls(self, values: Sequence[str]) -> str:
+        """Return SQL of a value that is equal for rows that are, even with NULLs.
+
+        Called by preflight, for a unique index in which NULLs are equal. Only a
+        database that has such indexes overrides it.
+        """
+        return f"({', '.join(values)})"
+
     def not_usable_as_id(self, value: str) -> str:
         """Return a condition that is true for values that an id cannot have.
 

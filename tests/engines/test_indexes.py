@@ -149,6 +149,21 @@ def test_values_in_a_condition_are_written_into_it(tables, engine):
     assert phase.check(database).differences == ()
 
 
+def test_rows_with_null_are_duplicates_where_the_index_says_so(tables):
+    fields = {"a": IntegerField(null=True), "title": CharField(40)}
+    unique = "CREATE UNIQUE INDEX part ON things (a, lower(title)) NULLS NOT DISTINCT"
+    target, phase, database = tables("postgresql", thing(unique, **fields))
+    target.execute(
+        "ALTER TABLE things ALTER a DROP NOT NULL",
+        "INSERT INTO things (id, a, title) VALUES (1, NULL, 'x'), (2, NULL, 'X')",
+    )
+    with pytest.raises(ChangeRefused, match=r"things.part.*2 rows \(id 1, a None; "):
+        phase.check(database)
+    target.execute("DELETE FROM things WHERE id = 2")
+    phase.run(database)
+    assert phase.check(database).differences == ()
+
+
 @pytest.mark.mariadb_only
 @pytest.mark.parametrize(
     ("statement", "says"),

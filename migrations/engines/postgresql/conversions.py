@@ -6,6 +6,7 @@ backslash, so that it means the same whatever `standard_conforming_strings` is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from migrations.engines.conversions import Conversions
@@ -73,6 +74,9 @@ class PostgreSQLConversions(Conversions):
     def key_expression(self, part: str) -> str:
         """The part without its operator class, too, which follows the expression."""
         return without_operator_class(super().key_expression(part))
+
+    def row_with_nulls(self, values: Sequence[str]) -> str:
+        return f"ROW({', '.join(values)})::text"
 
     def cast(self, value: str, target: Type) -> str:
         return f"CAST({value} AS {type_of_existing_column(target)})"
