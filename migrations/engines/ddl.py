@@ -54,6 +54,7 @@ class DDL(ABC):
         self.schema = schema
         self.quote = self.session.quote
         self.quote_all = self.session.quote_all
+        self._tables_with_rows: dict[str, bool] = {}
 
     def current_table(self, table: str) -> str:
         """Return the name that a table has until the plan is executed."""
@@ -66,6 +67,15 @@ class DDL(ABC):
         if existing is None or column not in existing.columns:
             return column
         return existing.columns[column].current_name
+
+    def has_rows(self, table: str) -> bool:
+        """Whether a table exists and has rows, so that others may be writing to it."""
+        if table not in self._tables_with_rows:
+            existing = self.schema.get(table)
+            self._tables_with_rows[table] = (
+                existing is not None and self.catalog.has_rows(existing.current_name)
+            )
+        return self._tables_with_rows[table]
 
     # -- planning
 
@@ -215,11 +225,6 @@ class DDL(ABC):
                 return ()
         return tuple(existing.columns[part].name for part in existing.primary_key)
 
-    def unfilled_column(self, operation: do.AddColumn) -> Column | None:
-        """Return a column that a run which was interrupted has begun to fill."""
-        name = name_while_filled(operation.column.name)
-        return self.schema[operation.table].column_named(name)
-
     def bare_definition(self, table: str, column: Column, name: str) -> str:
         """Return the definition of a declared column without NOT NULL and DEFAULT."""
         database = self.session.database
@@ -341,6 +346,32 @@ class StatementDDL(DDL):
             do.DropTable: self.drop_table,
         }
         return methods[type(operation)](operation)
+
+    def add_bare_column(self, operation: do.AddColumn, name: str) -> Iterator[Change]:
+        """Add a column without NOT NULL and DEFAULT, which is filled afterwards.
+
+        One that a run has begun to fill before it was interrupted is kept.
+
+        :param name: the name of the column until it is filled.
+        """
+        table, column = operation.table, operation.column
+        definition = self.bare_definition(table, column, name)
+        add = self.alter_online(
+            f"add column {name}", table, [f"ADD COLUMN {definition}"]
+        )
+        begun = self.schema[table].column_named(name_while_filled(column.name))
+        if begun is None or name != begun.name:
+            yield add
+        elif begun.type != column.type:  # the model has changed since
+            drop = f"DROP COLUMN {self.quote(name)}"
+            yield self.alter_online(f"drop column {name}", table, [drop])
+            yield add
+
+    def alter_online(
+        self, description: str, table: str, parts: Iterable[str]
+    ) -> Change:
+        """Return a change of a table that blocks nobody for long."""
+        return Change(description, self.alter_table(table, parts))
 
     @abstractmethod
     def rename_table(self, operation: do.RenameTable) -> Iterable[Change]:

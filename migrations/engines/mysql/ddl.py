@@ -65,9 +65,8 @@ class MySQLFamilyDDL(StatementDDL):
     session: MySQLFamilySession
     # What ALTER INDEX makes of an index that no query uses.
     used: ClassVar[str]
-    drop_check_words: ClassVar[
-        str
-    ]  # the words that drop a CHECK constraint, before its name
+    # The words that drop a CHECK constraint, before its name.
+    drop_check_words: ClassVar[str]
 
     def __init__(
         self,
@@ -273,7 +272,7 @@ class MySQLFamilyDDL(StatementDDL):
     def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
         table = operation.table
         column = operation.column
-        if column.backfill is not None and self._has_rows(table):
+        if column.backfill is not None and self.has_rows(table):
             yield from self._add_filled_column(operation, column.backfill)
             return
         description = f"add column {column.name}"
@@ -284,7 +283,7 @@ class MySQLFamilyDDL(StatementDDL):
         elif self.adding_copies(table, column):
             yield self._alter(description, table, [part], copies=True)
         else:
-            yield self._alter(description, table, [part, self.session.server.online])
+            yield self.alter_online(description, table, [part])
 
     def adding_copies(self, table: str, column: Column) -> bool:
         """Whether adding a column copies the table."""
@@ -303,9 +302,6 @@ class MySQLFamilyDDL(StatementDDL):
                     return True
         return False
 
-    def _has_rows(self, table: str) -> bool:
-        return table in self.schema and self.catalog.has_rows(self.current_table(table))
-
     def _add_filled_column(
         self, operation: do.AddColumn, value: str
     ) -> Iterator[Change]:
@@ -315,11 +311,10 @@ class MySQLFamilyDDL(StatementDDL):
         interrupted is continued.
         """
         table, column = operation.table, operation.column
-        online = self.session.server.online
         name = column.name
         if column.null:
             name = name_while_filled(column.name)
-        yield from self._add_bare_column(operation, name)
+        yield from self.add_bare_column(operation, name)
         default = self._default_clause(column)
         set_default = f"ALTER COLUMN {self.quote(column.name)} SET{default}"
         if default and not column.null:  # of rows that others insert meanwhile
@@ -334,25 +329,21 @@ class MySQLFamilyDDL(StatementDDL):
             yield change._replace(fill_again=fill.sql)
             return
         rename = f"RENAME COLUMN {self.quote(name)} TO {self.quote(column.name)}"
-        yield self._alter(f"rename {name} to {column.name}", table, [rename, online])
+        yield self.alter_online(f"rename {name} to {column.name}", table, [rename])
         if default or operation.checks:
             modify = f"MODIFY {self._new_column(table, column)}"
             description = f"complete column {column.name}"
             yield self._alter(description, table, [modify], bool(operation.checks))
 
-    def _add_bare_column(self, operation: do.AddColumn, name: str) -> Iterator[Change]:
-        table, column = operation.table, operation.column
-        online = self.session.server.online
+    def bare_definition(self, table: str, column: Column, name: str) -> str:
         planned = self.planned_columns.column(table, column.name)
         type_ = self.typed(table, planned.type, planned.collation)
-        add = f"ADD COLUMN {self.quote(name)} {type_}"
-        begun = self.unfilled_column(operation)
-        if begun is None or name != begun.name:
-            yield self._alter(f"add column {name}", table, [add, online])
-        elif begun.type != column.type:  # the model has changed since
-            drop = f"DROP COLUMN {self.quote(name)}"
-            yield self._alter(f"drop column {name}", table, [drop, online])
-            yield self._alter(f"add column {name}", table, [add, online])
+        return f"{self.quote(name)} {type_}"
+
+    def alter_online(
+        self, description: str, table: str, parts: Iterable[str]
+    ) -> Change:
+        return self._alter(description, table, [*parts, self.session.server.online])
 
     def drop_column(self, operation: do.DropColumn) -> Iterator[Change]:
         """One statement drops all that the column belongs to, and the column.
@@ -377,14 +368,13 @@ class MySQLFamilyDDL(StatementDDL):
             if key(check.name) != key(column.name):  # in its own definition
                 parts.append(f"{self.drop_check_words} {self.quote(check.name)}")
         parts.append(f"DROP COLUMN {self.quote(column.name)}")
-        parts.append(self.session.server.online)
-        yield self._alter(operation.description, table, parts)
+        yield self.alter_online(operation.description, table, parts)
 
     def alter_column(self, operation: do.AlterColumn) -> Iterator[Change]:
         """All that changes, in one MODIFY unless NULLs are filled before."""
         table, value = operation.table, operation.column.backfill
         sets_not_null = operation.changes_null and not operation.column.null
-        if value is None or not sets_not_null or not self._has_rows(table):
+        if value is None or not sets_not_null or not self.has_rows(table):
             yield from self._modify(operation)
             return
         before = operation._replace(changes_null=False)
@@ -701,8 +691,7 @@ class MySQLFamilyDDL(StatementDDL):
     def drop_index(self, operation: do.DropIndex) -> Iterator[Change]:
         index = operation.definition
         parts = self._parts_to_drop_index(operation.table, index)
-        parts.append(self.session.server.online)
-        yield self._alter(f"drop index {index.name}", operation.table, parts)
+        yield self.alter_online(f"drop index {index.name}", operation.table, parts)
 
     def _parts_to_drop_index(
         self, table: str, index: Index, dropped_keys: Collection[ForeignKey] = ()
@@ -892,8 +881,7 @@ class MySQLFamilyDDL(StatementDDL):
 
     def _blocked_by_copy(self, table: str) -> str | None:
         """Return what copying a table blocks: nothing for long if it has no rows."""
-        exists = table in self.schema
-        if exists and self.catalog.has_rows(self.current_table(table)):
+        if self.has_rows(table):
             return "writes"
         return None
 

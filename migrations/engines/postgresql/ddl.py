@@ -86,7 +86,6 @@ class PostgreSQLDDL(StatementDDL):
     ) -> None:
         super().__init__(catalog, conversions, schema)
         self.query_texts = catalog.session.query_texts
-        self._tables_with_rows: dict[str, bool] = {}
         # Tables with rows of which a column changes its type, in order.
         self._retyped: dict[str, None] = {}
         # Tables whose primary key is replaced.
@@ -126,15 +125,6 @@ class PostgreSQLDDL(StatementDDL):
     def _current(self, table: str, column: str) -> tuple[str, str]:
         """Return the names that a table and a column of it have until the plan."""
         return self.current_table(table), self.current_column(table, column)
-
-    def _has_rows(self, table: str) -> bool:
-        """Whether a table has rows, so that others may be writing to it."""
-        if table not in self._tables_with_rows:
-            has_rows = table in self.schema and self.catalog.has_rows(
-                self.current_table(table)
-            )
-            self._tables_with_rows[table] = has_rows
-        return self._tables_with_rows[table]
 
     def _change_table(
         self, description: str, table: str, parts: Iterable[str], blocks: bool = False
@@ -232,7 +222,7 @@ class PostgreSQLDDL(StatementDDL):
     def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
         table = operation.table
         column = operation.column
-        if column.backfill is not None and self._has_rows(table):
+        if column.backfill is not None and self.has_rows(table):
             yield from self._add_filled_column(operation, column.backfill)
             return
         parts = []
@@ -245,7 +235,7 @@ class PostgreSQLDDL(StatementDDL):
                 )
             yield from self._keep_unique(table, replaced_key)
             parts += self._drop_constraints(self._primary_key_names(table))
-        has_rows = self._has_rows(table)
+        has_rows = self.has_rows(table)
         definition = self.column_definition(table, column, with_checks=not has_rows)
         parts.append(f"ADD COLUMN {definition}")
         # A value of its own for each row rewrites the table.
@@ -268,7 +258,7 @@ class PostgreSQLDDL(StatementDDL):
         name = column.name
         if column.null and not self.session.in_callers_transaction:
             name = name_while_filled(column.name)
-        yield from self._add_bare_column(operation, name)
+        yield from self.add_bare_column(operation, name)
         set_default = []
         if column.default is not None:
             set_default = self._alter_column(name, [f"SET DEFAULT {column.default}"])
@@ -285,18 +275,6 @@ class PostgreSQLDDL(StatementDDL):
             yield self._change_table(description, table, parts)
         for check in operation.checks:
             yield from self.add_check(do.AddCheck(table, check))
-
-    def _add_bare_column(self, operation: do.AddColumn, name: str) -> Iterator[Change]:
-        table, column = operation.table, operation.column
-        definition = self.bare_definition(table, column, name)
-        add = f"ADD COLUMN {definition}"
-        begun = self.unfilled_column(operation)
-        if begun is None or name != begun.name:
-            yield self._change_table(f"add column {name}", table, [add])
-        elif begun.type != column.type:  # the model has changed since
-            drop = f"DROP COLUMN {self.quote(name)}"
-            yield self._change_table(f"drop column {name}", table, [drop])
-            yield self._change_table(f"add column {name}", table, [add])
 
     def _fill(self, table: str, name: str, value: str, null: bool) -> Iterator[Change]:
         """Fill a column, and set NOT NULL unless it may be NULL."""
@@ -351,7 +329,7 @@ class PostgreSQLDDL(StatementDDL):
                 parts = self._alter_column(column.name, parts)
                 yield self._change_table(description, table, parts)
         if operation.changes_null and not column.null:
-            if column.backfill is not None and self._has_rows(table):
+            if column.backfill is not None and self.has_rows(table):
                 yield from self._fill(table, column.name, column.backfill, null=False)
             else:
                 yield from self._set_not_null(table, column.name)
@@ -415,10 +393,10 @@ class PostgreSQLDDL(StatementDDL):
             f"convert {column.name} to {type_}",
             table,
             self._alter_column(column.name, parts),
-            blocks=not keeps_rows and self._has_rows(table),
+            blocks=not keeps_rows and self.has_rows(table),
         )
         yield from self._restored_statistics(table, column.name)
-        if self._has_rows(table):
+        if self.has_rows(table):
             self._retyped[table] = None
         if actual.auto_increment and actual.default:
             # The sequence of a SMALLSERIAL would end where its old type ends.
@@ -563,7 +541,7 @@ class PostgreSQLDDL(StatementDDL):
             actual = self.schema[table]
             if self.catalog.same_condition(actual, condition, existing.condition):
                 left.append(check_name)  # by a run that was killed
-        uses_check = self._has_rows(table)
+        uses_check = self.has_rows(table)
         if uses_check:
             definition = f"CONSTRAINT {self.quote(check_name)} CHECK ({condition})"
             description = f"check that {name} is not NULL"
@@ -606,7 +584,7 @@ class PostgreSQLDDL(StatementDDL):
         if existing == index:  # A killed run has already built this index.
             return _KeySource([], using_index)
         changes = list(self._drop_replaced(table, index.name, existing))
-        if not self._has_rows(table):
+        if not self.has_rows(table):
             return _KeySource(changes, self.quote_all(index.columns))
         changes.append(self._build_index(table, index))
         return _KeySource(changes, using_index)
@@ -627,7 +605,7 @@ class PostgreSQLDDL(StatementDDL):
 
     def _build_index(self, table: str, index: Index) -> Change:
         change = self.create_index(do.AddIndex(table, index))
-        if not self._has_rows(table):
+        if not self.has_rows(table):
             return change
         # Peewee has no CONCURRENTLY. IF NOT EXISTS would be satisfied with an INVALID
         # index, but that was dropped before.
@@ -664,7 +642,7 @@ class PostgreSQLDDL(StatementDDL):
             drop = self._drop_constraints([existing.name])
             yield self._change_table(f"drop constraint {name}", table, drop)
             return
-        online = self._has_rows(table)
+        online = self.has_rows(table)
         concurrently = " CONCURRENTLY" if online else ""
         yield Change(
             f"drop index {name}",
@@ -809,7 +787,7 @@ class PostgreSQLDDL(StatementDDL):
 
     def add_check(self, operation: do.AddCheck) -> Iterator[Change]:
         check = operation.check
-        if not check.name and self._has_rows(operation.table):
+        if not check.name and self.has_rows(operation.table):
             # Its name has to be known, as it is validated by a statement of its own.
             check = check._replace(name=self._name_for_check(operation.table, check))
         details = self._details(operation.table, check.name)
@@ -936,7 +914,7 @@ class PostgreSQLDDL(StatementDDL):
             query = catalog_queries.NOT_ENFORCED
             current = self.current_table(table)
             exists = not self.query_texts(query, current, constraint.name)
-        online = self._has_rows(table)
+        online = self.has_rows(table)
         if not exists:
             name = constraint.name
             if name:
@@ -960,7 +938,7 @@ class PostgreSQLDDL(StatementDDL):
         """
         validate = f"VALIDATE CONSTRAINT {self.quote(name)}"
         change = self._change_table(f"validate the {description}", table, [validate])
-        return change._replace(own_transaction=self._has_rows(table))
+        return change._replace(own_transaction=self.has_rows(table))
 
 
 def _as_word(name: str) -> str:

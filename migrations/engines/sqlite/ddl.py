@@ -346,9 +346,7 @@ class SQLiteDDL(DDL):
         column = self.quote(operation.column.name)
         sql = self.alter_table(operation.table, [f"DROP COLUMN {column}"])
         change = Change(operation.description, sql)
-        if self.catalog.has_rows(table.current_name):
-            change = change._replace(blocks="writes")
-        yield change
+        yield self._blocking_writes(change, operation.table)
 
     def _indexes_that_name(self, table: Table, column: str) -> list[str]:
         """Return the indexes that have a column, or name it in an expression."""
@@ -393,7 +391,11 @@ class SQLiteDDL(DDL):
     def _fill(self, table: str, name: str, value: str) -> Change:
         """Fill a column; it is in the transaction of the whole plan."""
         change = Change(f"fill {name}", self.fill_statement(table, name, value))
-        if self.catalog.has_rows(self.current_table(table)):
+        return self._blocking_writes(change, table)
+
+    def _blocking_writes(self, change: Change, table: str) -> Change:
+        """Return a change that takes longer the more rows a table has."""
+        if self.has_rows(table):
             return change._replace(blocks="writes")
         return change
 
@@ -407,10 +409,7 @@ class SQLiteDDL(DDL):
     def create_index(self, operation: do.AddIndex) -> Change:
         table = operation.table
         self._refuse_taken_name(operation.definition.name, table)
-        change = super().create_index(operation)
-        if table in self.schema and self.catalog.has_rows(self.current_table(table)):
-            return change._replace(blocks="writes")
-        return change
+        return self._blocking_writes(super().create_index(operation), table)
 
     def _refuse_taken_name(self, name: str, table: str) -> None:
         """Refuse to create for a table what has the name of something of another table.
