@@ -167,7 +167,17 @@ class PlannedRows:
         for name, value in self.changed.items():
             if name not in self.table.columns:
                 values.append(f"{value} AS {quote(name)}")
-        return f"(SELECT {', '.join(values)} FROM {self.current_source} AS r)"
+        return f"(SELECT {', '.join(values)} FROM {self.named_source})"
+
+    @property
+    def named_source(self) -> str:
+        """What to select from for values that may name the table.
+
+        A Backfill does in a subquery: "(SELECT p.x FROM p WHERE p.id = things.p_id)".
+        """
+        if not self.current_source.startswith("("):
+            return self.current_source
+        return f"{self.current_source} AS {self.engine.session.quote(self.table.name)}"
 
 
 class _TableChecks:
@@ -270,7 +280,7 @@ class _TableChecks:
     ) -> None:
         """Evaluate the value of a backfill for every row.
 
-        :raises ChangeRefused: that fails, or a value is too long for the column.
+        :raises ChangeRefused: that fails, or a value does not fit into the column.
         """
         column = operation.column
         value = column.backfill
@@ -278,10 +288,10 @@ class _TableChecks:
             value = operation.filled_with
         if value is None:
             return
-        source = f"{self.rows.current_source} AS r"
+        source = self.rows.named_source
         where = f"{operation.table}.{column.name}: Backfill({value!r})"
         cast = self.conversions.cast(f"({value})", column.type)
-        too_long = self.conversions.too_long_condition(f"({value})", column.type)
+        unfit = self.conversions.unfit_condition(f"({value})", column.type)
         missing = f"{self.quote(column.name)} IS NULL"
         if isinstance(operation, do.AddColumn):
             missing = "1 = 1"
@@ -292,7 +302,7 @@ class _TableChecks:
                     f"SELECT count({cast}) FROM {source} WHERE {missing}"
                 )
                 found = session.query_literally(
-                    f"SELECT 1 FROM {source} WHERE {missing} AND {too_long} LIMIT 1"
+                    f"SELECT 1 FROM {source} WHERE {missing} AND ({unfit}) LIMIT 1"
                 )
         except peewee.DatabaseError as error:
             if session.was_aborted(error) or session.is_lock_timeout(error):

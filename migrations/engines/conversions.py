@@ -46,10 +46,11 @@ class Conversions(ABC):
         """
         return value
 
-    def too_long_condition(self, value: str, target: Type) -> str:
-        """Return a condition that is true for values too large for a type.
+    def unfit_condition(self, value: str, target: Type) -> str:
+        """Return a condition that is true for values that do not fit into a type.
 
-        Called by preflight, for a value that a CAST would cut or the server refuse.
+        Called by preflight, for the value of a Backfill: one that a CAST would cut or
+        round, that the server would refuse, or that is of another kind.
         """
         if target.size is None:
             return "1 = 0"
@@ -57,7 +58,8 @@ class Conversions(ABC):
             return f"char_length({value}) > {target.size}"
         if target.category == "integer":
             limit = 1 << (8 * target.size - 1)
-            return f"({value}) NOT BETWEEN {-limit} AND {limit - 1}"
+            too_large = f"{value} NOT BETWEEN {-limit} AND {limit - 1}"
+            return f"{too_large} OR {value} <> round({value})"
         return "1 = 0"
 
     def converted(self, value: str, source: Type, target: Type) -> str:

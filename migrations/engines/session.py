@@ -100,7 +100,12 @@ class Session(ABC):
             self.in_callers_transaction = self.in_transaction()
             with self.connection_settings():
                 yield
-        except (peewee.PeeweeException, OSError, MigrationLockHeld) as error:
+        except (
+            peewee.PeeweeException,
+            OSError,
+            UnicodeError,
+            MigrationLockHeld,
+        ) as error:
             # lock_holders() queries this connection, so before it is closed.
             raise self.translate_error(error) from None
         finally:
@@ -461,6 +466,11 @@ class Session(ABC):
         """
         text = one_line(without_password(self.database, str(error)))
         where = describe(self.database)
+        if isinstance(error, UnicodeError):
+            return DatabaseUnavailable(
+                f"{where}: the encoding of the connection lacks a character of the "
+                f"tables ({text}); use one that has it, such as UTF-8"
+            )
         if isinstance(error, MigrationLockHeld) or self.is_lock_timeout(error):
             return self._lock_timeout_error(where, text)
         if isinstance(error, (peewee.IntegrityError, peewee.DataError)):
@@ -508,3 +518,8 @@ class Session(ABC):
 
         Called after a call failed. `text` is the error's text in one line.
         """
+
+
+def has_non_ascii(changes: Iterable[Change]) -> bool:
+    """Whether a script of changes must say in which encoding it is."""
+    return not all(change.sql.isascii() for change in changes)

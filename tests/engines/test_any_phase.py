@@ -8,6 +8,7 @@ import decimal
 import subprocess
 
 import another_phase
+import peewee
 import pytest
 from another_phase import MANAGED, MODELS, phase
 from another_states import ROWS, TABLES, State, cases, held, insert, rows_of
@@ -16,7 +17,9 @@ from oracle import created_by_peewee, definitions, differing_definitions, exact_
 from states import ENGINES, REFUSED, REPAIRED, UNTOUCHED
 
 import db
+from db.fields import Backfill
 from migrations.errors import ChangeRefused, MigrationError, SmokeTestFailed
+from migrations.phase import Phase
 
 STEPS = ("insert", "select", "unique", "foreign_keys", "cascade", "cleanup")
 NAMES = [model._meta.table_name for model in MANAGED]
@@ -294,7 +297,11 @@ def execute_by_hand(world, script):
         "mysql": ["mariadb", *_login(world)],
     }
     done = subprocess.run(
-        shells[world.engine], input=script, capture_output=True, text=True, timeout=60
+        shells[world.engine],
+        input=script,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr + script
 
@@ -342,6 +349,34 @@ def test_script_of_every_dry_run_has_the_effect_of_a_run(
     made, made_by_peewee, state, capsys
 ):
     assert_script_has_the_effect_of_a_run(made, made_by_peewee, state, capsys)
+
+
+@on_every_engine
+def test_script_says_its_encoding_where_the_client_cannot_know_it(
+    world, engine, monkeypatch
+):
+    made = world(engine)
+
+    def thing(**fields):
+        meta = type("Meta", (), {"table_name": "things"})
+        return type("Thing", (peewee.Model,), {**fields, "Meta": meta})
+
+    before = [thing(word=peewee.CharField(9))]
+    database = connect(made)
+    with database.bind_ctx(before), database.connection_context():
+        database.create_tables(before)
+    made.execute("INSERT INTO things (word) VALUES ('a')")
+    given = peewee.CharField(9, constraints=[Backfill("'é😀'")])
+    other = Phase(
+        "Things", requires={}, manages=[thing(word=peewee.CharField(9), given=given)]
+    )
+    script = "\n".join(other.check(connect(made)).script)
+    with monkeypatch.context() as client:
+        client.setenv("LC_ALL", "C")
+        client.setenv("PGCLIENTENCODING", "LATIN1")
+        execute_by_hand(made, script)
+    assert made.query("SELECT given FROM things") == [("é😀",)]
+    assert other.check(connect(made)).status == "up_to_date"
 
 
 # -- rolling back

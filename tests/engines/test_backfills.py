@@ -10,7 +10,7 @@ import db
 from db.fields import AutoIncrementField, Backfill
 from migrations.engines import session as sessions
 from migrations.engines.session import Session
-from migrations.errors import ChangeRefused
+from migrations.errors import ChangeRefused, DatabaseUnavailable
 from migrations.phase import Phase
 
 on_every_engine = pytest.mark.parametrize("engine", ENGINES)
@@ -93,6 +93,14 @@ FIELDS = {
         ["x"] * 5,
     ),
     "expression": (code(BOTH), ["a", "b", "none", "none", "e"]),
+    "names_the_table": (
+        code(
+            "coalesce((SELECT max(r.code) FROM regions r "
+            "WHERE length(r.code) > length(suppliers.name)), '-')"
+        ),
+        ["north", "north", "north", "-", "north"],
+    ),
+    "a_count": (code("(SELECT count(*) FROM regions)"), ["1"] * 5),
 }
 
 
@@ -178,6 +186,18 @@ REFUSED = {
         ),
         "1 row (id 4)",
     ),
+    "unknown_function": (
+        supplier(code=code("nowhere(name)")),
+        "cannot be evaluated, nothing was",
+    ),
+    "of_another_kind": (
+        supplier(age=IntegerField(constraints=[Backfill("'old'")])),
+        "nothing was changed",
+    ),
+    "rounded": (
+        supplier(age=IntegerField(constraints=[Backfill("2.5")])),
+        "gives values that",
+    ),
     "too_long": (
         supplier(code=CharField(3, constraints=[Backfill("'longer'")])),
         "gives values that",
@@ -202,6 +222,15 @@ def test_a_value_that_is_not_possible_is_refused_before_the_first_statement(
     with database.connection_context():
         columns = [each.name for each in database.get_columns("suppliers")]
     assert columns == ["id", "name", "grade"]
+
+
+def test_a_character_that_the_connection_lacks_is_reported(world, monkeypatch):
+    database = make(world("postgresql"), *ROWS)
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    model = supplier(code=code("'€'"))
+    for call in (phase(model).check, phase(model).run):
+        with pytest.raises(DatabaseUnavailable, match="use one that has it"):
+            call(database)
 
 
 # -- batches

@@ -421,3 +421,15 @@ def test_create_missing_leaves_a_table_under_its_old_name(world, engine):
     database = make(world, shelves_before())
     phase = Phase("Renames", requires={}, manages=shelves_after(table="goods"))
     assert phase.create_missing(database) == []
+
+
+def test_a_statement_to_run_first_has_the_names_of_before(world):
+    made = world("postgresql")
+    before = [model("Thing", "things", word=CharField(9, null=True))]
+    number = CharField(20, primary_key=True, constraints=[RenamedFrom("id")])
+    word = CharField(9, null=True)
+    renamed = [model("Thing", "goods", RenamedFrom("things"), number=number, word=word)]
+    database = make(made, before, "INSERT INTO things (word) VALUES ('a')")
+    made.execute(refused(database, renamed).partition("run first: ")[2])
+    migrate(database, renamed)
+    assert made.query("SELECT number, word FROM goods") == [("1", "a")]

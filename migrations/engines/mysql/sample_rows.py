@@ -10,8 +10,8 @@ from decimal import Decimal
 
 from migrations.engines.mysql.nontransactional import tables_without_transactions
 from migrations.engines.mysql.server_errors import (
-    ABORTED,
     DISCONNECTED,
+    DOES_NOT_EXIST,
     INTERRUPTED,
     LOCKED,
     READ_ONLY,
@@ -76,7 +76,7 @@ _SHAPES = {
 _MOST_RANDOM_DIGITS = 15
 _MOST_RANDOM_BITS = 60
 # Errors that are not about the row: of a lock, the connection, a limit or a right.
-_NOT_ABOUT_THE_ROW = LOCKED | ABORTED | INTERRUPTED | DISCONNECTED | READ_ONLY
+_NOT_ABOUT_THE_ROW = LOCKED | {DOES_NOT_EXIST} | INTERRUPTED | DISCONNECTED | READ_ONLY
 
 
 class MySQLFamilySampleRows(SampleRows):

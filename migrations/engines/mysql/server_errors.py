@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 LOCK_WAIT_TIMEOUT = 1205
-# The same; aborted because of a deadlock, or of another node's change.
-LOCKED = {LOCK_WAIT_TIMEOUT, 1213}
-# The same, or its only sign: a savepoint that does not exist any more.
-ABORTED = {1213, 1305}
+# Aborted because of a deadlock, or of another node's change.
+DEADLOCK = 1213
+LOCKED = {LOCK_WAIT_TIMEOUT, DEADLOCK}
+# The only sign of a transaction that was aborted may be a savepoint that does not exist
+# any more. The same number is that of a function that does not exist.
+DOES_NOT_EXIST = 1305
 # By PyMySQL (0, 2003, 2006, 2013): the connection failed or was lost.
 DISCONNECTED = {0, 2003, 2006, 2013}
 # The server is read-only, or the transaction, or InnoDB.
@@ -51,6 +53,14 @@ def error_code(error: BaseException) -> int:
     if isinstance(number, int):
         return number
     return 0
+
+
+def is_about_aborted_transaction(error: BaseException) -> bool:
+    """Whether an error says that the transaction was aborted before the statement."""
+    code = error_code(error)
+    if code == DOES_NOT_EXIST:
+        return "SAVEPOINT" in str(error)
+    return code == DEADLOCK
 
 
 def with_causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -12,7 +12,6 @@ import peewee
 from db.url import CRYPTOGRAPHY_ADVICE, describe
 from migrations.engines.mysql.server import SQL_MODE, Server
 from migrations.engines.mysql.server_errors import (
-    ABORTED,
     DISCONNECTED,
     FOREIGN_KEY_EXISTS,
     LOCKED,
@@ -24,9 +23,16 @@ from migrations.engines.mysql.server_errors import (
     READ_ONLY,
     UNKNOWN_COLUMN,
     error_code,
+    is_about_aborted_transaction,
     with_causes,
 )
-from migrations.engines.session import MigrationLockHeld, Result, Session, logger
+from migrations.engines.session import (
+    MigrationLockHeld,
+    Result,
+    Session,
+    has_non_ascii,
+    logger,
+)
 from migrations.errors import ChangeRefused, DatabaseUnavailable, MigrationError
 from migrations.report import Change
 from migrations.schema import NameRule
@@ -342,6 +348,8 @@ class MySQLFamilySession(Session):
             f"SET SESSION {name} = {wanted[name]};"
             for name in self._known_variables(wanted)
         ]
+        if has_non_ascii(changes):
+            lines.append("SET NAMES utf8mb4;")
         for change in changes:
             lines += self._script_of(change, wanted)
         return lines
@@ -373,7 +381,9 @@ class MySQLFamilySession(Session):
     def was_aborted(self, error: Exception) -> bool:
         # On a cluster, DDL on another node aborts the transactions that are open here.
         # Rolling back what was rolled back already fails with an error of its own.
-        aborted = any(error_code(cause) in ABORTED for cause in with_causes(error))
+        aborted = any(
+            is_about_aborted_transaction(cause) for cause in with_causes(error)
+        )
         return aborted and not self.in_transaction()
 
     def lock_holders(self) -> str:

@@ -81,6 +81,11 @@ class PostgreSQLConversions(Conversions):
     def cast(self, value: str, target: Type) -> str:
         return f"CAST({value} AS {type_of_existing_column(target)})"
 
+    def unfit_condition(self, value: str, target: Type) -> str:
+        if target.category in ("string", "fixed string"):
+            value = f"CAST({value} AS text)"  # as an UPDATE casts a number, too
+        return super().unfit_condition(value, target)
+
     def converted(self, value: str, source: Type, target: Type) -> str:
         lossless = _LOSSLESS.get((source.category, target.category))
         if lossless:

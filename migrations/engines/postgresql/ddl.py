@@ -425,11 +425,10 @@ class PostgreSQLDDL(StatementDDL):
             loses = lossy != "false" and not column_types.is_larger(source, column.type)
         if loses:
             type_ = type_of_existing_column(column.type)
-            drop = self._alter_column(actual.name, ["DROP DEFAULT"])
+            drop = self._current_alter_column(table, actual, "DROP DEFAULT")
             raise ChangeRefused(
                 f"{table}.{actual.name} has to be converted to {type_}, which its "
-                f"DEFAULT {actual.default} cannot be; drop it, then run again: "
-                f"{self.alter_table(table, drop)}"
+                f"DEFAULT {actual.default} cannot be; drop it, then run again: {drop}"
             )
         return self.conversions.converted(default, source, column.type)
 
@@ -438,11 +437,11 @@ class PostgreSQLDDL(StatementDDL):
         domain = self.catalog.domain_of_column(*self._current(table, actual.name))
         if domain is None:
             return
-        parts = self._alter_column(actual.name, [f"TYPE {type_}"])
+        change = self._current_alter_column(table, actual, f"TYPE {type_}")
         raise ChangeRefused(
             f"{table}.{actual.name} has to be converted to {type_}, and would leave "
             f"the domain {domain}, which restricts its values; if that is meant, "
-            f"run first: {self.alter_table(table, parts)}"
+            f"run first: {change}"
         )
 
     def _refuse_sequence(self, table: str, actual: Column, column: Column) -> None:
@@ -452,12 +451,17 @@ class PostgreSQLDDL(StatementDDL):
         if column.type.category == "integer":
             return
         type_ = type_of_existing_column(column.type)
-        drop = self._alter_column(actual.name, ["DROP DEFAULT"])
+        drop = self._current_alter_column(table, actual, "DROP DEFAULT")
         raise ChangeRefused(
             f"{table}.{actual.name} has to be converted to {type_}, and takes its "
             "values from a sequence, which can only be one of integers; if it is no "
-            f"longer meant to, run first: {self.alter_table(table, drop)}"
+            f"longer meant to, run first: {drop}"
         )
+
+    def _current_alter_column(self, table: str, actual: Column, action: str) -> str:
+        """Return a statement that somebody can execute before the plan renames."""
+        current_table, column = self._current(table, actual.name)
+        return self.alter_table(current_table, self._alter_column(column, [action]))
 
     def _refuse_parent(self, table: str, parent: str) -> None:
         """Refuse a foreign key to a table that is temporary or UNLOGGED."""
@@ -466,7 +470,7 @@ class PostgreSQLDDL(StatementDDL):
         for name in self.query_texts(query, *tables):
             raise ChangeRefused(
                 f"{table} cannot refer to {name}, which is temporary or UNLOGGED; run "
-                f"first: ALTER TABLE {self.quote(parent)} SET LOGGED"
+                f"first: ALTER TABLE {self.quote(tables[1])} SET LOGGED"
             )
 
     def _storage_clauses(self, table: str, column: Column) -> list[str]:

@@ -18,7 +18,13 @@ import peewee
 from db.url import describe, without_password
 from migrations.declaration import PhaseModels
 from migrations.engines.postgresql import catalog_queries
-from migrations.engines.session import MigrationLockHeld, Result, Row, Session
+from migrations.engines.session import (
+    MigrationLockHeld,
+    Result,
+    Row,
+    Session,
+    has_non_ascii,
+)
 from migrations.errors import ChangeRefused, MigrationError
 from migrations.report import Change
 from migrations.sql_text import one_line
@@ -509,6 +515,8 @@ class PostgreSQLSession(Session):
         lines = [r"\set ON_ERROR_STOP on"]
         if any("\\" in change.sql for change in changes):
             lines.append("SET standard_conforming_strings = on;")
+        if has_non_ascii(changes):
+            lines.append("SET client_encoding = 'UTF8';")
         if self.search_path:
             lines.append(f"SET search_path = {self.search_path};")
         for group in _grouped_by_transaction(changes):

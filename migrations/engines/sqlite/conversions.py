@@ -73,8 +73,11 @@ class SQLiteConversions(Conversions):
         # A text of one of these may be a number, which has more than one notation.
         return target.category in ("float", "decimal", "json")
 
-    def too_long_condition(self, value: str, target: Type) -> str:
-        return "0"  # no column is too short
+    def unfit_condition(self, value: str, target: Type) -> str:
+        # No column is too short, but each one takes values of every kind.
+        if target.category not in ("integer", "float", "decimal"):
+            return "0"
+        return self.lossy_condition(value, target, target)
 
     def cast(self, value: str, target: Type) -> str:
         cast_type = _CAST_TYPES.get(target.category)
