@@ -515,7 +515,7 @@ class PostgreSQLSession(Session):
         lines = [r"\set ON_ERROR_STOP on"]
         if any("\\" in change.sql for change in changes):
             lines.append("SET standard_conforming_strings = on;")
-        if has_non_ascii(changes):
+        if has_non_ascii(changes) or not self.search_path.isascii():
             lines.append("SET client_encoding = 'UTF8';")
         if self.search_path:
             lines.append(f"SET search_path = {self.search_path};")
