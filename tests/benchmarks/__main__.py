@@ -4,7 +4,8 @@
     python -m tests.benchmarks --plot FILE.svg
 
 Each line has two medians and their ratio: this project against the reference. Servers
-that cannot be reached are skipped; POSTGRESQL_URL and MARIADB_URL name others.
+that cannot be reached are skipped; POSTGRESQL_URL, MARIADB_URL and MYSQL_URL name
+others.
 """
 
 import argparse
@@ -28,7 +29,9 @@ QUICK = Sizes(rows=50_000, history=200_000, upload=20_000, stall=100_000, rounds
 FULL = Sizes(
     rows=1_000_000, history=10_000_000, upload=200_000, stall=2_000_000, rounds=3
 )
-PARTS = ("sqlite", "command", "changes", "statistics", "uploads", "postgresql", "mysql")
+# "mysql" is MariaDB, and "mysql97" MySQL, as in the tests.
+SERVERS = ("postgresql", "mysql", "mysql97")
+PARTS = ("sqlite", "command", "changes", "statistics", "uploads", *SERVERS)
 
 
 def main():
@@ -70,7 +73,7 @@ def main():
                 sqlite.statistics_of(long, sizes.history, sizes.rounds)
         if "uploads" in parts:
             sqlite.uploads(folder, sizes.upload, sizes.rounds)
-    for engine in ("postgresql", "mysql"):
+    for engine in SERVERS:
         if engine in parts:
             servers.measure(engine, sizes)
 

@@ -5,19 +5,24 @@ The tests of MariaDB run on MySQL as well, in the exhaustive run.
 
 import contextlib
 import logging
+import os
+import socket
 import threading
 import time
 
+import drivers
 import peewee
 import pymysql
 import pytest
 from drivers import MYSQL97
+from engines.mysql_server import MySQLServer
 from engines.servers import COMPLETE, HALF, NOTHING, STORE, new_connection, url_of
 from peewee import SQL, CharField, IntegerField, TextField
 from states import REPAIRED, State, row
 
 import db
 from db.fields import JSONField
+from db.init_db import init_db
 from migrations import phase_4_5
 from migrations.engines import engine_for
 from migrations.errors import ChangeRefused, DatabaseUnavailable, LockTimeout
@@ -325,3 +330,52 @@ def test_server_is_asked_for_an_open_transaction(world, engine, begin):
             database.execute_sql(STORE.format("new"))
         assert session.server.is_in_transaction() is begin
         database.rollback()
+
+
+# -- Group Replication
+
+GROUP = "8a94f357-aab4-11df-86ab-c80aa9429562"
+
+
+@pytest.fixture
+def group(engine):
+    """A server of its own that is the only member of a group, with one primary."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    try:
+        server = MySQLServer(
+            os.environ.get("MYSQL97", ""),
+            "--log-bin",
+            "--server-id=1",
+            "--gtid-mode=ON",
+            "--enforce-gtid-consistency=ON",
+            "--plugin-load-add=group_replication.so",
+            f"--group-replication-group-name={GROUP}",
+            f"--group-replication-local-address=127.0.0.1:{port}",
+            "--group-replication-start-on-boot=OFF",
+        )
+    except LookupError as error:
+        drivers.leave_out("mysql97", error)
+    with contextlib.closing(new_connection(server.url)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SET GLOBAL group_replication_bootstrap_group = ON")
+        cursor.execute("START GROUP_REPLICATION")
+        cursor.execute("CREATE DATABASE shop")
+        yield f"{server.url}shop", cursor
+    server.stop()
+
+
+@pytest.mark.exhaustive
+def test_group_with_one_primary_is_migrated_and_with_several_refused(group):
+    url, cursor = group
+    init_db(db.connect(url), base_only=True)
+    report = phase_4_5.run(db.connect(url))
+    assert (report.status, report.smoke_test) == ("migrated", STEPS)
+    cursor.execute("ALTER TABLE shop.weekly_actuals DROP INDEX idx_weekly_actuals_date")
+    cursor.execute("SELECT group_replication_switch_to_multi_primary_mode()")
+    for call in (phase_4_5.check, phase_4_5.run):
+        with pytest.raises(ChangeRefused, match="with several primaries"):
+            call(db.connect(url))
+    cursor.execute("SELECT group_replication_switch_to_single_primary_mode()")
+    assert phase_4_5.run(db.connect(url)).status == "migrated"
+    assert phase_4_5.rollback(db.connect(url)).status == "rolled_back"

@@ -3,8 +3,8 @@
     python -m tests.benchmarks.peers [--list] [--tool TOOL] [SITUATION ...]
 
 Each tool runs in real processes on real databases, set up as its documentation says.
-A tool, a server or a pooler that is not installed is skipped; POSTGRESQL_URL and
-MARIADB_URL name other servers.
+A tool, a server or a pooler that is not installed is skipped; POSTGRESQL_URL,
+MARIADB_URL and MYSQL_URL name other servers.
 """
 
 import argparse
@@ -23,6 +23,7 @@ SITUATIONS = {
     "race-sqlite": (f"{RACE}: SQLite.", race, "sqlite"),
     "race-postgresql": (f"{RACE}: PostgreSQL.", race, "postgresql"),
     "race-mariadb": (f"{RACE}: MariaDB.", race, "mysql"),
+    "race-mysql": (f"{RACE}: MySQL.", race, "mysql97"),
     "race-galera": (
         f"{RACE}: Galera, four workers on each of three nodes.",
         race,
