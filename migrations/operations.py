@@ -169,6 +169,11 @@ class AddColumn(NamedTuple):
     column: Column  # as declared
     checks: tuple[Check, ...] = ()  # that belong to its definition
 
+    @property
+    def filled_with(self) -> str | None:
+        """The SQL of the value of existing rows, if they are filled."""
+        return self.column.backfill
+
     def apply_to(self, schema: Schema) -> Schema:
         table = schema[self.table].with_column(self.column)
         table = table._replace(checks=(*table.checks, *self.checks))

@@ -106,34 +106,42 @@ class PlannedRows:
         self.table = plan.current[name]
         # Where a column or the table is renamed, a subquery with the new names.
         self.current_source = engine.catalog.current_source(self.table)
-        # By column, the SQL of its planned value, if that is not what it is now.
+        # By the key of a column: the SQL of its planned value, if that is not what it
+        # is now.
         self.changed: dict[str, str] = {}
         for operation in plan.operations:
-            if operation.table == name:
-                self._take(operation)
+            if operation.table != name:
+                continue
+            if isinstance(operation, do.AddColumn):
+                key = self.table.names.key(operation.column.name)
+                self.changed[key] = self._value_of_added(operation)
+            elif isinstance(operation, do.AlterColumn):
+                value = self._value_of_altered(operation)
+                if value is not None:
+                    key = self.table.names.key(operation.column.name)
+                    self.changed[key] = value
 
-    def _take(self, operation: Operation) -> None:
-        conversions = self.engine.conversions
-        if isinstance(operation, do.AddColumn):
-            column = operation.column
-            if column.backfill is not None:
-                value = conversions.cast(f"({column.backfill})", column.type)
-                self.changed[self.table.names.key(column.name)] = value
-                return
-            # An auto-increment column has no duplicates: NULL stands for its values.
-            default = column.default or "NULL"
-            key = self.table.names.key(column.name)
-            self.changed[key] = conversions.cast(default, column.type)
-        elif isinstance(operation, do.AlterColumn):
-            key = self.table.names.key(operation.column.name)
-            if operation.converts_values:
-                self.changed[key] = self._converted(operation)
-            if operation.filled_with is not None:
-                stored = self.engine.session.quote(operation.actual.name)
-                stored = self.changed.get(key, stored)
-                value = f"({operation.filled_with})"
-                value = conversions.cast(value, operation.column.type)
-                self.changed[key] = f"coalesce({stored}, {value})"
+    def _value_of_added(self, operation: do.AddColumn) -> str:
+        column = operation.column
+        # An auto-increment column has no duplicates: NULL stands for its values.
+        value = column.default or "NULL"
+        if operation.filled_with is not None:
+            value = f"({operation.filled_with})"
+        return self.engine.conversions.cast(value, column.type)
+
+    def _value_of_altered(self, operation: do.AlterColumn) -> str | None:
+        """Return the SQL of a column's new value; None if it stays as it is."""
+        value = None
+        if operation.converts_values:
+            value = self._converted(operation)
+        if operation.filled_with is not None:
+            stored = value or self.engine.session.quote(operation.actual.name)
+            conversions = self.engine.conversions
+            filled = conversions.cast(
+                f"({operation.filled_with})", operation.column.type
+            )
+            value = f"coalesce({stored}, {filled})"
+        return value
 
     def _converted(self, operation: do.AlterColumn) -> str:
         """The converted value; NULL if it cannot be converted, which is a conflict."""
@@ -191,28 +199,33 @@ class _TableChecks:
         self.table = plan.current[name]
         self.declared = engine.catalog.declared_by_name(name)
         self.rows = PlannedRows(name, plan, engine)
-        # Columns whose conversion may make two different values equal.
+        # Columns in which two different values may become equal.
         self.collapsing: set[str] = set()
         self.added_indexes: set[tuple[str, ...]] = set()
         for operation in plan.operations:
             if operation.table != name:
                 continue
-            if isinstance(operation, do.AlterColumn) and operation.changes_type:
-                types = operation.actual.type, operation.column.type
-                if self.conversions.may_collapse(*types):
-                    key = self.table.names.key(operation.column.name)
-                    self.collapsing.add(key)
-            if isinstance(operation, do.AlterColumn) and operation.filled_with:
+            if isinstance(operation, do.AlterColumn) and self._collapses(operation):
                 key = self.table.names.key(operation.column.name)
                 self.collapsing.add(key)
             elif isinstance(operation, do.AddIndex):
                 self.added_indexes.add(operation.definition.columns)
 
+    def _collapses(self, operation: do.AlterColumn) -> bool:
+        """Whether two different values of a column may become equal."""
+        if operation.filled_with is not None:
+            return True
+        if not operation.changes_type:
+            return False
+        return self.conversions.may_collapse(
+            operation.actual.type, operation.column.type
+        )
+
     def conflicts_with(self, operation: Operation, reason: str) -> Iterator[str]:
         """Yield a line for each reason why rows conflict with an operation."""
         if isinstance(operation, do.AddColumn | do.AlterColumn):
             self._refuse_unusable_backfill(operation)
-        if isinstance(operation, do.AddColumn) and operation.column.backfill is None:
+        if isinstance(operation, do.AddColumn) and operation.filled_with is None:
             yield from self._rows_without_value(operation)
         if isinstance(operation, do.AlterColumn) and operation.changes_type:
             reason += ", and values that do not convert without loss"
@@ -270,7 +283,7 @@ class _TableChecks:
                     conflicting_rows(reason, question, self.table, self.engine)
                 )
         except peewee.DatabaseError as error:
-            if session.was_aborted(error) or session.is_lock_timeout(error):
+            if session.failed_because_of_lock(error):
                 raise
             return
         yield from lines
@@ -283,9 +296,7 @@ class _TableChecks:
         :raises ChangeRefused: that fails, or a value does not fit into the column.
         """
         column = operation.column
-        value = column.backfill
-        if isinstance(operation, do.AlterColumn):
-            value = operation.filled_with
+        value = operation.filled_with
         if value is None:
             return
         source = self.rows.named_source
@@ -305,7 +316,7 @@ class _TableChecks:
                     f"SELECT 1 FROM {source} WHERE {missing} AND ({unfit}) LIMIT 1"
                 )
         except peewee.DatabaseError as error:
-            if session.was_aborted(error) or session.is_lock_timeout(error):
+            if session.failed_because_of_lock(error):
                 raise
             raise ChangeRefused(
                 f"{where} cannot be evaluated, nothing was changed: {one_line(error)}; "
@@ -337,7 +348,7 @@ class _TableChecks:
             for check in operation.checks:
                 yield self._question_about_check(check.condition)
             column = operation.column
-            if column.backfill is not None and not column.null:
+            if operation.filled_with is not None and not column.null:
                 source = self.rows.source([self.table.names.key(column.name)])
                 yield Question(source, f"w.{self.quote(column.name)} IS NULL")
         elif isinstance(operation, do.SetPrimaryKey):
@@ -400,14 +411,8 @@ class _TableChecks:
         """Ask for rows that share the values of a key."""
         if not self.rows.has(columns) or self._is_known_to_be_unique(columns):
             return
-        names = ", ".join(self.quote(name) for name in columns)
-        given = " AND ".join(f"{self.quote(name)} IS NOT NULL" for name in columns)
-        source = self.rows.source(columns)
-        repeated = (
-            f"SELECT {names} FROM {source} AS s WHERE {given} "
-            f"GROUP BY {names} HAVING count(*) > 1"
-        )
-        yield Question(source, f"({names}) IN ({repeated})")
+        keys = [self.quote(name) for name in columns]
+        yield self._question_about_equal_keys(self.rows.source(columns), keys)
 
     def _duplicates_of_index(self, index: Index) -> Iterator[Question]:
         """Ask for rows that share the values of a partial or expression index."""
@@ -415,25 +420,45 @@ class _TableChecks:
         columns = mentioned_names(index.definition, self.declared.columns)
         if text is None or not self.rows.has(columns):
             return
-        source = self.rows.source(columns)
-        keys = [self.conversions.key_expression(part) for part in text.parts]
-        names = ", ".join(keys)
-        given = [f"{key} IS NOT NULL" for key in keys]
-        indexed = f"({names})"
-        if text.nulls_are_equal:
-            names = indexed = self.conversions.row_with_nulls(keys)
-            given = []
-        if text.condition is not None:
-            given.append(f"({text.condition})")
-        where = f"WHERE {' AND '.join(given)} " if given else ""
-        repeated = (
-            f"SELECT {names} FROM {source} AS s {where}"
-            f"GROUP BY {names} HAVING count(*) > 1"
+        yield self._question_about_equal_keys(
+            self.rows.source(columns),
+            [self.conversions.key_expression(part) for part in text.parts],
+            text.condition,
+            text.nulls_are_equal,
         )
-        condition = f"{indexed} IN ({repeated})"
-        if text.condition is not None:
-            condition = f"({text.condition}) AND {condition}"
-        yield Question(source, condition)
+
+    def _question_about_equal_keys(
+        self,
+        source: str,
+        keys: Sequence[str],
+        condition: str | None = None,
+        nulls_are_equal: bool = False,
+    ) -> Question:
+        """Ask for rows with a key that another row has, too.
+
+        :param keys: the SQL of the parts of the key.
+        :param condition: that of a partial index.
+        :param nulls_are_equal: whether NULL is a value like any other.
+        """
+        grouped = ", ".join(keys)
+        compared = f"({grouped})"
+        conditions = [f"{key} IS NOT NULL" for key in keys]
+        if nulls_are_equal:
+            grouped = compared = self.conversions.row_with_nulls(keys)
+            conditions = []
+        if condition is not None:
+            conditions.append(f"({condition})")
+        where = ""
+        if conditions:
+            where = f"WHERE {' AND '.join(conditions)} "
+        repeated = (
+            f"SELECT {grouped} FROM {source} AS s {where}"
+            f"GROUP BY {grouped} HAVING count(*) > 1"
+        )
+        is_repeated = f"{compared} IN ({repeated})"
+        if condition is not None:
+            is_repeated = f"({condition}) AND {is_repeated}"
+        return Question(source, is_repeated)
 
     def _is_known_to_be_unique(self, columns: Sequence[str]) -> bool:
         """Whether a key of the table, of fewer columns or the same, says so already."""

@@ -366,10 +366,7 @@ class Session(ABC):
             with self.database.atomic():
                 return work()
 
-        def may_retry(error: Exception) -> bool:
-            return self.is_lock_timeout(error) or self.was_aborted(error)
-
-        return self.retry_on_lock(attempt, may_retry)
+        return self.retry_on_lock(attempt, self.failed_because_of_lock)
 
     @contextmanager
     def _progress_logged(self, change: Change, started: float) -> Iterator[None]:
@@ -504,6 +501,13 @@ class Session(ABC):
         Then the same work is worth another attempt. Called after an attempt failed.
         """
         return False
+
+    def failed_because_of_lock(self, error: Exception) -> bool:
+        """Whether the work failed, or was aborted, for the sake of another connection.
+
+        It says nothing about the work itself. Called after an attempt failed.
+        """
+        return self.is_lock_timeout(error) or self.was_aborted(error)
 
     @abstractmethod
     def lock_holders(self) -> str:
