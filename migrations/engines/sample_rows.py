@@ -361,6 +361,8 @@ class SampleRows(ABC):
                 # Each attempt takes the next one; after the last, the first again.
                 position = attempt_number % len(candidates)
                 row[name] = candidates[position]
+            else:
+                self._refuse_unknown_type(table, name)
         for key in table.foreign_keys:
             if key.parent != self._key_of_table(table):
                 continue
@@ -369,6 +371,15 @@ class SampleRows(ABC):
                 if name in names:
                     row[name] = row[parent_name]
         return row
+
+    def _refuse_unknown_type(self, table: Table, name: str) -> None:
+        """Refuse to insert a row that needs a value of a type without known values."""
+        column = table.columns[name]
+        if not column.optional and not self.catalog.is_known(column.type):
+            raise RowNotPossible(
+                f"{table.name}: no value is known for {name}, of type "
+                f"{column.type.text}"
+            )
 
     def _columns_to_fill(self, table: Table, given: SampleRow) -> list[str]:
         in_foreign_keys = {name for key in table.foreign_keys for name in key.columns}

@@ -269,6 +269,38 @@ def test_type_is_looked_up_as_postgresql_stores_it(tables):
     assert "things.tags" not in objects
 
 
+def test_types_and_operators_of_extensions_are_taken(world):
+    made = model(
+        meta={
+            "indexes": [SQL("CREATE INDEX trg ON things USING gin (w gin_trgm_ops)")]
+        },
+        w=CharField(40),
+        data=postgres_ext.HStoreField(),
+    )
+    target = world("postgresql")
+    target.clear()
+    extensions = "SELECT name FROM pg_available_extensions"
+    if not {("hstore",), ("pg_trgm",)} <= set(target.query(extensions)):
+        pytest.skip("the server has neither hstore nor pg_trgm")
+    target.execute("CREATE EXTENSION hstore", "CREATE EXTENSION pg_trgm")
+    phase = Phase("Things", requires={}, manages=[made])
+    database = db.connect(target.url)
+    try:
+        report = phase.run(database)
+        assert (report.status, report.smoke_test["insert"]) == ("migrated", True)
+        assert phase.check(database).differences == ()
+        values = {"a": 'b "c"', "d": None}
+        with database.bind_ctx([made]), database.connection_context():
+            made.bulk_insert([{"w": "x", "data": values}])
+        stored = target.query("SELECT data -> 'a', data -> 'd' FROM things")
+        assert stored == [tuple(values.values())]
+        phase.rollback(database, force=True)
+    finally:
+        target.execute(
+            "DROP EXTENSION hstore CASCADE", "DROP EXTENSION pg_trgm CASCADE"
+        )
+
+
 def test_type_of_a_missing_extension_is_refused_by_name(tables):
     made = thing(a=IntegerField(), data=postgres_ext.HStoreField(index=False))
     _, phase, database = tables("postgresql", made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import peewee
 
@@ -50,6 +50,13 @@ _ACTIONS = {
     "d": "SET DEFAULT",
 }
 _LITERAL_STARTS = "'-0123456789"
+
+
+class _StoredType(NamedTuple):
+    """A declared type as PostgreSQL writes it."""
+
+    text: str
+    is_built_in: bool  # so that it cannot be dropped
 
 
 class PostgreSQLCatalog(Catalog):
@@ -182,10 +189,13 @@ class PostgreSQLCatalog(Catalog):
             return type_
         key = (describe(self.session.database), text)
         if key not in _DECLARED_TYPES:
-            _DECLARED_TYPES[key] = self._stored_type(text)
+            stored = self._stored_type(text)
+            if not stored.is_built_in:
+                return column_types.parse_type(stored.text)
+            _DECLARED_TYPES[key] = stored.text
         return column_types.parse_type(_DECLARED_TYPES[key])
 
-    def _stored_type(self, text: str) -> str:
+    def _stored_type(self, text: str) -> _StoredType:
         """Return how PostgreSQL writes a type, of a domain the one that it is made of.
 
         EXPLAIN writes a type with its length and precision, and executes nothing.
@@ -201,10 +211,10 @@ class PostgreSQLCatalog(Catalog):
         plans = json.loads(answer) if isinstance(answer, str) else answer
         (output,) = plans[0]["Plan"]["Output"]
         stored = str(output).rpartition("NULL::")[2]
-        query = catalog_queries.BASE_OF_DOMAIN
-        for base in self.session.query_texts(query, stored):
-            return base
-        return stored
+        query = catalog_queries.DETAILS_OF_TYPE
+        for base, is_built_in in self.session.query(query, (stored,)):
+            return _StoredType(base or stored, is_built_in)
+        return _StoredType(stored, is_built_in=False)
 
     def type_is_accepted(self, table: Table, expected: Column, actual: Column) -> bool:
         if not self.is_known(expected.type):

@@ -263,10 +263,13 @@ CONSTRAINT = """
 SELECT pg_get_constraintdef(oid) FROM pg_constraint
 WHERE conrelid = to_regclass(quote_ident(%s)) AND conname = %s"""
 
-# The type that a domain is made of, by the name of the domain.
-BASE_OF_DOMAIN = """
-SELECT format_type(typbasetype, typtypmod) FROM pg_type
-WHERE oid = to_regtype(%s) AND typtype = 'd'"""
+# Of a type: the one that it is made of if it is a domain, and whether it is built in.
+# 16384 is the first number of what is not.
+DETAILS_OF_TYPE = """
+SELECT
+    CASE WHEN typtype = 'd' THEN format_type(typbasetype, typtypmod) END,
+    oid < 16384
+FROM pg_type WHERE oid = to_regtype(%s)"""
 
 # -- what depends on a table or a column
 

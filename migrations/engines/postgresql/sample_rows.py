@@ -248,6 +248,7 @@ def _random_texts(size: int) -> dict[str, str]:
         "range of numbers": f"[{number},{number}]",
         "range of timestamps": f"[{day},{day}]",
         "array": f"{{{number}}}",
+        "hstore": f"{number}=>1",
         "pg_lsn": f"{low:X}/{low:X}",
         "point or tid": f"({low},1)",
         "two numbers": f"{low} {number}",
