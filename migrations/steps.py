@@ -109,14 +109,34 @@ class PhaseCall:
         :raises MigrationError: a difference that no run can repair.
         """
         logger.info("── Validate")
-        found = self.session.retry_on_lock(self._compare)
+        found = self.session.retry_on_lock(self._compare_unlocked)
         self._log_differences(found)
         self._refuse_what_cannot_be_repaired(found)
         return found
 
+    def _compare_unlocked(self) -> Comparison:
+        """Compare, again if another run changes the tables in the meantime.
+
+        A question to the database, such as how it reads a CHECK, then fails: its table
+        or column has another name, or is gone.
+        """
+        while True:
+            schema = self.engine.catalog.read()
+            try:
+                return self._compare_schema(schema)
+            except peewee.DatabaseError:
+                # After an error, nothing can be asked in the caller's transaction.
+                if self.session.in_transaction():
+                    raise
+                if self.engine.catalog.read() == schema:
+                    raise
+
     def _compare(self) -> Comparison:
-        """Read the tables and compare them; the report has the latest comparison."""
-        schema = self.engine.catalog.read()
+        """Read the tables and compare them."""
+        return self._compare_schema(self.engine.catalog.read())
+
+    def _compare_schema(self, schema: Schema) -> Comparison:
+        """Compare tables; the report has the latest comparison."""
         found = compare(schema, self.engine.catalog, self.requires)
         differences = tuple(self._with_values_kept(each, schema) for each in found)
         self.report = self.report._replace(differences=differences)
@@ -182,14 +202,14 @@ class PhaseCall:
         :raises MigrationError: what a run would raise.
         """
         logger.info("── Validate")
-        found = self.session.retry_on_lock(self._compare)
+        found = self.session.retry_on_lock(self._compare_unlocked)
         while True:
             try:
                 changes = self._planned_changes(found)
                 break
             except (MigrationError, peewee.DatabaseError):
                 # It holds no lock: a run may have changed the tables in the meantime.
-                latest = self.session.retry_on_lock(self._compare)
+                latest = self.session.retry_on_lock(self._compare_unlocked)
                 if latest.schema == found.schema:
                     self._log_differences(found)
                     raise
