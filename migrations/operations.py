@@ -16,7 +16,6 @@ from migrations.schema import (
     Column,
     ForeignKey,
     Index,
-    NameRule,
     Schema,
     Table,
 )
@@ -70,7 +69,7 @@ class RenameColumn(NamedTuple):
         def with_new_parent_columns(key: ForeignKey) -> ForeignKey:
             if key.parent != self.table:
                 return key
-            columns = self._renamed(key.parent_columns, table.names)
+            columns = self._renamed(key.parent_columns, table)
             return key._replace(parent_columns=columns)
 
         renamed = schema.with_table(self.table, self._with_new_name(table))
@@ -84,9 +83,9 @@ class RenameColumn(NamedTuple):
                 column = column._replace(name=self.name, old_name=old_name)
                 name = table.names.key(self.name)
             columns[name] = column
-        indexes = [self._renamed_index(index, table.names) for index in table.indexes]
+        indexes = [self._renamed_index(index, table) for index in table.indexes]
         foreign_keys = [
-            key._replace(columns=self._renamed(key.columns, table.names))
+            key._replace(columns=self._renamed(key.columns, table))
             for key in table.foreign_keys
         ]
         checks = []
@@ -97,14 +96,14 @@ class RenameColumn(NamedTuple):
             checks.append(check._replace(condition=condition))
         return table._replace(
             columns=columns,
-            primary_key=self._renamed(table.primary_key, table.names),
+            primary_key=self._renamed(table.primary_key, table),
             indexes=tuple(indexes),
             foreign_keys=tuple(foreign_keys),
             checks=tuple(checks),
         )
 
-    def _renamed_index(self, index: Index, names: NameRule) -> Index:
-        columns = self._renamed(index.columns, names)
+    def _renamed_index(self, index: Index, table: Table) -> Index:
+        columns = self._renamed(index.columns, table)
         if index.is_plain:
             return index._replace(columns=columns)
         old, new = self.column.name, self.name
@@ -117,14 +116,19 @@ class RenameColumn(NamedTuple):
             definition=with_renamed_column(index.definition, old, new),
         )
 
-    def _renamed(self, parts: Iterable[str], names: NameRule) -> tuple[str, ...]:
-        """Return the parts of a key; one that is not a plain column has a suffix."""
-        old, new = names.key(self.column.name), names.key(self.name)
+    def _renamed(self, parts: Iterable[str], table: Table) -> tuple[str, ...]:
+        """Return the parts of a key; one that is not a plain column has a suffix.
+
+        :param table: as it is before.
+        """
+        old = table.names.key(self.column.name)
+        new = table.names.key(self.name)
         renamed = []
         for part in parts:
-            if part == old or part.startswith((f"{old} ", f"{old}(")):
-                part = new + part[len(old) :]
-            renamed.append(part)
+            if table.column_of_part(part) == old:
+                renamed.append(new + part.removeprefix(old))
+            else:
+                renamed.append(part)
         return tuple(renamed)
 
 

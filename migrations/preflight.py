@@ -404,7 +404,10 @@ class _TableChecks:
         elif index.unique and parse_create_index(index.definition) is not None:
             yield from self._duplicates_of_index(index)
         elif index.unique:  # with a suffix such as DESC, which makes no difference here
-            columns = [part.partition(" ")[0] for part in index.columns]
+            columns = []
+            for part in index.columns:
+                column = self.table.column_of_part(part)
+                columns.append(column or self.declared.column_of_part(part))
             yield from self._duplicates(columns)
 
     def _duplicates(self, columns: Sequence[str]) -> Iterator[Question]:

@@ -83,10 +83,11 @@ class Column(NamedTuple):
     collation: str | None = None  # if it is not the table's usual one
     reuses_ids: bool = False  # auto-increment that may give out a deleted id again
     ids_behind: bool = False  # its next id exists already, so that inserts fail
-    # Of a declared column: the name that it had before.
+    # Of a declared column: the name that it had before, and the SQL of the value that
+    # existing rows get.
     renamed_from: str | None = None
-    backfill: str | None = None  # of a declared column: the SQL of existing rows' value
-    # Of an existing one that a plan renames: its name until then.
+    backfill: str | None = None
+    # Of an existing column that a plan renames: its name until then.
     old_name: str | None = None
 
     @property
@@ -221,7 +222,7 @@ class Table(NamedTuple):
     options: tuple[str, ...] = ()  # as SQL, sorted, of a database that compares them
     # Of a declared table: the name that it had before.
     renamed_from: str | None = None
-    # Of an existing one that a plan renames: its name until then.
+    # Of an existing table that a plan renames: its name until then.
     old_name: str | None = None
 
     @property
@@ -240,6 +241,10 @@ class Table(NamedTuple):
         """Whether it is a table of any kind, and not a view."""
         return self.kind == "table" or self.kind.endswith(" table")
 
+    def column_named(self, name: str) -> Column | None:
+        """Return the column of a name."""
+        return self.columns.get(self.names.key(name))
+
     def index_named(self, name: str) -> Index | None:
         """Return the index or UNIQUE constraint of a name."""
         for index in self.indexes:
@@ -253,6 +258,55 @@ class Table(NamedTuple):
             if self.names.key(check.name) == self.names.key(name):
                 return check
         return None
+
+    def column_of_part(self, part: str) -> str:
+        """Return the key of the column in a part of an index, or "".
+
+        Of "name DESC" it is "name", unless a column is named "name DESC".
+        """
+        if part in self.columns:
+            return part
+        found = ""
+        for key in self.columns:
+            if part.startswith((f"{key} ", f"{key}(")) and len(key) > len(found):
+                found = key
+        return found
+
+    def unique_keys(self) -> tuple[tuple[str, ...], ...]:
+        """Return the columns of the primary key and of each other unique key."""
+        keys = [self.primary_key]
+        for index in self.indexes:
+            if index.unique and index.covers_all_rows and index.columns not in keys:
+                keys.append(index.columns)
+        return tuple(keys)
+
+    def indexes_with(self, column: str) -> tuple[Index, ...]:
+        """Return the indexes and UNIQUE constraints that name a column."""
+        key = self.names.key(column)
+        found = []
+        for index in self.indexes:
+            columns = [self.column_of_part(part) for part in index.columns]
+            # What is before the parentheses are the names of the index and the table.
+            in_definition = index.definition.partition("(")[2]
+            if key in columns or mentions(in_definition, column):
+                found.append(index)
+        return tuple(found)
+
+    def checks_with(self, column: str) -> tuple[Check, ...]:
+        """Return the CHECK constraints that name a column."""
+        return tuple(
+            check for check in self.checks if mentions(check.condition, column)
+        )
+
+    def foreign_keys_with(self, column: str) -> tuple[ForeignKey, ...]:
+        """Return the foreign keys that a column is in."""
+        name = self.names.key(column)
+        return tuple(key for key in self.foreign_keys if name in key.columns)
+
+    def with_column(self, column: Column) -> Table:
+        """Return the table with a column added, or with one of its name replaced."""
+        key = self.names.key(column.name)
+        return self._replace(columns={**self.columns, key: column})
 
     def with_column_dropped(self, column: str) -> Table:
         """Return the table without a column, and without what belongs to it."""
@@ -268,58 +322,6 @@ class Table(NamedTuple):
             checks=tuple(each for each in self.checks if each not in checks),
             foreign_keys=tuple(each for each in self.foreign_keys if each not in keys),
         )
-
-    def indexes_with(self, column: str) -> tuple[Index, ...]:
-        """Return the indexes and UNIQUE constraints that name a column."""
-        key = self.names.key(column)
-
-        def has_it(index: Index) -> bool:
-            if key in [self.column_of_part(part) for part in index.columns]:
-                return True
-            # What is before the parentheses are the names of the index and the table.
-            return mentions(index.definition.partition("(")[2], column)
-
-        return tuple(index for index in self.indexes if has_it(index))
-
-    def checks_with(self, column: str) -> tuple[Check, ...]:
-        """Return the CHECK constraints that name a column."""
-        return tuple(
-            check for check in self.checks if mentions(check.condition, column)
-        )
-
-    def foreign_keys_with(self, column: str) -> tuple[ForeignKey, ...]:
-        """Return the foreign keys that a column is in."""
-        name = self.names.key(column)
-        return tuple(key for key in self.foreign_keys if name in key.columns)
-
-    def column_named(self, name: str) -> Column | None:
-        """Return the column of a name."""
-        return self.columns.get(self.names.key(name))
-
-    def column_of_part(self, part: str) -> str:
-        """Return the key of the column in a part of an index, or "".
-
-        Of "name DESC" it is "name"; but a name may have blanks, too.
-        """
-        if part in self.columns:
-            return part
-        for key in self.columns:
-            if part.startswith((f"{key} ", f"{key}(")):
-                return key
-        return ""
-
-    def unique_keys(self) -> tuple[tuple[str, ...], ...]:
-        """Return the columns of the primary key and of each other unique key."""
-        keys = [self.primary_key]
-        for index in self.indexes:
-            if index.unique and index.covers_all_rows and index.columns not in keys:
-                keys.append(index.columns)
-        return tuple(keys)
-
-    def with_column(self, column: Column) -> Table:
-        """Return the table with a column added, or with one of its name replaced."""
-        key = self.names.key(column.name)
-        return self._replace(columns={**self.columns, key: column})
 
 
 class Schema(Mapping[str, Table]):
