@@ -164,6 +164,10 @@ def _compare_managed(
         yield from _compare_check(check, actual, catalog)
     for foreign_key in expected.foreign_keys:
         yield from _compare_foreign_key(foreign_key, actual)
+    if expected.settings:
+        settings = " ".join(expected.settings)
+        message = f"{name}: Meta.table_settings is written once and never compared"
+        yield Difference("note", name, settings, "not compared", message)
     undeclared = _without_declared_checks(expected, actual, catalog)
     undeclared = _without_accepted_indexes(expected, undeclared, catalog)
     yield from undeclared_objects(expected, undeclared)
@@ -248,6 +252,13 @@ def _compare_column(
             yield _unknown_conversion(where, alter)
     elif not expected.type.covers(actual.type):
         yield note(where, expected.type, f"{actual.type}, which is wider")
+    if expected.collation not in (None, actual.collation):
+        wanted = f"COLLATE {expected.collation}"
+        found = "no collation"
+        if actual.collation:
+            found = f"COLLATE {actual.collation}"
+        recollate = alter._replace(changes_type=True)
+        yield repairable(where, wanted, found, recollate)
     yield from _compare_null_and_default(where, alter, catalog)
     if actual.ids_behind:
         operation = do.AdvanceIds(table.name, actual)

@@ -179,17 +179,26 @@ def declared_table(
         renamed_from=constraints.renamed_from,
         names=names,
         options=_options(model),
+        settings=_settings(model),
     )
 
 
 def _options(model: Model) -> tuple[str, ...]:
-    """Return the options that Peewee writes behind the parentheses of a table."""
+    """Return the options that `Meta` has attributes for, as SQL."""
     options = []
     if model._meta.strict_tables:
         options.append("STRICT")
     if model._meta.without_rowid:
         options.append("WITHOUT ROWID")
     return tuple(options)
+
+
+def _settings(model: Model) -> tuple[str, ...]:
+    """Return what Peewee writes behind the parentheses of a table, as it is."""
+    settings = model._meta.table_settings or ()
+    if isinstance(settings, str):
+        return (settings,)
+    return tuple(settings)
 
 
 def _column(
@@ -208,6 +217,7 @@ def _column(
         auto_increment=bool(field.auto_increment),
         reuses_ids=bool(field.auto_increment)
         and not isinstance(field, AutoIncrementField),
+        collation=field.collation or None,
         renamed_from=constraints.renamed_from,
         backfill=constraints.backfill,
     )

@@ -198,6 +198,12 @@ class AlterColumn(NamedTuple):
     changes_default: bool = False
 
     @property
+    def changes_collation(self) -> bool:
+        """Whether a column gets the collation that its model declares."""
+        collation = self.column.collation
+        return self.changes_type and collation not in (None, self.actual.collation)
+
+    @property
     def converts_values(self) -> bool:
         """Whether stored values change; those of a generated column are kept."""
         return self.changes_type and not self.actual.generated

@@ -213,7 +213,7 @@ class _TableChecks:
 
     def _collapses(self, operation: do.AlterColumn) -> bool:
         """Whether two different values of a column may become equal."""
-        if operation.filled_with is not None:
+        if operation.filled_with is not None or operation.changes_collation:
             return True
         if not operation.changes_type:
             return False

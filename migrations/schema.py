@@ -220,6 +220,7 @@ class Table(NamedTuple):
     checks: tuple[Check, ...] = ()
     names: NameRule = NameRule.IGNORE_CASE
     options: tuple[str, ...] = ()  # as SQL, sorted, of a database that compares them
+    settings: tuple[str, ...] = ()  # of a declared table: further options, as SQL
     # Of a declared table: the name that it had before.
     renamed_from: str | None = None
     # Of an existing table that a plan renames: its name until then.

@@ -79,10 +79,6 @@ class OddField(peewee.Field):
             lambda: ArrayField(peewee.CharField, {"max_length": 9}, index=False),
             r"the type VARCHAR\(9\)\[\] is not supported on SQLite: near",
         ),
-        (
-            lambda: peewee.CharField(20, collation="NOCASE"),
-            "collation is not supported",
-        ),
         (lambda: peewee.DecimalField(3, 4), r"decimal of \(3, 4\)"),
         (
             lambda: peewee.IntegerField(
@@ -201,7 +197,6 @@ def assert_holds(text, says):
             )
             for what, value in (
                 ("schema", "other"),
-                ("table_settings", "ENGINE=MyISAM"),
                 ("options", {"a": "b"}),
             )
         ),

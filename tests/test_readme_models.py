@@ -132,7 +132,6 @@ UNSUPPORTED = {
     "fields": [
         field(each) for each in (
             ArrayField(CharField, {"max_length": 9}, index=False),
-            CharField(9, collation="C"),
         )
     ],
     "primary key": [field(IntegerField(primary_key=True, sequence="numbers"))],

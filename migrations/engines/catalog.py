@@ -333,10 +333,13 @@ class Catalog(ABC):
             table = declared_table(
                 model, self.session.database, self.declared_type, self.names
             )
-            columns = {
-                name: self.normalized_default(column)
-                for name, column in table.columns.items()
-            }
+            columns = {}
+            for name, column in table.columns.items():
+                column = self.normalized_default(column)
+                if column.collation:
+                    collation = self.normalized_collation(column.collation)
+                    column = column._replace(collation=collation)
+                columns[name] = column
             foreign_keys = [self.normalized_key(key) for key in table.foreign_keys]
             table = table._replace(columns=columns, foreign_keys=tuple(foreign_keys))
             _DECLARED[cache_key] = self.normalized_table(table)
@@ -352,6 +355,10 @@ class Catalog(ABC):
         Of '8:00' it may make '08:00:00'.
         """
         return column
+
+    def normalized_collation(self, collation: str) -> str:
+        """Return a declared collation as this database writes it."""
+        return collation
 
     def normalized_table(self, table: Table) -> Table:
         """Return a declared table with what this database makes of its options.

@@ -31,7 +31,7 @@ from migrations.sql_text import unquoted
 if TYPE_CHECKING:
     from migrations.index_text import IndexText
 
-_FIELD_OPTIONS = ("collation", "sequence", "unindexed")
+_FIELD_OPTIONS = ("sequence", "unindexed")
 _META_OPTIONS = (
     "schema",
     "table_settings",
@@ -63,7 +63,7 @@ class ModelSupport(ABC):
     # What to do about a type that the server does not know.
     advice_about_types = ""
     # Of _META_OPTIONS and _FIELD_OPTIONS, what this database has.
-    supported_options: frozenset[str] = frozenset()
+    supported_options = frozenset({"table_settings"})
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
@@ -109,7 +109,7 @@ class ModelSupport(ABC):
         yield from self.problems_of_type(field)
         for option in _FIELD_OPTIONS:
             if getattr(field, option, None) and option not in self.supported_options:
-                yield f"{option} is not supported on {self.product}"
+                yield f"{option} is not supported on {self.product}; leave it out"
         yield from self.problems_of_field_constraints(field)
         if isinstance(field, peewee.ForeignKeyField):
             yield from self.problems_of_foreign_key(field)

@@ -302,6 +302,30 @@ SHAPES = [
         engines=("postgresql",),
     ),
     Shape(
+        "a collation of SQLite",
+        one(
+            word=CharField(9, collation="NOCASE", unique=True, **default("'x'")),
+            other=TextField(collation="RTRIM", null=True, index=True),
+        ),
+        engines=("sqlite",),
+    ),
+    Shape(
+        "a collation of PostgreSQL",
+        one(
+            word=CharField(9, collation='"C"', unique=True, **default("'x'")),
+            other=TextField(collation='"POSIX"', null=True, index=True),
+        ),
+        engines=("postgresql",),
+    ),
+    Shape(
+        "a collation of MariaDB",
+        one(
+            word=CharField(9, collation="utf8mb4_bin", unique=True, **default("'x'")),
+            other=TextField(collation="utf8mb4_unicode_ci", null=True),
+        ),
+        engines=("mysql",),
+    ),
+    Shape(
         "JSON and a column that may be NULL",
         one(data=JSONField(), other=JSONField(null=True), id=AutoField()),
     ),

@@ -1,4 +1,4 @@
-"""CHECK constraints without a name, and DEFAULTs that are expressions, with rows."""
+"""CHECK constraints without a name, DEFAULTs of any kind, collations: with rows."""
 
 import pytest
 from engines.shapes import model
@@ -116,3 +116,35 @@ def test_plan_of_a_check_blocks_no_writes_on_postgresql(target, engine):
         "validate the check things_check",
     ]
     assert {each.blocks for each in report.changes} == {None}
+
+
+IGNORING_CASE = {"sqlite": "NOCASE", "mysql": "utf8mb4_unicode_ci"}
+EXACT = {"sqlite": "BINARY", "postgresql": '"C"', "mysql": "utf8mb4_bin"}
+
+
+def collated(collation):
+    return model(word=CharField(9, collation=collation, unique=True))
+
+
+def test_collation_is_changed_with_the_rows(target, engine):
+    exact = collated(EXACT[engine.partition(" ")[0]])
+    report = phase_of(exact).run(db.connect(target.url))
+    assert "things.word" in [each.object for each in report.repaired]
+    assert_complete(target, exact)
+    assert target.query("SELECT word FROM things ORDER BY id") == [("a",), ("b",)]
+    assert phase_of(exact).run(db.connect(target.url)).status == "up_to_date"
+
+
+def test_rows_that_a_collation_makes_equal_are_shown(target, engine):
+    if engine not in IGNORING_CASE:
+        pytest.skip("PostgreSQL has no such collation from the start")
+    phase_of(collated(EXACT[engine])).run(db.connect(target.url))
+    target.execute("INSERT INTO things (word) VALUES ('A')")
+    with pytest.raises(ChangeRefused, match="rows that become equal.* 2 rows"):
+        phase_of(collated(IGNORING_CASE[engine])).run(db.connect(target.url))
+    target.execute("DELETE FROM things WHERE id = 3")
+    ignoring = collated(IGNORING_CASE[engine])
+    assert phase_of(ignoring).run(db.connect(target.url)).status == "migrated"
+    assert_complete(target, ignoring)
+    with pytest.raises(Exception, match="(?i)unique|duplicate"):
+        target.execute("INSERT INTO things (word) VALUES ('A')")

@@ -7,7 +7,7 @@ from peewee import CharField, Check, IntegerField, TextField
 from states import ENGINES
 
 import db
-from migrations.errors import ChangeRefused
+from migrations.errors import ChangeRefused, UnsupportedModel
 from migrations.phase import Phase
 
 WITHOUT_KEY = {"primary_key": False}
@@ -82,6 +82,36 @@ def test_key_that_accepts_null_is_made_of_columns_with_nulls(target):
     assert phase_of(made).run(database).status == "migrated"
     assert phase_of(made).check(database).differences == ()
     assert target.query("SELECT * FROM things ORDER BY n") == [(None, 1), ("a", 2)]
+
+
+SETTINGS = {"postgresql": "WITH (fillfactor=70)", "mysql": "COMMENT='50% of it'"}
+
+
+@pytest.mark.parametrize("engine", list(SETTINGS))
+def test_settings_of_a_table_are_written_and_not_compared(target, engine):
+    made = model(meta={"table_settings": SETTINGS[engine]}, n=IntegerField())
+    database = db.connect(target.url)
+    report = phase_of(made).run(database)
+    assert SETTINGS[engine] in report.changes[0].sql
+    (difference,) = phase_of(made).check(database).differences
+    assert (difference.severity, difference.actual) == ("note", "not compared")
+    if engine == "postgresql":
+        query = "SELECT reloptions::text FROM pg_class WHERE relname = 'things'"
+        assert target.query(query) == [("{fillfactor=70}",)]
+
+
+@pytest.mark.parametrize(
+    ("engine", "settings", "says"),
+    [
+        ("sqlite", "STRICT", "use Meta.strict_tables"),
+        ("mysql", "ENGINE=MyISAM", "MyISAM tables have no transactions"),
+        ("mysql", ["CHARSET=utf8mb4", "engine = aria"], "aria tables have no trans"),
+    ],
+)
+def test_other_settings_are_refused(target, settings, says):
+    made = model(meta={"table_settings": settings}, n=IntegerField())
+    with pytest.raises(UnsupportedModel, match=says):
+        phase_of(made).check(db.connect(target.url))
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])

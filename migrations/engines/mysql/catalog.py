@@ -435,6 +435,9 @@ class MySQLFamilyCatalog(Catalog):
             default = format(Decimal(default), "f")
         return literal_meaning(default).replace("\\\\", "\\")
 
+    def normalized_collation(self, collation: str) -> str:
+        return collation.lower()
+
     def normalized_default(self, column: Column) -> Column:
         cast = literal_cast(column.type)
         if cast is None or not is_literal(column.default or ""):

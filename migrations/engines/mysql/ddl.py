@@ -224,9 +224,10 @@ class MySQLFamilyDDL(StatementDDL):
             self._refuse_name_that_is_taken(name, key.name or f"{name}_ibfk_{number}")
         keys = [self.foreign_key_constraint(key) for key in inline_keys]
         parts = [*columns, *keys_of_table, *indexes, *checks, *keys]
-        sql = (
-            f"CREATE TABLE {self.quote(table.name)} ({', '.join(parts)}) ENGINE=InnoDB"
-        )
+        settings = " ".join(table.settings)
+        if "ENGINE" not in settings.upper():
+            settings = f"ENGINE=InnoDB {settings}".rstrip()
+        sql = f"CREATE TABLE {self.quote(table.name)} ({', '.join(parts)}) {settings}"
         yield Change(f"create table {table.name}", sql)
 
     # -- renames

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import peewee
 
-from migrations.declaration import declared_table, table_name, type_of
+from migrations.declaration import Model, declared_table, table_name, type_of
 from migrations.engines.model_support import ModelSupport
 from migrations.engines.mysql.catalog import MySQLFamilyCatalog
 from migrations.schema import Table
@@ -28,6 +29,7 @@ _WITHOUT_LENGTH = {
     "LONGBLOB",
 }
 
+_ENGINE = re.compile(r"\bENGINE\s*=?\s*(\w+)", re.IGNORECASE)
 _MAX_NAME_LENGTH = 64  # https://mariadb.com/kb/en/identifier-names/
 
 
@@ -79,6 +81,12 @@ class MySQLFamilyModelSupport(ModelSupport):
             if part.startswith("("):
                 advice = "index a generated column, or a column with that value"
                 yield f"{where} has no expression indexes, such as {part}; {advice}"
+
+    def problems_of_options(self, model: Model, table: Table) -> Iterator[str]:
+        yield from super().problems_of_options(model, table)
+        for engine in _ENGINE.findall(" ".join(table.settings)):
+            if engine.lower() != "innodb":
+                yield f"{engine} tables have no transactions; use ENGINE=InnoDB"
 
     def problem_of_name(self, name: str) -> str:
         if len(name) > _MAX_NAME_LENGTH:

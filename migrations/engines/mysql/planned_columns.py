@@ -48,7 +48,8 @@ class PlannedColumns:
             type_ = self._type_in_place_of(table, existing.type, column.type)
             if column.auto_increment and existing.type.covers(column.type):
                 type_ = existing.type  # which may be unsigned
-            column = column._replace(type=type_, collation=existing.collation)
+            collation = column.collation or existing.collation
+            column = column._replace(type=type_, collation=collation)
         for key in declared.foreign_keys:
             if key.columns == (key_of_column,):
                 column = self._fitted_to_parent(table, column, key)

@@ -317,7 +317,7 @@ class PostgreSQLDDL(StatementDDL):
             # In a statement of its own: until then, TYPE accepts no USING.
             yield self._make_plain_column(table, column.name)
         retyped = operation.changes_type and not actual.type.covers(column.type)
-        if retyped:
+        if retyped or operation.changes_collation:
             yield from self._alter_type(operation)
         else:
             default = None
@@ -373,6 +373,8 @@ class PostgreSQLDDL(StatementDDL):
         actual = operation.actual
         type_ = type_of_existing_column(column.type)
         keeps_rows = keeps_stored_rows(actual.type, column.type)
+        # Indexes are in the order of the collation.
+        rebuilds = not keeps_rows or operation.changes_collation
         self._refuse_domain(table, actual, type_)
         self._refuse_sequence(table, actual, column)
         self._refuse_dependents(table, column.name, keeps_rows)
@@ -393,7 +395,7 @@ class PostgreSQLDDL(StatementDDL):
             f"convert {column.name} to {type_}",
             table,
             self._alter_column(column.name, parts),
-            blocks=not keeps_rows and self.has_rows(table),
+            blocks=rebuilds and self.has_rows(table),
         )
         yield from self._restored_statistics(table, column.name)
         if self.has_rows(table):
@@ -488,8 +490,9 @@ class PostgreSQLDDL(StatementDDL):
 
     def _type_clause(self, actual: Column, column: Column, keeps_rows: bool) -> str:
         clause = f"TYPE {type_of_existing_column(column.type)}"
-        if actual.collation and column.type.category == "string":
-            clause += f" COLLATE {actual.collation}"
+        collation = column.collation or actual.collation
+        if collation and column.type.category == "string":
+            clause += f" COLLATE {collation}"
         if not keeps_rows:
             value = self.quote(column.name)
             converted = self.conversions.converted(value, actual.type, column.type)

@@ -22,7 +22,7 @@ class PostgreSQLModelSupport(ModelSupport):
     """Finds what PostgreSQL cannot create, or a phase cannot compare there."""
 
     max_decimal_digits = 1000
-    supported_options = frozenset({"schema"})
+    supported_options = frozenset({"schema", "table_settings"})
     advice_about_types = (
         "; if it is one of an extension, run first: CREATE EXTENSION name"
     )

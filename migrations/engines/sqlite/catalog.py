@@ -358,6 +358,9 @@ class SQLiteCatalog(Catalog):
             f"EXPLAIN SELECT ({condition}) FROM {source}"
         )
 
+    def normalized_collation(self, collation: str) -> str:
+        return collation.strip('"`[]').upper()
+
     def normalized_table(self, table: Table) -> Table:
         """Return a declared table with what SQLite makes of its options.
 

@@ -87,9 +87,10 @@ class SQLiteConversions(Conversions):
 
     def with_collation(self, value: str, actual: Column, planned: Column) -> str:
         value = self.cast(value, planned.type)  # a CASE has no affinity
-        if actual.collation is None:
+        collation = planned.collation or actual.collation
+        if collation is None:
             return value
-        return f"({value}) COLLATE {self.session.quote(actual.collation)}"
+        return f"({value}) COLLATE {self.session.quote(collation)}"
 
     def not_usable_as_id(self, value: str) -> str:
         # Other columns hold values of any type, an INTEGER PRIMARY KEY integers only.

@@ -676,7 +676,7 @@ def _changes_values(operation: do.AlterColumn) -> bool:
     if not operation.changes_type:
         return False
     actual = operation.actual
-    if actual.generated:
+    if actual.generated or operation.changes_collation:
         return True
     return affinity(actual.type.text) != affinity(operation.column.type.text)
 

@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 class SQLiteModelSupport(ModelSupport):
     """Finds what SQLite cannot create, or a phase cannot compare there."""
 
-    supported_options = frozenset({"strict_tables", "without_rowid"})
+    supported_options = frozenset({"strict_tables", "without_rowid", "table_settings"})
 
     def problems_of_options(self, model: Model, table: Table) -> Iterator[str]:
         yield from super().problems_of_options(model, table)
+        if table.settings:
+            yield (
+                f"Meta.table_settings {' '.join(table.settings)!r} is not supported on "
+                "SQLite; use Meta.strict_tables and Meta.without_rowid"
+            )
         if "STRICT" in table.options and self.database.server_version < (3, 37):
             version = ".".join(str(number) for number in self.database.server_version)
             yield f"SQLite {version} has no STRICT tables; 3.37 is needed"

@@ -375,6 +375,7 @@ class NewDefinition:
             "NOT": change.changes_null,
             "NULL": change.changes_null,
             "DEFAULT": change.changes_default,
+            "COLLATE": change.changes_collation,
             "GENERATED": change.changes_type,
             "AS": change.changes_type,
         }
@@ -387,6 +388,8 @@ class NewDefinition:
         column = change.column
         type_ = column.type if change.changes_type else change.actual.type
         texts = [f"{self.ddl.quote(column.name)} {type_.text}"]
+        if change.changes_collation:
+            texts.append(f"COLLATE {self.ddl.quote(column.collation or '')}")
         if change.changes_null and not column.null:
             texts.append("NOT NULL")
         if change.changes_default:
