@@ -9,6 +9,7 @@ from playhouse import postgres_ext
 from states import ENGINES
 
 import db
+from db.fields import RenamedFrom
 from migrations.engines.postgresql import catalog
 from migrations.errors import ChangeRefused, UnsupportedModel
 from migrations.phase import Phase
@@ -121,6 +122,19 @@ def test_index_is_compared_without_the_right_to_create_temporary_tables(
     finally:
         target.execute(f"GRANT TEMPORARY ON DATABASE {target.name} TO PUBLIC")
         catalog._INDEX_DEFINITIONS.clear()
+
+
+@IDS
+def test_special_indexes_follow_a_renamed_column(tables, engine):
+    target, phase, database = tables(engine, thing(UNIQUE, PARTIAL))
+    phase.run(database, smoke_test=False)
+    statements = [each.replace("title", "label") for each in (UNIQUE, PARTIAL)]
+    label = CharField(40, constraints=[RenamedFrom("title")])
+    renamed = thing(*statements, a=IntegerField(), label=label)
+    phase = Phase("Things", requires={}, manages=[renamed])
+    assert len(phase.check(database).changes) == 1
+    assert phase.run(database).smoke_test["unique"] is True
+    assert phase.check(database).differences == ()
 
 
 @IDS
