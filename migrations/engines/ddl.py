@@ -362,7 +362,10 @@ class StatementDDL(DDL):
         begun = self.schema[table].column_named(name_while_filled(column.name))
         if begun is None or name != begun.name:
             yield add
-        elif begun.type != column.type:  # the model has changed since
+            return
+        # The two are written in different ways.
+        same_type = begun.type.covers(column.type) and column.type.covers(begun.type)
+        if not same_type:  # the model has changed since
             drop = f"DROP COLUMN {self.quote(name)}"
             yield self.alter_online(f"drop column {name}", table, [drop])
             yield add
