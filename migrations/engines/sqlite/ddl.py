@@ -17,7 +17,7 @@ https://sqlite.org/lang_altertable.html#otheralter. Peewee's own rebuild loses t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import NamedTuple
 
@@ -75,43 +75,73 @@ class SQLiteDDL(DDL):
     ) -> None:
         super().__init__(catalog, conversions, schema)
 
-        # The schema whose stored texts are read: that of the connection, unless the
-        # plan renames something. Then SQLite itself renames it in a copy.
+        # The schema whose stored texts are read: that of the connection, or a copy in
+        # which SQLite itself has renamed what the plan renames.
         self.stored_schema: SQLiteSession = catalog.session
-        self._renames: list[Change] = []
 
     def copies_rows(self, operations: Sequence[Operation], table: str) -> bool:
         try:
-            changes = self.statements(operations)
+            renames = self._rename_statements(operations)
+            changes_by_table = self._changes_by_table(operations, renames)
         except ChangeRefused:
             return False  # the plan will be refused, whatever its rows are
-        prefix = _rebuild_step(table, "")
-        return any(change.description.startswith(prefix) for change in changes)
+        return table in changes_by_table and changes_by_table[table].is_rebuild
 
     def statements(self, operations: Sequence[Operation]) -> list[Change]:
-        dropped = {each.table for each in operations if isinstance(each, do.DropTable)}
-        circular = [
-            each
-            for each in operations
-            if isinstance(each, do.DropForeignKey) and each.table in dropped
-        ]
-        if circular:
-            others = [each for each in operations if each not in circular]
-            return self._without_immediate_keys(self.statements(others))
-        self._renames = self._rename_statements(operations)
-        others = [each for each in operations if not isinstance(each, do.Rename)]
-        if not self._renames or not others:
-            return self._other_statements(others)
+        circular_keys = _keys_of_dropped_tables(operations)
+        operations = [each for each in operations if each not in circular_keys]
+        renames = self._rename_statements(operations)
+        changes: list[Change] = []
+        is_rebuild = False
+        for of_table in self._changes_by_table(operations, renames).values():
+            changes += of_table.changes
+            is_rebuild = is_rebuild or of_table.is_rebuild
+        if is_rebuild:
+            return self._with_rebuild_settings(renames, changes)
+        if circular_keys:
+            return self._without_immediate_keys(changes)
+        return [*renames, *changes]
+
+    def _changes_by_table(
+        self, operations: Iterable[Operation], renames: Sequence[Change]
+    ) -> dict[str, _TableChanges]:
+        """Return the statements for each table, except its renames.
+
+        :param renames: the statements that are executed before.
+        """
+        by_table: dict[str, list[Operation]] = {}
+        for operation in operations:
+            if not isinstance(operation, do.Rename):
+                by_table.setdefault(operation.table, []).append(operation)
+        if not by_table:
+            return {}
+        with self._schema_after(renames, by_table):
+            return {
+                name: self._table_changes(name, of_table)
+                for name, of_table in by_table.items()
+            }
+
+    @contextmanager
+    def _schema_after(
+        self, renames: Sequence[Change], tables: Iterable[str]
+    ) -> Iterator[None]:
+        """Let `stored_schema` be what it will be after some renames.
+
+        :param tables: the tables that are also changed in another way.
+        """
+        if not renames:
+            yield
+            return
         try:
             with copy_of_schema(self.session) as copy:
+                for rename in renames:
+                    self._execute_in_copy(copy.session, rename)
                 self.stored_schema = copy.session
-                for change in self._renames:
-                    self._rename_in_copy(change)
-                return self._other_statements(others)
+                yield
         except NotCopied as reason:
-            tables = " and ".join(dict.fromkeys(each.table for each in operations))
+            names = " and ".join(tables)
             raise ChangeRefused(
-                f"{tables}: a table cannot be renamed and changed in one run here "
+                f"{names}: a table cannot be renamed and changed in one run here "
                 f"({reason}); rename in one run, and change in the next one"
             ) from None
         finally:
@@ -129,8 +159,8 @@ class SQLiteDDL(DDL):
             Change("check foreign keys at once", off),
         ]
 
-    def _rename_in_copy(self, change: Change) -> None:
-        error = error_of(self.stored_schema, change.sql)
+    def _execute_in_copy(self, copy: SQLiteSession, change: Change) -> None:
+        error = error_of(copy, change.sql)
         if error and "sqlite_stat" not in error:
             advice = self.session.advice_about(error)
             raise ChangeRefused(
@@ -177,19 +207,9 @@ class SQLiteDDL(DDL):
                 "content by the old name; drop it, run again, then create it again"
             )
 
-    def _other_statements(self, operations: Sequence[Operation]) -> list[Change]:
-        changes: list[Change] = []
-        rebuilds = False
-        for name in dict.fromkeys(operation.table for operation in operations):
-            of_table = [each for each in operations if each.table == name]
-            table_changes = self._table_changes(name, of_table)
-            changes += table_changes.changes
-            rebuilds = rebuilds or table_changes.is_rebuild
-        if rebuilds:
-            return self._with_rebuild_settings(changes)
-        return [*self._renames, *changes]
-
-    def _with_rebuild_settings(self, changes: Iterable[Change]) -> list[Change]:
+    def _with_rebuild_settings(
+        self, renames: Iterable[Change], changes: Iterable[Change]
+    ) -> list[Change]:
         """Add the pragmas that a rebuild needs.
 
         That of foreign keys has an effect outside of a transaction only, see
@@ -199,7 +219,7 @@ class SQLiteDDL(DDL):
         name = "legacy_alter_table"
         legacy_on = Change("prepare the rebuild", f"PRAGMA {name} = ON")
         legacy_off = Change("finish the rebuild", f"PRAGMA {name} = OFF")
-        inside = [*self._renames, legacy_on, *changes, legacy_off]
+        inside = [*renames, legacy_on, *changes, legacy_off]
         if not self.session.enforces_foreign_keys:
             return inside
         foreign_keys = "PRAGMA foreign_keys"
@@ -224,30 +244,40 @@ class SQLiteDDL(DDL):
         if all(_needs_no_definition(operation) for operation in operations):
             return _TableChanges(self._own_statements(operations))
         definition = NewDefinition(self, table, operations, self.stored_schema)
-        drops = [each for each in operations if isinstance(each, do.DropColumn)]
-        indexes = [each for each in operations if isinstance(each, do.AddIndex)]
         edits = any(_is_edit(operation) for operation in operations)
         rebuilds = self._needs_rebuild(operations, definition)
         if rebuilds or (edits and not self._schema_is_writable):
+            indexes = [each for each in operations if isinstance(each, do.AddIndex)]
             return self._rebuild_changes(table, definition, indexes)
+        return _TableChanges(self._changes_without_rebuild(table, operations, edits))
+
+    def _changes_without_rebuild(
+        self, table: Table, operations: Sequence[Operation], edits: bool
+    ) -> list[Change]:
+        """Return the statements of a table that is not rebuilt, in their order.
+
+        A column is added before the definition names it, and dropped once nothing does.
+
+        :param edits: whether the stored definition has to be replaced.
+        """
         columns = [each for each in operations if isinstance(each, do.AddColumn)]
         changes = self._own_statements(columns)
         for operation in operations:
             if isinstance(operation, do.AlterColumn) and operation.filled_with:
                 column, value = operation.column.name, operation.filled_with
                 changes.append(self._fill(operation.table, column, value))
+        drops = [each for each in operations if isinstance(each, do.DropColumn)]
         if edits:
-            # Its columns are dropped afterwards.
             others = [each for each in operations if each not in drops]
             definition = NewDefinition(self, table, others, self.stored_schema)
             changes += self._edit_statements(table, definition)
+        indexes = [each for each in operations if isinstance(each, do.AddIndex)]
         changes += self._own_statements(indexes)
-        changes += self._own_statements(
-            [each for each in operations if isinstance(each, do.DropIndex)]
-        )
+        dropped = [each for each in operations if isinstance(each, do.DropIndex)]
+        changes += self._own_statements(dropped)
         for drop in drops:
             changes += self._drop_column(table, drop)
-        return _TableChanges(changes)
+        return changes
 
     def _rebuild_changes(
         self, table: Table, definition: NewDefinition, indexes: Iterable[do.AddIndex]
@@ -461,7 +491,7 @@ class SQLiteDDL(DDL):
         blocks = self._blocked_by_rebuild(rows)
         changes = []
         for step, sql in self._rebuild_steps(table, definition, rows):
-            change = Change(_rebuild_step(table.name, step), sql, blocks)
+            change = Change(f"rebuild {table.name}: {step}", sql, blocks)
             changes.append(change)
         return changes
 
@@ -657,9 +687,15 @@ class SQLiteDDL(DDL):
                 yield f"restore index {name}", with_closed_comment(sql)
 
 
-def _rebuild_step(table: str, step: str) -> str:
-    """Return the description of a step of a rebuild."""
-    return f"rebuild {table}: {step}"
+def _keys_of_dropped_tables(operations: Iterable[Operation]) -> list[Operation]:
+    """Return the operations that drop a foreign key of a table that is dropped."""
+    operations = list(operations)
+    tables = {each.table for each in operations if isinstance(each, do.DropTable)}
+    return [
+        each
+        for each in operations
+        if isinstance(each, do.DropForeignKey) and each.table in tables
+    ]
 
 
 def _needs_no_definition(operation: Operation) -> bool:

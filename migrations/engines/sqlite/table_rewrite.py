@@ -1,6 +1,6 @@
 """The new definition of a table, from its stored CREATE TABLE and some operations.
 
-    definition = NewDefinition(ddl, table, operations)
+    definition = NewDefinition(ddl, table, operations, session)
     f"CREATE TABLE t {definition.sql()}"
 
 Only what differs is replaced, so undeclared columns, defaults, CHECKs and collations
