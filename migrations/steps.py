@@ -224,6 +224,7 @@ class PhaseCall:
         return self.session.retry_on_lock(lambda: self._statements(found))
 
     def _record_planned(self, changes: list[Change]) -> None:
+        self.session.refuse_callers_transaction(changes)
         self.report = self.report._replace(
             status="pending",
             changes=tuple(changes),

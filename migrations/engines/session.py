@@ -249,6 +249,15 @@ class Session(ABC):
             del self.executed[before:]
             raise
 
+    @abstractmethod
+    def refuse_callers_transaction(self, changes: Sequence[Change]) -> None:
+        """Refuse changes that cannot be executed in the transaction of the caller.
+
+        Called while planning, for a check; a run finds it out under the lock.
+
+        :raises ChangeRefused: the caller has begun one, and a run would be refused.
+        """
+
     def execute_all(self, changes: Iterable[Change]) -> None:
         """Execute changes, logging each one before it starts.
 

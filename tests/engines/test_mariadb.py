@@ -549,8 +549,9 @@ def test_refused_change_keeps_the_callers_transaction(incomplete, begin):
             "START TRANSACTION"
         )
         database.execute_sql(STORE.format("caller"))
-        with pytest.raises(phase_4_5.ChangeRefused, match="transaction"):
-            phase_4_5.run(database)
+        for call in (phase_4_5.check, phase_4_5.run):
+            with pytest.raises(phase_4_5.ChangeRefused, match="transaction"):
+                call(database)
         assert in_transaction(database)
         assert database.execute_sql(
             "SELECT count(*) FROM stores WHERE store_id = 'caller'"

@@ -561,8 +561,9 @@ def test_refused_run_keeps_the_callers_transaction(half):
     database = db.connect(half.url)
     with database.connection_context(), database.atomic():
         database.execute_sql(STORE)
-        with pytest.raises(phase_4_5.ChangeRefused, match="inside a transaction"):
-            phase_4_5.run(database)
+        for call in (phase_4_5.check, phase_4_5.run):
+            with pytest.raises(phase_4_5.ChangeRefused, match="inside a transaction"):
+                call(database)
         assert database.execute_sql(
             "SELECT current_setting('lock_timeout')"
         ).fetchone() == ("0",)

@@ -252,13 +252,20 @@ class MySQLFamilySession(Session):
 
     # -- the migration lock
 
-    def with_migration_lock(self, work: Callable[[], Result]) -> Result:
+    def refuse_callers_transaction(self, changes: Sequence[Change]) -> None:
+        if changes:
+            self._refuse_transaction()
+
+    def _refuse_transaction(self) -> None:
         if self.in_transaction():
             tables = " and ".join(self.models.managed)
             raise ChangeRefused(
                 f"{tables}: every change commits the caller's transaction; run the "
                 "migration outside of a transaction"
             )
+
+    def with_migration_lock(self, work: Callable[[], Result]) -> Result:
+        self._refuse_transaction()
 
         def work_under_lock() -> Result:
             with self._migration_lock():

@@ -370,7 +370,8 @@ class PostgreSQLSession(Session):
             # From execute_all: a change cannot share a transaction. This one was rolled
             # back; read and plan again outside of it.
             pass
-        self._refuse_callers_transaction()
+        if self.in_transaction():
+            raise self._not_in_transaction()
         return self.retry_on_lock(step_by_step)
 
     def _take_migration_lock(self, database: peewee.Database) -> None:
@@ -385,13 +386,18 @@ class PostgreSQLSession(Session):
         if not taken:
             raise MigrationLockHeld
 
-    def _refuse_callers_transaction(self) -> None:
-        if self.in_transaction():
-            names = " and ".join(self.models.managed)
-            raise ChangeRefused(
-                f"{names}: a table with rows is changed online, which is not possible "
-                "inside a transaction; end the transaction, then run again"
-            )
+    def refuse_callers_transaction(self, changes: Sequence[Change]) -> None:
+        if not self.in_callers_transaction:
+            return
+        if any(change.own_transaction for change in changes):
+            raise self._not_in_transaction()
+
+    def _not_in_transaction(self) -> ChangeRefused:
+        names = " and ".join(self.models.managed)
+        return ChangeRefused(
+            f"{names}: a table with rows is changed online, which is not possible "
+            "inside a transaction; end the transaction, then run again"
+        )
 
     @contextmanager
     def _second_connection_with_lock(self) -> Iterator[None]:

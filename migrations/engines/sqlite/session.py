@@ -268,6 +268,9 @@ class SQLiteSession(Session):
         if not change.own_transaction:
             super().execute_change(change)
 
+    def refuse_callers_transaction(self, changes: Sequence[Change]) -> None:
+        pass  # the DDL refuses the one change that is not safe in a transaction
+
     def script(self, changes: Sequence[Change]) -> list[str]:
         lines = ["-- stop at the first error, as sqlite3 -bail does"]
         transaction_is_open = False
