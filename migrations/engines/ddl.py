@@ -142,11 +142,16 @@ class DDL(ABC):
         return f"{sql[:end]}{constraints}{sql[end:]}"
 
     def drop_table(self, operation: do.DropTable) -> Iterator[Change]:
-        """The table alone; what depends on it was looked for before."""
-        model = self.models.by_table[operation.table]
-        manager = peewee.SchemaManager(model, self.session.database)
-        sql = manager._drop_table(safe=False).query()[0]
-        yield Change(f"drop table {operation.table}", sql)
+        """The table alone; what depends on it was looked for before.
+
+        It is written here, as Peewee 4.0 doubles the wrong quotes in a name on servers
+        that quote names with backticks.
+        """
+        name = self.quote(operation.table)
+        schema = self.models.by_table[operation.table]._meta.schema
+        if schema:
+            name = f"{self.quote(schema)}.{name}"
+        yield Change(f"drop table {operation.table}", f"DROP TABLE {name}")
 
     def renamed_table(self, operation: do.RenameTable, also_breaks: str = "") -> Change:
         """Return the statement that renames a table.

@@ -149,7 +149,7 @@ SHAPES = [
         "names in capitals, and with blanks and quotes",
         with_meta(
             {
-                "table_name": 'The "best" Things',
+                "table_name": "The 'best' Things",
                 "constraints": [UniqueConstraint("Unique Word", "Word", "a.b")],
                 "indexes": ((("node", "select"), False),),
             },
