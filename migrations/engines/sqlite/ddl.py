@@ -26,6 +26,7 @@ import peewee
 from db.plurals import plural
 from migrations import operations as do
 from migrations.engines.ddl import DDL
+from migrations.engines.session import Row
 from migrations.engines.sqlite.catalog import REFERRING_TABLES, SQLiteCatalog
 from migrations.engines.sqlite.column_types import affinity, rowid_name
 from migrations.engines.sqlite.conversions import SQLiteConversions
@@ -42,7 +43,7 @@ from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.report import Change
 from migrations.schema import Schema, Table
-from migrations.sql_text import is_literal, literal, mentions
+from migrations.sql_text import is_literal, literal
 
 _NEW_TABLE = "__new"  # at the end of its name
 # More than 1, as a script may be executed much later: no connection that is open then
@@ -190,15 +191,19 @@ class SQLiteDDL(DDL):
             moved += f"WHERE tbl = {literal(table.current_name)}"
             yield Change(f"keep the statistics of {table.name}", moved)
 
+    def _virtual_tables(self) -> list[Row]:
+        """Return the name and the CREATE VIRTUAL TABLE of each one."""
+        return self.session.query(
+            "SELECT name, sql FROM main.sqlite_master "
+            "WHERE type = 'table' AND rootpage = 0"
+        )
+
     def _refuse_full_text_search(self, table: str, column: str = "") -> None:
         """Refuse a rename that an FTS table with external content does not notice.
 
         https://sqlite.org/fts5.html#external_content_tables
         """
-        for name, sql in self.session.query(
-            "SELECT name, sql FROM main.sqlite_master "
-            "WHERE type = 'table' AND rootpage = 0"
-        ):
+        for name, sql in self._virtual_tables():
             if not reads_content_of(sql, table):
                 continue
             where = f"{table}.{column}" if column else table
@@ -371,26 +376,13 @@ class SQLiteDDL(DDL):
 
     def _drop_column(self, table: Table, operation: do.DropColumn) -> Iterator[Change]:
         """Drop the indexes of a column, then the column."""
-        for name in self._indexes_that_name(table, operation.column.name):
-            yield self._drop_index(name)
+        for index in table.indexes_with(operation.column.name):
+            if not index.is_constraint:
+                yield self._drop_index(index.name)
         column = self.quote(operation.column.name)
         sql = self.alter_table(operation.table, [f"DROP COLUMN {column}"])
         change = Change(operation.description, sql)
         yield self._blocking_writes(change, operation.table)
-
-    def _indexes_that_name(self, table: Table, column: str) -> list[str]:
-        """Return the indexes that have a column, or name it in an expression."""
-        stored = self.stored_schema.query(
-            "SELECT name, sql FROM main.sqlite_master WHERE type = 'index' "
-            "AND sql IS NOT NULL AND tbl_name = ? COLLATE NOCASE",
-            (table.name,),
-        )
-        found = []
-        for name, sql in stored:
-            # What is before the first parenthesis are names of the index and the table.
-            if mentions(sql.partition("(")[2], column):
-                found.append(name)
-        return found
 
     def _refuse_key_without_parent(self, operation: do.DropColumn) -> None:
         """Refuse to drop a column that a foreign key refers to.
@@ -635,11 +627,7 @@ class SQLiteDDL(DDL):
         differs = f"SELECT 1 FROM {source} WHERE {key} <> {name}"
         if not self.session.query(f"{differs} LIMIT 1"):
             return
-        virtual = self.session.query(
-            "SELECT name, sql FROM main.sqlite_master "
-            "WHERE type = 'table' AND rootpage = 0"
-        )
-        for other, sql in virtual:
+        for other, sql in self._virtual_tables():
             if refers_to_rowids(sql, table.current_name):
                 raise ChangeRefused(
                     f"the virtual table {other} finds rows of {table.name} by their "
@@ -668,8 +656,8 @@ class SQLiteDDL(DDL):
         """
         gone = {name_key(index.name) for index in definition.added_indexes}
         for column in definition.dropped:
-            gone.update(map(name_key, self._indexes_that_name(table, column)))
-        gone.update(map(name_key, definition.dropped_indexes))
+            gone |= {name_key(index.name) for index in table.indexes_with(column)}
+        gone |= set(definition.dropped_indexes)
         of_table = (
             "tbl_name = ?1 COLLATE NOCASE AND type IN ('index', 'trigger') "
             "AND sql IS NOT NULL"

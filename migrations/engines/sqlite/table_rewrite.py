@@ -73,7 +73,7 @@ class NewDefinition:
         self._replaced_checks: set[str] = set()  # keys of names
         self.dropped: list[str] = []  # keys of columns
         self.descriptions_of_drops: list[str] = []
-        self.dropped_indexes: list[str] = []  # names of indexes and UNIQUE constraints
+        self.dropped_indexes: list[str] = []  # keys of names, also of constraints
         self._dropped_unique: list[Index] = []
         for operation in operations:
             self._take(operation)
