@@ -19,9 +19,11 @@ _TOKEN = re.compile(
     r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | `(?:[^`]|``)*` | [\w$]+ | \S""",
     re.DOTALL | re.VERBOSE,
 )
-# The words that begin a clause which this module reads, and other clauses.
-_READ = ("CONSTRAINT", "CHECK", "DEFAULT")
-_OTHERS = (
+# The words that begin a clause; only those of the first three are read.
+_CLAUSE_WORDS = (
+    "CONSTRAINT",
+    "CHECK",
+    "DEFAULT",
     "UNIQUE",
     "PRIMARY",
     "REFERENCES",
@@ -32,6 +34,14 @@ _OTHERS = (
     "ON",
     "COMMENT",
 )
+_NAME = r'(?:"(?:[^"]|"")+"|`(?:[^`]|``)+`|[\w$]+)'
+_NAME_LIST = rf"\(\s*{_NAME}(?:\s*,\s*{_NAME})*\s*\)"
+_FOREIGN_KEY = rf"""\s*(?:CONSTRAINT\s+(?P<name>{_NAME})\s+)?
+    FOREIGN\s+KEY\s*(?P<columns>{_NAME_LIST})\s*
+    REFERENCES\s+(?P<parent>{_NAME})\s*(?P<parent_columns>{_NAME_LIST})
+    (?P<options>(?:\s+ON\s+(?:DELETE|UPDATE)\s+
+        (?:CASCADE|RESTRICT|NO\s+ACTION|SET\s+NULL|SET\s+DEFAULT))*
+        (?:\s+DEFERRABLE(?:\s+INITIALLY\s+(?:DEFERRED|IMMEDIATE))?)?)\s*"""
 _NO_DATABASE = peewee.Database(None)  # writes SQL with the quotes of the SQL standard
 
 
@@ -111,12 +121,12 @@ def field_constraints(
             default = value
             default_is_utc_now = isinstance(constraint, DefaultUtcNow)
     return FieldConstraints(
-        default,
-        default_is_utc_now,
-        tuple(unsupported),
-        renamed_from,
-        tuple(checks),
-        backfill,
+        default=default,
+        default_is_utc_now=default_is_utc_now,
+        unsupported=tuple(unsupported),
+        renamed_from=renamed_from,
+        checks=tuple(checks),
+        backfill=backfill,
     )
 
 
@@ -143,11 +153,11 @@ def table_constraints(model: type[peewee.Model]) -> TableConstraints:
         else:
             checks += clauses.checks
     return TableConstraints(
-        tuple(unique),
-        tuple(checks),
-        tuple(unsupported),
-        renamed_from,
-        tuple(foreign_keys),
+        unique=tuple(unique),
+        checks=tuple(checks),
+        unsupported=tuple(unsupported),
+        renamed_from=renamed_from,
+        foreign_keys=tuple(foreign_keys),
     )
 
 
@@ -192,13 +202,13 @@ def _clauses_of(sql: str) -> _Clauses:
 
 
 def _end_of_clause(tokens: list[re.Match[str]], start: int) -> int:
-    """Return the position of the token with which the next clause begins."""
-    begins_with = tokens[start][0].upper()
-    first = start + 1
-    if begins_with == "CONSTRAINT":
-        first = start + 3  # its name, and what it is
-    elif begins_with == "DEFAULT":
-        first = start + 2  # its value, which may be NULL
+    """Return the position at which the next clause begins.
+
+    A constraint's name and kind, and the value of a DEFAULT, belong to the clause, even
+    if they are words that begin one: `CONSTRAINT check CHECK (…)`, `DEFAULT NULL`.
+    """
+    words_of_clause = {"CONSTRAINT": 3, "DEFAULT": 2}
+    first = start + words_of_clause.get(tokens[start][0].upper(), 1)
     depth = 0
     for position in range(start + 1, len(tokens)):
         token = tokens[position][0].upper()
@@ -206,7 +216,7 @@ def _end_of_clause(tokens: list[re.Match[str]], start: int) -> int:
             depth += 1
         elif token == ")":
             depth -= 1
-        elif depth == 0 and position >= first and token in (*_READ, *_OTHERS):
+        elif depth == 0 and position >= first and token in _CLAUSE_WORDS:
             return position
     return len(tokens)
 
@@ -223,16 +233,6 @@ def _check(sql: str, clause: list[re.Match[str]]) -> CheckConstraint | None:
         return None
     condition = sql[clause[1].end() : clause[-1].start()]
     return CheckConstraint(name, condition)
-
-
-_NAME = r'(?:"(?:[^"]|"")+"|`(?:[^`]|``)+`|[\w$]+)'
-_NAME_LIST = rf"\(\s*{_NAME}(?:\s*,\s*{_NAME})*\s*\)"
-_FOREIGN_KEY = rf"""\s*(?:CONSTRAINT\s+(?P<name>{_NAME})\s+)?
-    FOREIGN\s+KEY\s*(?P<columns>{_NAME_LIST})\s*
-    REFERENCES\s+(?P<parent>{_NAME})\s*(?P<parent_columns>{_NAME_LIST})
-    (?P<options>(?:\s+ON\s+(?:DELETE|UPDATE)\s+
-        (?:CASCADE|RESTRICT|NO\s+ACTION|SET\s+NULL|SET\s+DEFAULT))*
-        (?:\s+DEFERRABLE(?:\s+INITIALLY\s+(?:DEFERRED|IMMEDIATE))?)?)\s*"""
 
 
 def _foreign_key(sql: str) -> ForeignKeyConstraint | None:

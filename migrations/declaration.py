@@ -261,7 +261,7 @@ def declared_index(
         definition = text.definition(text.table)
     return Index(
         name=unquoted(text.name),
-        columns=text.described_parts(),
+        columns=text.normalized_parts(),
         unique=text.kind == "UNIQUE",
         condition=text.condition,
         definition=definition,

@@ -65,14 +65,14 @@ class IndexText(NamedTuple):
         words = " ".join(self.suffix.upper().split())
         return "NULLS NOT DISTINCT" in words
 
-    def described_parts(self) -> tuple[str, ...]:
+    def normalized_parts(self) -> tuple[str, ...]:
         """Return the parts as `schema.Index` has them."""
         suffix = ""
         if self.kind in ("FULLTEXT", "SPATIAL"):
             suffix = f" {self.kind}"
         elif self.method not in _PLAIN_METHODS:
             suffix = f" USING {self.method}"
-        return tuple(described_part(part) + suffix for part in self.parts)
+        return tuple(normalized_part(part) + suffix for part in self.parts)
 
     def definition(self, table: str) -> str:
         """Return the statement for a table, whose name is given as SQL."""
@@ -133,10 +133,11 @@ def plain_name(part: str) -> str | None:
     return unquoted(part[: found.end(1)])
 
 
-def described_part(part: str) -> str:
+def normalized_part(part: str) -> str:
     """Return a part as `schema.Index` has it.
 
-    A column has no quotes, and an expression has parentheses.
+    A column has no quotes, and an expression has parentheses: `"a" DESC` becomes
+    `a DESC`, and `lower("a") DESC` becomes `(lower("a")) DESC`.
     """
     column = plain_name(part)
     if column is not None:
@@ -147,15 +148,15 @@ def described_part(part: str) -> str:
         if not length or re.fullmatch(_LENGTH, length):
             name = unquoted(part[: found.end(1)])
             return f"{name}{length}{part[found.start(3) :]}"
-    expression = expression_of(part)
+    expression = without_direction(part)
     direction = part[len(expression) :]
     if not expression.startswith("("):
         expression = f"({expression})"
     return expression + direction
 
 
-def expression_of(part: str) -> str:
-    """Return a part without its direction."""
+def without_direction(part: str) -> str:
+    """Return a part without ASC, DESC and NULLS FIRST or LAST."""
     text = masked(part)
     found = re.search(_DIRECTION, text, re.IGNORECASE)
     if found is None:
@@ -199,7 +200,7 @@ def _same_part(
 ) -> bool:
     if comparable(one) == comparable(other):
         return True
-    expressions = expression_of(one), expression_of(other)
+    expressions = without_direction(one), without_direction(other)
     directions = []
     for part, expression in zip((one, other), expressions):
         direction = comparable(part[len(expression) :])

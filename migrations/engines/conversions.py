@@ -91,9 +91,9 @@ class Conversions(ABC):
         Called by preflight, for a unique index that is more than one of columns.
         """
         # Imported only for indexes that are more than indexes of columns.
-        from migrations.index_text import expression_of
+        from migrations.index_text import without_direction
 
-        return expression_of(part)
+        return without_direction(part)
 
     def row_with_nulls(self, values: Sequence[str]) -> str:
         """Return SQL of a value that is equal for rows that are, even with NULLs.

@@ -77,7 +77,7 @@ class MySQLFamilyModelSupport(ModelSupport):
             yield f"{where} has no USING {index.method}; leave out using"
         if self.has_expression_indexes:
             return
-        for part in index.described_parts():
+        for part in index.normalized_parts():
             if part.startswith("("):
                 advice = "index a generated column, or a column with that value"
                 yield f"{where} has no expression indexes, such as {part}; {advice}"

@@ -537,7 +537,7 @@ def _index(
 def _with_definition(index: Index, part: _IndexPart) -> Index:
     """Return an index that is more than one of columns with its CREATE INDEX."""
     # Imported only for indexes that are more than indexes of columns.
-    from migrations.index_text import described_part, parse_create_index
+    from migrations.index_text import normalized_part, parse_create_index
 
     definition = without_comments(part.sql or "")
     text = parse_create_index(definition)
@@ -549,10 +549,10 @@ def _with_definition(index: Index, part: _IndexPart) -> Index:
     if part.partial:
         condition = text.condition
     columns = []
-    for described, written in zip(index.columns, text.parts):
-        if described.startswith("(expression)"):
-            described = described_part(written)
-        columns.append(described)
+    for part_of_index, written in zip(index.columns, text.parts):
+        if part_of_index.startswith("(expression)"):
+            part_of_index = normalized_part(written)
+        columns.append(part_of_index)
     return index._replace(
         columns=tuple(columns), condition=condition, definition=definition
     )
