@@ -55,6 +55,8 @@ def with_variants(argnames, argvalues, ids):
         parts, marks, name = _parts_of_parameter(value, len(argnames))
         if not any(type(part) is str and part == "mysql" for part in parts):
             continue
+        if any(mark.name == "mariadb_only" for mark in marks):
+            continue
         on_mysql = [
             MYSQL97 if isinstance(part, str) and part == "mysql" else part
             for part in parts

@@ -248,6 +248,7 @@ def _mariadb_table(text):
         # The server numbers the foreign keys and the CHECKs that have no name.
         definition = re.sub(r"CONSTRAINT `\w+` FOREIGN KEY", "FOREIGN KEY", definition)
         definition = re.sub(r"CONSTRAINT `CONSTRAINT_\d+` ", "", definition)
+        definition = re.sub(r"CONSTRAINT `\w+_chk_\d+` CHECK", "CHECK", definition)
         # A CHECK that belongs to a column does the same as one of the table.
         of_column = re.match(r"(`.*?) (CHECK \((?!json_valid).*\))$", definition)
         yield from of_column.groups() if of_column else [definition]
