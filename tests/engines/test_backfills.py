@@ -1,5 +1,7 @@
 """The value of existing rows: `Backfill("SQL expression")`."""
 
+import sqlite3
+
 import peewee
 import pytest
 from oracle import created_by_peewee, differing_definitions
@@ -331,6 +333,8 @@ def test_a_table_without_a_key_is_filled_in_one_statement(world, engine):
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
 @pytest.mark.parametrize("null", [False, True])
 def test_a_backfill_is_a_part_of_the_callers_transaction(world, engine, null):
+    if engine == "sqlite" and not null and sqlite3.sqlite_version_info < (3, 34):
+        pytest.skip("NOT NULL needs a rebuild there")
     world = world(engine)
     database = make(world, *ROWS)
     model = supplier(code=code("name", null=null))

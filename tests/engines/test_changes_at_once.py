@@ -40,6 +40,22 @@ def assert_complete(world, oracle):
     assert phase.check(db.connect(world.url)).status == "up_to_date"
 
 
+def test_the_command_drops_values_with_force_only(world):
+    world = world("sqlite")
+    make(world)
+    world.execute("UPDATE things SET unused = 1")
+    call = [MODULE, "--database", world.url, "-q"]
+    done = run(*call)
+    assert done.returncode == 0
+    assert "goods.unused: 5 rows hold a value, so the column is not" in done.stderr
+    assert run(*call, "--check").returncode == 0
+    assert run(*call, "--check", "--force").returncode == 1
+    script = run(*call, "--dry-run", "--force").stdout
+    assert 'ALTER TABLE "goods" DROP COLUMN "unused";' in script
+    assert run(*call, "--force").returncode == 0
+    assert phase.check(db.connect(world.url)).status == "up_to_date"
+
+
 @on_every_engine
 def test_twelve_at_once_change_the_tables_once(world, engine):
     world = world(engine)

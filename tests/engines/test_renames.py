@@ -179,7 +179,8 @@ def test_partial_and_expression_indexes_follow(world, engine, change):
     database = make(world(engine), before, *ROWS)
     phase = Phase("Renames", requires={}, manages=after)
     done = [each.description for each in phase.run(database).changes]
-    assert not any("ix_large" in each or "ix_square" in each for each in done)
+    assert "create index ix_large" not in done
+    assert "create index ix_square" not in done
     assert phase.run(database).status == "up_to_date"
 
 
