@@ -16,7 +16,7 @@ import peewee
 from peewee import SQL, CharField, ForeignKeyField, IntegerField
 
 from db.fields import AutoIncrementField, Backfill, RenamedFrom, UniqueConstraint
-from migrations.engines import session
+from migrations.engines import backfill
 from migrations.engines.session import Session
 from migrations.phase import Phase
 
@@ -100,11 +100,11 @@ def _kill_before(number):
     announce = "_announce"  # what each change does first, on every database
     setattr(Session, announce, counted(getattr(Session, announce)))
     fill_batch = "_fill_batch"
-    setattr(Session, fill_batch, counted(getattr(Session, fill_batch)))
+    setattr(backfill, fill_batch, counted(getattr(backfill, fill_batch)))
 
 
 if __name__ == "__main__":
-    session._BATCH_SIZE = 2
+    backfill._BATCH_SIZE = 2
     arguments = sys.argv[1:]
     if arguments[:1] == ["--kill"]:
         _kill_before(int(arguments[1]))

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 import peewee
 
-from db.plurals import plural
 from db.url import describe, without_password
 from migrations.declaration import PhaseModels
 from migrations.errors import (
@@ -25,7 +24,7 @@ from migrations.errors import (
     LockTimeout,
     MigrationError,
 )
-from migrations.report import Batches, Change
+from migrations.report import Change
 from migrations.sql_text import one_line
 
 logger = logging.getLogger("migrations")
@@ -35,7 +34,6 @@ logger.addHandler(logging.NullHandler())
 Result = TypeVar("Result")
 Row = tuple[Any, ...]
 _PROGRESS_INTERVAL = 10.0  # seconds between two log lines about a long statement
-_BATCH_SIZE = 5_000  # rows that are filled in one transaction
 _REPORT_DURATION_FROM = 0.5  # seconds
 _REPORT_WAIT_AFTER = 1.0  # seconds
 _BLOCKS = {
@@ -77,7 +75,7 @@ class Session(ABC):
         self.in_callers_transaction = False  # whether the call came inside one
         self._announced: list[Change] = []
         self._wait_reported = False
-        self._activity = ""  # what the running change does, if this run itself knows
+        self.activity = ""  # what the running change does, if this run itself knows
 
     @property
     @abstractmethod
@@ -287,86 +285,8 @@ class Session(ABC):
         """Execute one change. Called while executing."""
         self.execute_literally(change.sql)
 
-    def fill_in_batches(self, batches: Batches) -> None:
-        """Fill a column, some rows in each transaction, in the order of a key.
-
-        A run that was interrupted begins again; rows that are filled stay as they are.
-        Called while executing, outside of a transaction.
-        """
-        after: Row | None = None
-        filled = 0
-        while True:
-            last = self._last_of_batch(batches, after)
-            if last is None:
-                break
-            filled += self._fill_batch(batches, after, last)
-            after = last
-            self._activity = f"{plural(filled, 'row')} filled"
-        self._activity = ""
-        logger.info("  %s: filled %s", batches.column, plural(filled, "row"))
-
-    def _last_of_batch(self, batches: Batches, after: Row | None) -> Row | None:
-        """Return the key of the last row of the next batch; None if there is no row."""
-        names = [self.escape_percent(self.quote(name)) for name in batches.key]
-        columns = ", ".join(names)
-        where = ""
-        parameters: list[object] = []
-        if after is not None:
-            condition, parameters = self._beyond(names, ">", ">", after)
-            where = f"WHERE {condition} "
-        table = self.escape_percent(self.quote(batches.table))
-        descending = ", ".join(f"{name} DESC" for name in names)
-        sql = (
-            f"SELECT {columns} FROM (SELECT {columns} FROM {table} {where}"
-            f"ORDER BY {columns} LIMIT {_BATCH_SIZE}) AS b "
-            f"ORDER BY {descending} LIMIT 1"
-        )
-        for row in self.retry_on_lock(lambda: self.query(sql, parameters or None)):
-            return row
-        return None
-
-    def _fill_batch(self, batches: Batches, after: Row | None, last: Row) -> int:
-        """Fill the rows after one key, up to another; return their number."""
-        names = [self.escape_percent(self.quote(name)) for name in batches.key]
-        table = self.quote(batches.table)
-        column = self.quote(batches.column)
-        update = f"UPDATE {table} SET {column} = ({batches.value}) "
-        sql = self.escape_percent(f"{update} WHERE {column} IS NULL")
-        condition, parameters = self._beyond(names, "<", "<=", last)
-        sql += f" AND {condition}"
-        if after is not None:
-            condition, more = self._beyond(names, ">", ">", after)
-            sql += f" AND {condition}"
-            parameters += more
-
-        def fill() -> int:
-            return int(self.database.execute_sql(sql, parameters).rowcount)
-
-        return self.in_batch_transaction(fill)
-
-    def _beyond(
-        self, names: Sequence[str], sign: str, last_sign: str, values: Row
-    ) -> tuple[str, list[object]]:
-        """Return a condition for keys on one side of another, and its parameters.
-
-        Written so that an index of the key is used: not every database does so for
-        (a, b) > (1, 2).
-
-        :param sign: < or >; for the last column `last_sign`, which may be <=.
-        """
-        name, value = names[0], values[0]
-        param = self.database.param
-        if len(names) == 1:
-            return f"{name} {last_sign} {param}", [value]
-        rest, parameters = self._beyond(names[1:], sign, last_sign, values[1:])
-        condition = (
-            f"({name} {sign}= {param} AND "
-            f"({name} {sign} {param} OR ({name} = {param} AND {rest})))"
-        )
-        return condition, [value, value, value, *parameters]
-
     def in_batch_transaction(self, work: Callable[[], Result]) -> Result:
-        """Do work in a transaction of its own; repeat it while a row is locked.
+        """Fill a batch in a transaction of its own; repeat it while a row is locked.
 
         Called while executing, outside of a transaction.
         """
@@ -394,7 +314,7 @@ class Session(ABC):
         self, change: Change, started: float, done: threading.Event
     ) -> None:
         while not done.wait(_PROGRESS_INTERVAL):
-            activity = self._activity
+            activity = self.activity
             share = None
             # The change goes on, even if its progress cannot be read.
             with contextlib.suppress(peewee.PeeweeException):

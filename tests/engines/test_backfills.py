@@ -10,8 +10,7 @@ from states import ENGINES
 
 import db
 from db.fields import AutoIncrementField, Backfill
-from migrations.engines import session as sessions
-from migrations.engines.session import Session
+from migrations.engines import backfill
 from migrations.errors import ChangeRefused, DatabaseUnavailable
 from migrations.phase import Phase
 
@@ -108,7 +107,7 @@ FIELDS = {
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    monkeypatch.setattr(sessions, "_BATCH_SIZE", 2)
+    monkeypatch.setattr(backfill, "_BATCH_SIZE", 2)
 
 
 # -- columns that are added
@@ -246,17 +245,17 @@ def test_an_interrupted_backfill_is_continued(
     world = world(engine)
     database = make(world, *ROWS)
     model = supplier(code=code("name", null=null))
-    fill_batch = Session._fill_batch
+    fill_batch = backfill._fill_batch
     filled = []
 
-    def interrupted(self, batches, after, last):
+    def interrupted(session, batches, after, last):
         if len(filled) == 2:
             raise KeyboardInterrupt
-        filled.append(fill_batch(self, batches, after, last))
+        filled.append(fill_batch(session, batches, after, last))
         return filled[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "_fill_batch", interrupted)
+        patch.setattr(backfill, "_fill_batch", interrupted)
         with pytest.raises(KeyboardInterrupt):
             phase(model).run(database)
     assert filled == [2, 2]
@@ -280,13 +279,13 @@ def test_an_interrupted_backfill_of_another_type_begins_again(world, engine):
 def test_rows_that_others_write_meanwhile_are_filled(world, engine, monkeypatch):
     world = world(engine)
     database = make(world, *ROWS)
-    fill = Session.fill_in_batches
+    fill = backfill.fill_in_batches
 
-    def fill_while_others_write(self, batches):
-        fill(self, batches)
+    def fill_while_others_write(session, batches):
+        fill(session, batches)
         world.execute("INSERT INTO suppliers (name) VALUES ('late')")
 
-    monkeypatch.setattr(Session, "fill_in_batches", fill_while_others_write)
+    monkeypatch.setattr(backfill, "fill_in_batches", fill_while_others_write)
     model = supplier(code=code("name"))
     assert phase(model).run(database).status == "migrated"
     assert values(world, "code") == ["a", "b", "c", "100 %", "e", "late"]

@@ -10,6 +10,7 @@ from typing import ClassVar
 import peewee
 
 from db.url import CRYPTOGRAPHY_ADVICE, describe
+from migrations.engines import backfill
 from migrations.engines.mysql.server import SQL_MODE, Server
 from migrations.engines.mysql.server_errors import (
     DISCONNECTED,
@@ -311,7 +312,7 @@ class MySQLFamilySession(Session):
 
     def execute_change(self, change: Change) -> None:
         if change.batches is not None:
-            self.fill_in_batches(change.batches)
+            backfill.fill_in_batches(self, change.batches)
             return
         with self.variables(dict(change.settings)):
             for _ in range(_FILLS_AGAIN):

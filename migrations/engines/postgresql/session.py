@@ -17,6 +17,7 @@ import peewee
 
 from db.url import describe, without_password
 from migrations.declaration import PhaseModels
+from migrations.engines import backfill
 from migrations.engines.postgresql import catalog_queries
 from migrations.engines.session import (
     MigrationLockHeld,
@@ -502,7 +503,7 @@ class PostgreSQLSession(Session):
         if change.batches is None:
             super().execute_change(change)
         else:
-            self.fill_in_batches(change.batches)
+            backfill.fill_in_batches(self, change.batches)
 
     def in_batch_transaction(self, work: Callable[[], Result]) -> Result:
         return self._retry_with_short_lock_wait(work)
