@@ -543,7 +543,7 @@ _REFUSED = [
         {"store_id": "store_id INTEGER NOT NULL", "store": None}, filled=(False,),
         bad=(row(20, store=8),)),
     State("a NOT NULL column missing, with rows", REFUSED,
-        ("week_end_date", "3 rows", "ALTER TABLE"), {"week_end_date": None},
+        ("week_end_date", "3 rows", "Backfill"), {"week_end_date": None},
         filled=(True,)),
     State("an id without a primary key, with duplicates", REFUSED,
         ("weekly_actuals.id", "2 rows", "id 20"), {"id": "id INTEGER"},
