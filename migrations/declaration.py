@@ -53,7 +53,8 @@ class PhaseModels(NamedTuple):
     by_table: Mapping[str, Model]  # required and managed ones
     managed: tuple[str, ...]  # names of tables, each after those that it refers to
     accepts: tuple[AcceptedColumn, ...] = ()
-    old_names: tuple[str, ...] = ()  # of managed tables that the models rename
+    # By the old name of a managed table that its model renames, the new one.
+    old_names: Mapping[str, str] = {}
     # By the name of a managed table, the names of what is dropped of it.
     drops: Mapping[str, tuple[str, ...]] = {}
 
@@ -105,17 +106,17 @@ def phase_models(
     ordered = in_reference_order(managed)
     by_table = {table_name(model): model for model in [*required, *managed]}
     names = tuple(table_name(model) for model in ordered)
-    old_names = []
+    old_names = {}
     for model in ordered:
         old_name = table_constraints(model).renamed_from
         if old_name is not None:
-            old_names.append(old_name)
+            old_names[old_name] = table_name(model)
     dropped = names_to_drop(drops, names)
     return PhaseModels(
         by_table=by_table,
         managed=names,
         accepts=tuple(accepts),
-        old_names=tuple(old_names),
+        old_names=old_names,
         drops=dropped,
     )
 

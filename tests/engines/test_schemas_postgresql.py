@@ -8,6 +8,7 @@ from engines.shapes import model
 from peewee import CharField, ForeignKeyField, IntegerField
 
 import db
+from db.fields import RenamedFrom
 from migrations.errors import ChangeRefused, MissingTables, UnsupportedModel
 from migrations.phase import Phase
 
@@ -59,6 +60,27 @@ def test_table_with_rows_is_changed_in_its_schema(target):
     assert report.row_counts == {"things": 2}
     with pytest.raises(ChangeRefused, match="things holds 2 rows"):
         phase_of(MORE).rollback(database)
+
+
+@pytest.mark.parametrize("meta", [SHOP, {}], ids=["Meta.schema", "search path"])
+def test_table_of_the_old_name_in_another_schema_is_left_alone(target, meta):
+    target.execute("CREATE TABLE public.things (id serial PRIMARY KEY, word text)")
+    renamed = model(
+        "goods",
+        meta={**meta, "constraints": [RenamedFrom("things")]},
+        word=CharField(9, index=True),
+    )
+    database = db.connect(f"{target.url}?options=-csearch_path%3Dshop,public")
+    if meta:
+        created = phase_of(renamed).run(database)
+        assert created.changes[0].description == "create table goods"
+        assert phase_of(renamed).rollback(database).status == "rolled_back"
+    shop = db.connect(f"{target.url}?options=-csearch_path%3Dshop")
+    phase_of(model(meta=meta, word=CharField(9, index=True))).run(shop)
+    target.execute("INSERT INTO shop.things (word) VALUES ('a')")
+    assert phase_of(renamed).run(database).row_counts == {"goods": 1}
+    assert phase_of(renamed).run(database).status == "up_to_date"
+    assert target.query("SELECT count(*) FROM public.things") == [(0,)]
 
 
 def test_search_path_of_the_caller_is_restored(target):

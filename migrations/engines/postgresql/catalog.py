@@ -120,8 +120,13 @@ class PostgreSQLCatalog(Catalog):
 
     def _read_now(self, names: Iterable[str]) -> Schema:
         settings = self.session.server_settings()
-        managed = set(self.managed)
-        tables = read_tables(self.session.query, list(names), settings, managed)
+        tables = read_tables(
+            self.session.query,
+            list(names),
+            settings,
+            managed=set(self.managed),
+            renames=self.models.old_names,
+        )
         if not self.models.schemas:
             return tables
         return tables.without(self._names_of_other_schemas(tables))
@@ -135,13 +140,15 @@ class PostgreSQLCatalog(Catalog):
         others = []
         query = catalog_queries.SCHEMAS_OF_TABLES
         for name, schema in self.session.query(query, (list(tables),)):
-            declared = ""
-            if name in self.models.by_table:
-                declared = self.models.by_table[name]._meta.schema or ""
-            elsewhere = schema != declared
-            if not declared:
+            model = self.models.by_table.get(self.models.old_names.get(name, name))
+            if model is None:
+                continue
+            declared = model._meta.schema
+            if declared:
+                elsewhere = schema != declared
+            else:
                 elsewhere = schema in self.session.added_schemas
-            if elsewhere and name in self.models.by_table:
+            if elsewhere:
                 others.append(name)
         return others
 
@@ -330,7 +337,8 @@ def read_tables(
     query: Query,
     names: Sequence[str],
     settings: Mapping[str, str],
-    managed: Collection[str] = (),
+    managed: Collection[str],
+    renames: Mapping[str, str],
 ) -> Schema:
     """Return the tables of some names, and whatever else has these names.
 
@@ -338,12 +346,17 @@ def read_tables(
     :param managed: those that are left out where they are found in a later schema of
         the search path than all others: there they belong to another application, and
         a new one is created in an earlier schema.
+    :param renames: by the old name of a table, the new one. What has the old name is
+        left out where the table of the new name is in another schema.
     """
     parameters = (list(settings), list(settings.values()), names)
     rows = query(catalog_queries.TABLES, parameters)
-    others = [position for name, _, _, position, *_ in rows if name not in managed]
+    positions = {name: position for name, _, _, position, *_ in rows}
+    others = [positions[name] for name in positions if name not in managed]
     tables = {}
     for name, kind, part, position, columns, indexes, keys, checks in rows:
+        if positions.get(renames.get(name, ""), position) != position:
+            continue
         if name in managed:
             if others and position > max(others):
                 continue
