@@ -15,6 +15,7 @@ not look at types, nullability, defaults and foreign keys.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from migrations import operations as do
 from migrations.declaration import Model
@@ -354,27 +355,13 @@ def _compare_primary_key(
     auto_increment = any(expected.columns[name].auto_increment for name in key)
     if auto_increment and key[0] not in actual.columns:
         return  # adding the column makes it the primary key
-    names = ", ".join(key)
-    where = f"{expected.name}.{names}"
-    wanted = f"PRIMARY KEY ({names})"
-    found = "no primary key"
-    if actual.primary_key:
-        found = f"PRIMARY KEY ({', '.join(actual.primary_key)})"
-    is_right = actual.primary_key == key
-    if auto_increment:
-        wanted = f"an auto-increment {wanted}"
-        column = actual.columns[key[0]]
-        if is_right and not column.auto_increment:
-            is_right = False
-            found += f", {column.type.text} without auto-increment"
-        elif is_right and column.reuses_ids and not expected.columns[key[0]].reuses_ids:
-            is_right = False
-            wanted += " that never reuses an id"
-            found += " without AUTOINCREMENT"
-            if _accepts_reused_ids(where, catalog):
-                yield note(where, wanted, f"{found}, which is accepted")
-                return
-    if is_right:
+    where = f"{expected.name}.{', '.join(key)}"
+    difference = _difference_of_primary_key(expected, actual, auto_increment)
+    if difference is None:
+        return
+    wanted, found = difference.expected, difference.actual
+    if difference.reuses_ids and _accepts_reused_ids(where, catalog):
+        yield note(where, wanted, f"{found}, which is accepted")
         return
     # An undeclared key stays unique, unless the new key implies it.
     replaces: tuple[str, ...] = ()
@@ -385,6 +372,42 @@ def _compare_primary_key(
         expected.name, key, auto_increment, replaces, may_be_null
     )
     yield repairable(where, wanted, found, operation)
+
+
+class _KeyDifference(NamedTuple):
+    """How a primary key differs from the declared one, for messages."""
+
+    expected: str
+    actual: str
+    reuses_ids: bool = False  # whether that is all that differs
+
+
+def _difference_of_primary_key(
+    expected: Table, actual: Table, auto_increment: bool
+) -> _KeyDifference | None:
+    """Return how a primary key differs from the declared one; None if it does not.
+
+    :param auto_increment: whether its one column, which exists, is declared to be.
+    """
+    key = expected.primary_key
+    wanted = f"PRIMARY KEY ({', '.join(key)})"
+    if auto_increment:
+        wanted = f"an auto-increment {wanted}"
+    found = "no primary key"
+    if actual.primary_key:
+        found = f"PRIMARY KEY ({', '.join(actual.primary_key)})"
+    if actual.primary_key != key:
+        return _KeyDifference(wanted, found)
+    if not auto_increment:
+        return None
+    column = actual.columns[key[0]]
+    if not column.auto_increment:
+        found += f", {column.type.text} without auto-increment"
+        return _KeyDifference(wanted, found)
+    if column.reuses_ids and not expected.columns[key[0]].reuses_ids:
+        wanted += " that never reuses an id"
+        return _KeyDifference(wanted, f"{found} without AUTOINCREMENT", reuses_ids=True)
+    return None
 
 
 def _accepts_reused_ids(where: str, catalog: Catalog) -> bool:
@@ -403,27 +426,36 @@ def _compare_index(
     """
     where = f"{expected.name}.{index.name}"
     named = actual.index_named(index.name)
-    # Not those whose names are declared for other indexes: the plan replaces them.
-    key = actual.names.key
-    reserved = {key(each.name) for each in expected.indexes if each != index}
-    candidates = [each for each in actual.indexes if key(each.name) not in reserved]
-    equivalent = [
-        each for each in candidates if catalog.is_equivalent(actual, index, each)
-    ]
-    if named is not None and (named not in equivalent or named.unique != index.unique):
-        operation = do.AddIndex(expected.name, index, replaces=named)
-        yield repairable(where, index, named, operation)
-        return
+    equivalent = _equivalent_indexes(index, expected, actual, catalog)
     # A UNIQUE constraint does not stand in for an index that is not unique: somebody
     # may drop the constraint, and not think of the index.
     usable = [each for each in equivalent if index.unique or not each.is_constraint]
-    if not usable:
+    is_right = bool(usable)
+    if named is not None:
+        is_right = named in equivalent and named.unique == index.unique
+    if not is_right:
         operation = do.AddIndex(expected.name, index, replaces=named)
         yield repairable(where, index, named or "no such index", operation)
     elif named is None and usable[0].name:  # SQLite keeps no name of a constraint
         other = usable[0].name
         text = f"{other} is equivalent and is accepted in its place"
         yield note(where, index, other, text)
+
+
+def _equivalent_indexes(
+    index: Index, expected: Table, actual: Table, catalog: Catalog
+) -> list[Index]:
+    """Return the indexes of a table that do all that a declared one does.
+
+    Not those whose names are declared for other indexes: the plan replaces them.
+    """
+    key = actual.names.key
+    reserved = {key(each.name) for each in expected.indexes if each != index}
+    return [
+        each
+        for each in actual.indexes
+        if key(each.name) not in reserved and catalog.is_equivalent(actual, index, each)
+    ]
 
 
 def _compare_check(
