@@ -244,8 +244,9 @@ class _TableChecks:
             columns = index.columns_among(self.declared.columns)
             if self.collapsing.isdisjoint(columns):
                 continue
+            name = index.name or ", ".join(columns)
             reason = (
-                f"{self.table.name}.{index.name}: rows that become equal once they are "
+                f"{self.table.name}.{name}: rows that become equal once they are "
                 "converted or filled"
             )
             for question in self._questions_about_index(index):

@@ -80,6 +80,11 @@ class SQLiteConversions(Conversions):
         return self.lossy_condition(value, target, target)
 
     def cast(self, value: str, target: Type) -> str:
+        if target.category == "json":
+            # Its affinity is NUMERIC: of a text, only one that is a number becomes one.
+            is_other = f"coalesce({value} <> CAST({value} AS REAL), 1)"
+            number = f"CAST({value} AS NUMERIC)"
+            return f"CASE WHEN {is_other} THEN {value} ELSE {number} END"
         cast_type = _CAST_TYPES.get(target.category)
         if cast_type is None:
             return value
