@@ -405,9 +405,31 @@ class StatementDDL(DDL):
     def drop_column(self, operation: do.DropColumn) -> Iterable[Change]:
         """Drop a column with what belongs to it; refuse if something else does not."""
 
-    @abstractmethod
     def add_column(self, operation: do.AddColumn) -> Iterable[Change]:
+        """Add a column; if there are rows and a value for them, fill it."""
+        column, value = operation.column, operation.filled_with
+        if value is None or not self.has_rows(operation.table):
+            return self.add_plain_column(operation)
+        name = column.name
+        if column.null and not self.session.in_callers_transaction:
+            # A later run could not tell a NULL that is not filled yet from another one.
+            name = name_while_filled(column.name)
+        return self.add_filled_column(operation, name, value)
+
+    @abstractmethod
+    def add_plain_column(self, operation: do.AddColumn) -> Iterable[Change]:
         """Add a column; one with auto-increment becomes the primary key."""
+
+    @abstractmethod
+    def add_filled_column(
+        self, operation: do.AddColumn, name: str, value: str
+    ) -> Iterable[Change]:
+        """Add a column without values, fill it, then complete it.
+
+        :param name: its name until it is filled. With another name than its own, it is
+            found by the next run if this one is interrupted.
+        :param value: as SQL.
+        """
 
     @abstractmethod
     def alter_column(self, operation: do.AlterColumn) -> Iterable[Change]:

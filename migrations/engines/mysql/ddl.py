@@ -41,7 +41,6 @@ from migrations.schema import (
     Schema,
     Table,
     Type,
-    name_while_filled,
 )
 from migrations.sql_text import is_literal, literal, with_renamed_column
 
@@ -270,12 +269,9 @@ class MySQLFamilyDDL(StatementDDL):
 
     # -- columns
 
-    def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
+    def add_plain_column(self, operation: do.AddColumn) -> Iterator[Change]:
         table = operation.table
         column = operation.column
-        if column.backfill is not None and self.has_rows(table):
-            yield from self._add_filled_column(operation, column.backfill)
-            return
         description = f"add column {column.name}"
         part = f"ADD COLUMN {self._new_column(table, column)}"
         if column.auto_increment:
@@ -303,18 +299,10 @@ class MySQLFamilyDDL(StatementDDL):
                     return True
         return False
 
-    def _add_filled_column(
-        self, operation: do.AddColumn, value: str
+    def add_filled_column(
+        self, operation: do.AddColumn, name: str, value: str
     ) -> Iterator[Change]:
-        """Add a column without values, fill it, then complete it.
-
-        One that may be NULL has another name until then, so that a run which is
-        interrupted is continued.
-        """
         table, column = operation.table, operation.column
-        name = column.name
-        if column.null:
-            name = name_while_filled(column.name)
         yield from self.add_bare_column(operation, name)
         default = self._default_clause(column)
         set_default = f"ALTER COLUMN {self.quote(column.name)} SET{default}"

@@ -34,7 +34,6 @@ from migrations.schema import (
     ForeignKey,
     Index,
     Schema,
-    name_while_filled,
 )
 from migrations.sql_text import literal
 
@@ -219,12 +218,9 @@ class PostgreSQLDDL(StatementDDL):
         self._refuse_taken_names(operation.table, names)
         yield from super().create_table(operation)
 
-    def add_column(self, operation: do.AddColumn) -> Iterator[Change]:
+    def add_plain_column(self, operation: do.AddColumn) -> Iterator[Change]:
         table = operation.table
         column = operation.column
-        if column.backfill is not None and self.has_rows(table):
-            yield from self._add_filled_column(operation, column.backfill)
-            return
         parts = []
         if column.auto_increment:
             replaced_key = self.schema[table].primary_key
@@ -246,18 +242,10 @@ class PostgreSQLDDL(StatementDDL):
             for check in operation.checks:
                 yield from self.add_check(do.AddCheck(table, check))
 
-    def _add_filled_column(
-        self, operation: do.AddColumn, value: str
+    def add_filled_column(
+        self, operation: do.AddColumn, name: str, value: str
     ) -> Iterator[Change]:
-        """Add a column without values, fill it, then complete it.
-
-        One that may be NULL has another name until then, so that a run which is
-        interrupted is continued.
-        """
         table, column = operation.table, operation.column
-        name = column.name
-        if column.null and not self.session.in_callers_transaction:
-            name = name_while_filled(column.name)
         yield from self.add_bare_column(operation, name)
         set_default = []
         if column.default is not None:
