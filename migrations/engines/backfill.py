@@ -63,7 +63,8 @@ def _last_of_batch(session: Session, batches: Batches, after: Row | None) -> Row
         f"ORDER BY {columns} LIMIT {_BATCH_SIZE}) AS b "
         f"ORDER BY {descending} LIMIT 1"
     )
-    for row in session.retry_on_lock(lambda: session.query(sql, parameters or None)):
+    # Its names are written for a query with parameters, even if it has none.
+    for row in session.retry_on_lock(lambda: session.query(sql, parameters)):
         return row
     return None
 

@@ -64,9 +64,10 @@ class DDL(ABC):
     def current_column(self, table: str, column: str) -> str:
         """Return the name that a column has until the plan is executed."""
         existing = self.schema.get(table)
-        if existing is None or column not in existing.columns:
-            return column
-        return existing.columns[column].current_name
+        found = None
+        if existing is not None:
+            found = existing.column_named(column)
+        return column if found is None else found.current_name
 
     def has_rows(self, table: str) -> bool:
         """Whether a table exists and has rows, so that others may be writing to it."""

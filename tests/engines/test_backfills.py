@@ -4,12 +4,13 @@ import sqlite3
 
 import peewee
 import pytest
+from drivers import exhaustive
 from oracle import created_by_peewee, differing_definitions
 from peewee import SQL, CharField, CompositeKey, ForeignKeyField, IntegerField
 from states import ENGINES
 
 import db
-from db.fields import AutoIncrementField, Backfill
+from db.fields import AutoIncrementField, Backfill, RenamedFrom
 from migrations.engines import backfill
 from migrations.errors import ChangeRefused, DatabaseUnavailable
 from migrations.phase import Phase
@@ -232,6 +233,49 @@ def test_a_character_that_the_connection_lacks_is_reported(world, monkeypatch):
     for call in (phase(model).check, phase(model).run):
         with pytest.raises(DatabaseUnavailable, match="use one that has it"):
             call(database)
+
+
+# -- names
+
+
+MORE_NAMES = ['we"ird', "back\\slash", "bl ank", "Grösse", "quo'te", "tick`s", "order"]
+
+
+@on_every_engine
+@pytest.mark.parametrize("name", ["UPPER", "per%cent", *exhaustive(*MORE_NAMES)])
+def test_any_name_is_renamed_filled_and_dropped(world, engine, name):
+    """Peewee itself cannot create a table with a percent sign on the servers."""
+    world = world(engine)
+
+    def model(table, column, *constraints, dropped=None, **options):
+        fields = {
+            "id": AutoIncrementField(),
+            "f": CharField(9, column_name=column, index=True, **options),
+        }
+        if dropped is not None:
+            fields["g"] = CharField(10, null=True, column_name=dropped)
+        meta = {"table_name": table, "constraints": list(constraints)}
+        return type(
+            "Thing", (peewee.Model,), {**fields, "Meta": type("Meta", (), meta)}
+        )
+
+    before = model("t_plain", "plain", dropped="g_plain", null=True)
+    database = make(
+        world, "INSERT INTO t_plain (plain) VALUES ('1'), (NULL)", model=before
+    )
+    constraints = [RenamedFrom("plain"), Backfill("'7 %s'")]
+    table = f"t_{name}"
+    named = model(table, name, RenamedFrom("t_plain"), constraints=constraints)
+    drops = [f"{table}.g_plain"]
+    there = Phase("Names", requires={}, manages=[named], drops=drops)
+    assert there.run(database).status == "migrated"
+    assert there.run(database).status == "up_to_date"
+    constraints = [RenamedFrom(name)]
+    plain = model("t_again", "plain", RenamedFrom(table), constraints=constraints)
+    back = Phase("Names", requires={}, manages=[plain])
+    assert back.run(database).status == "migrated"
+    assert back.run(database).status == "up_to_date"
+    assert world.query("SELECT plain FROM t_again ORDER BY id") == [("1",), ("7 %s",)]
 
 
 # -- batches
