@@ -1,6 +1,6 @@
 """Renames that the models declare, and tables under the names that they will have.
 
-    renamed = under_new_names(schema, declared, table_key, new_key_names)
+    renamed = under_new_names(schema, declared, table_key, drops, new_key_names)
 
 Everything else of a comparison and a plan is about the new names. A table and a column
 that are still called otherwise in the database know it: see `current_name`.

@@ -227,9 +227,7 @@ class SQLiteCatalog(Catalog):
             conflicts = _conflicts_of(clauses)
         pragma = f"PRAGMA main.table_xinfo({self.session.quote(name)})"
         rows = [_ColumnRow(*row) for row in self.session.query(pragma)]
-        key_rows = [row for row in rows if row.primary_key_position]
-        key_rows.sort(key=lambda row: row.primary_key_position)
-        key = tuple(name_key(row.name) for row in key_rows)
+        key = _primary_key_of(rows)
         indexes = self._indexes(name, clauses, conflicts)
         # A key of one column without an index of its own is another name of the rowid.
         is_rowid = len(key) == 1 and not indexes.primary_key
@@ -468,6 +466,16 @@ def _conflicts_of(clauses: Iterable[Clause]) -> dict[tuple[str, tuple[str, ...]]
     return conflicts
 
 
+def _primary_key_of(rows: Iterable[_ColumnRow]) -> tuple[str, ...]:
+    """Return the keys of the columns of a primary key, in its order."""
+    names = {
+        row.primary_key_position: name_key(row.name)
+        for row in rows
+        if row.primary_key_position
+    }
+    return tuple(names[position] for position in sorted(names))
+
+
 def _column(
     row: _ColumnRow, is_managed: bool, is_rowid: bool, conflicts: _Conflicts
 ) -> Column:
@@ -509,16 +517,11 @@ def _index(
     is_constraint = first.origin == "u"
     plain_columns = tuple(part.column or "(expression)" for part in parts)
     columns = []
-    for part, column in zip(parts, plain_columns):
-        if part.column is not None:
-            usual_collation = collations.get(part.column, "BINARY")
-            if part.collation.upper() != usual_collation:
-                column += f" COLLATE {part.collation}"
-        if part.descending and first.origin == "c":
-            column += " DESC"
+    for part in parts:
+        text = _text_of_part(part, collations)
         if is_constraint:
-            column += conflicts.get(("UNIQUE", plain_columns), "")
-        columns.append(column)
+            text += conflicts.get(("UNIQUE", plain_columns), "")
+        columns.append(text)
     name = first.index_name
     if is_constraint:  # the index has a name that SQLite made up
         name = constraint_names.get(plain_columns, "")
@@ -532,6 +535,22 @@ def _index(
     if first.sql is None or (columns == names and not first.partial):
         return index
     return _with_definition(index, first)
+
+
+def _text_of_part(part: _IndexPart, collations: Mapping[str, str]) -> str:
+    """Return a part of an index as `schema.Index` has it.
+
+    :param collations: of the columns, where it is not BINARY.
+    """
+    if part.column is None:
+        text = "(expression)"
+    else:
+        text = part.column
+        if part.collation.upper() != collations.get(part.column, "BINARY"):
+            text += f" COLLATE {part.collation}"
+    if part.descending and part.origin == "c":
+        text += " DESC"
+    return text
 
 
 def _with_definition(index: Index, part: _IndexPart) -> Index:
