@@ -42,7 +42,7 @@ def fields_of(made, values, unique):
     """Return a field of each type, without those that the database does not have."""
     fields = {}
     for name, field in values.targets.items():
-        column = f"as_{name.replace(' ', '_')}"
+        column = f"as_{name.replace(' ', '_').lower()}"
         fields[column] = field(null=True, unique=unique)
         if unique:
             with contextlib.suppress(MigrationError):
@@ -101,7 +101,7 @@ def run_without_conflicting_values(made, phase):
     else:
         return
     conflicts = re.findall(
-        r"item[.](?:item_)?(\w+): .*see: SELECT [*] (FROM .*)", refusal
+        r"item[.](?:item_)?(\w+?)(?:_key)?: .*see: SELECT [*] (FROM .*)", refusal
     )
     assert conflicts, refusal
     for column, rows in conflicts:
