@@ -137,6 +137,7 @@ def test_no_unsigned_id_is_used_up_where_lower_ones_are_free(empty, engine):
     assert empty.query("SELECT max(id) FROM note") == [(4,)]
 
 
+@pytest.mark.mariadb_only
 @pytest.mark.parametrize("engine", SERVERS)
 def test_no_value_of_a_sequence_is_used_up(empty, engine):
     empty.execute(
@@ -281,6 +282,8 @@ def audited(empty):
     """Return a function that gives a database with a trigger that writes an audit."""
 
     def make(way, storage_engine):
+        if storage_engine == "Aria" and not empty.is_mariadb:
+            pytest.skip("MySQL does not have it")
         empty.execute(
             f"CREATE TABLE note ({ID['mysql']}, text varchar(20) NOT NULL UNIQUE)",
             f"CREATE TABLE audit (n int) ENGINE={storage_engine}",
@@ -328,8 +331,9 @@ def test_audit_in_another_database_is_found_by_its_path(audited, engine):
         made.execute(f"CREATE TABLE {name}.audit (n int) ENGINE=MyISAM")
         assert steps(made, NOTES)["insert"] is True
         made.execute(
-            "CREATE OR REPLACE TRIGGER t AFTER INSERT ON note FOR EACH ROW "
-            f"INSERT INTO {name}.audit VALUES (new.id)"
+            "DROP TRIGGER t",
+            "CREATE TRIGGER t AFTER INSERT ON note FOR EACH ROW "
+            f"INSERT INTO {name}.audit VALUES (new.id)",
         )
         assert steps(made, NOTES) == dict.fromkeys(STEPS)
         assert made.query(f"SELECT count(*) FROM {name}.audit") == [(0,)]
