@@ -205,19 +205,20 @@ def _settings(model: Model) -> tuple[str, ...]:
 def _column(
     field: peewee.Field, database: peewee.Database, parse_type: Callable[[str], Type]
 ) -> Column:
-    datatype = type_of(field, database)
+    type_ = parse_type(type_of(field, database))
     constraints = field_constraints(field, database)
+    # A field of another type has it so that Peewee asks for the value of its DEFAULT.
+    auto_increment = bool(field.auto_increment) and type_.category == "integer"
     default = constraints.default
     if default is not None and default.upper() == "NULL":
         default = None  # it is the same as no DEFAULT
     return Column(
         name=field.column_name,
-        type=parse_type(datatype),
+        type=type_,
         null=field.null,
         default=default,
-        auto_increment=bool(field.auto_increment),
-        reuses_ids=bool(field.auto_increment)
-        and not isinstance(field, AutoIncrementField),
+        auto_increment=auto_increment,
+        reuses_ids=auto_increment and not isinstance(field, AutoIncrementField),
         collation=field.collation or None,
         renamed_from=constraints.renamed_from,
         backfill=constraints.backfill,
@@ -238,7 +239,8 @@ def _indexes(model: Model, database: peewee.Database, names: NameRule) -> list[I
     found = []
     for node in model._meta.fields_to_index():
         index = declared_index(node, database, names)
-        if index is not None:
+        # Peewee creates it once if a field and Meta.indexes declare the same.
+        if index is not None and index not in found:
             found.append(index)
     return found
 

@@ -153,7 +153,10 @@ class ModelSupport(ABC):
             keys = [self.catalog.names.key(name) for name in given]
             for name, key in dict(zip(given, keys)).items():
                 if keys.count(key) > 1:
-                    yield f"the name {name} is given twice on {self.product}"
+                    yield (
+                        f"the name {name} is given twice on {self.product}; rename or "
+                        "remove one of the two"
+                    )
 
     @abstractmethod
     def exclusive_names(self, tables: list[Table]) -> Iterator[list[str]]:

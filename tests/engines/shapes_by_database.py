@@ -100,7 +100,34 @@ def _with_constraint(sql):
 
 
 _TWO_COLUMNS = "FOREIGN KEY (x, y) REFERENCES parents (a, b)"
+
+
+class GeneratedUUIDField(peewee.UUIDField):
+    """A UUID that the database generates; Peewee asks for it after an INSERT."""
+
+    auto_increment = True
+
+
 SHAPES = [
+    Shape(
+        "a key that is a generated UUID",
+        one(
+            id=GeneratedUUIDField(
+                primary_key=True, constraints=[SQL("DEFAULT gen_random_uuid()")]
+            ),
+            n=IntegerField(),
+        ),
+        PG,
+    ),
+    Shape(
+        "an index that is declared twice",
+        with_meta(
+            {"indexes": ((("n",), False), (("n", "word"), True))},
+            n=IntegerField(index=True),
+            word=CharField(9),
+        ),
+        LITE_AND_PG,
+    ),
     Shape("a foreign key of two columns", _with_constraint(_TWO_COLUMNS), LITE_AND_PG),
     Shape(
         "a foreign key of two columns with a name and an action",
