@@ -630,10 +630,14 @@ class MySQLFamilyDDL(StatementDDL):
                 part = f"ALTER INDEX {self.quote(operation.replaces.name)} {self.used}"
                 yield self._alter(f"use index {index.name}", table, [part])
                 return
-            self._refuse_if_index_is_needed(operation)
             verb = "replace"
+            existing = self._existing(table)
+            left = [_unique_key(existing.primary_key), index]
+            left += [each for each in existing.indexes if each != operation.replaces]
+            columns = operation.replaces.columns
+            self._refuse_if_key_is_needed(existing.name, columns, left)
             parts.append(f"DROP INDEX {self.quote(operation.replaces.name)}")
-            parts += self._indexes_for_foreign_keys(operation)
+            parts += self._indexes_for_foreign_keys(existing.foreign_keys, left)
         parts.append(f"ADD {self._new_index(declared, index)}")
         is_online = self.adds_index_online(table, index)
         if is_online:
@@ -657,23 +661,17 @@ class MySQLFamilyDDL(StatementDDL):
                 f"{self.quote(check.name)}"
             )
 
-    def _refuse_if_index_is_needed(self, operation: do.AddIndex) -> None:
-        assert operation.replaces is not None
-        table = self._existing(operation.table)
-        left = [_unique_key(table.primary_key), operation.definition]
-        left += [each for each in table.indexes if each != operation.replaces]
-        self._refuse_if_key_is_needed(table.name, operation.replaces.columns, left)
-
-    def _indexes_for_foreign_keys(self, operation: do.AddIndex) -> Iterator[str]:
-        """An index for each foreign key that used the one that is dropped.
+    def _indexes_for_foreign_keys(
+        self, keys: Iterable[ForeignKey], left: Sequence[Index]
+    ) -> Iterator[str]:
+        """Yield an index for each foreign key that used the one that is dropped.
 
         Without one, the statement would fail (error 1553).
+
+        :param left: the indexes that the table will have.
         """
-        table = self.schema[operation.table]
-        others = [each.columns for each in table.indexes if each != operation.replaces]
-        left = [table.primary_key, operation.definition.columns, *others]
-        for key in table.foreign_keys:
-            beginnings = [columns[: len(key.columns)] for columns in left]
+        for key in keys:
+            beginnings = [index.columns[: len(key.columns)] for index in left]
             if key.columns not in beginnings:
                 yield f"ADD INDEX {self.quote_all(key.columns)}"
 
@@ -694,11 +692,12 @@ class MySQLFamilyDDL(StatementDDL):
         left += [each for each in existing.indexes if each != index]
         self._refuse_if_key_is_needed(existing.name, index.columns, left)
         parts = [f"DROP INDEX {self.quote(index.name)}"]
-        for key in existing.foreign_keys:
-            beginnings = [each.columns[: len(key.columns)] for each in left]
-            is_dropped = key in dropped_keys or (table, key.name) in self._dropped_keys
-            if not is_dropped and key.columns not in beginnings:
-                parts.append(f"ADD INDEX {self.quote_all(key.columns)}")
+        kept_keys = [
+            key
+            for key in existing.foreign_keys
+            if key not in dropped_keys and (table, key.name) not in self._dropped_keys
+        ]
+        parts += self._indexes_for_foreign_keys(kept_keys, left)
         return parts
 
     # -- constraints
