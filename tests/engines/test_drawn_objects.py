@@ -112,6 +112,7 @@ def run_does_what_a_check_announces(world, phase):
         assert outcome(phase.check, world.url) == "up_to_date"
 
 
+@pytest.mark.mariadb_only  # the drawn types are those of MariaDB
 @pytest.mark.drivers
 @pytest.mark.parametrize("engine", OBJECTS)
 @pytest.mark.parametrize("batch", [1, *exhaustive(*range(2, 202))])
