@@ -69,6 +69,10 @@ class DDL(ABC):
             found = existing.column_named(column)
         return column if found is None else found.current_name
 
+    def declared(self, table: str) -> Table:
+        """Return what the model of a table declares."""
+        return self.catalog.declared_by_name(table)
+
     def has_rows(self, table: str) -> bool:
         """Whether a table exists and has rows, so that others may be writing to it."""
         if table not in self._tables_with_rows:
@@ -110,7 +114,7 @@ class DDL(ABC):
         :raises ChangeRefused: one cannot be done here; the text says what to do.
         """
 
-    # -- statements that Peewee writes correctly for every database
+    # -- statements that are the same on every database
 
     def create_table(self, operation: do.CreateTable) -> Iterator[Change]:
         """The table with its keys and CHECK constraints, then its indexes."""
@@ -154,7 +158,7 @@ class DDL(ABC):
             name = f"{self.quote(schema)}.{name}"
         yield Change(f"drop table {operation.table}", f"DROP TABLE {name}")
 
-    def renamed_table(self, operation: do.RenameTable, also_breaks: str = "") -> Change:
+    def table_rename(self, operation: do.RenameTable, also_breaks: str = "") -> Change:
         """Return the statement that renames a table.
 
         Peewee's `rename_table` executes queries, so it cannot be shown before.
@@ -165,7 +169,7 @@ class DDL(ABC):
         sql = self.alter_table(old, [f"RENAME TO {self.quote(new)}"])
         return Change(rename_description("table", old, new) + also_breaks, sql)
 
-    def renamed_column(
+    def column_rename(
         self,
         operation: do.RenameColumn,
         parts: Iterable[str] = (),
@@ -196,6 +200,37 @@ class DDL(ABC):
             sql = self.session.database.get_sql_context().sql(node).query()[0]
         kind = "unique index" if index.unique else "index"
         return Change(f"create {kind} {index.name}", sql)
+
+    # -- what depends on a dropped column
+
+    def refuse_to_drop(self, operation: do.DropColumn, dependents: list[str]) -> None:
+        """Refuse to drop a column that something else depends on.
+
+        :param dependents: such as "view x".
+        """
+        if not dependents:
+            return
+        verb = "depends" if len(dependents) == 1 else "depend"
+        pronoun = "it" if len(dependents) == 1 else "them"
+        raise ChangeRefused(
+            f"{operation.table}.{operation.column.name} has to be dropped, and the "
+            f"{' and the '.join(dependents)} {verb} on it; drop {pronoun}, then run "
+            "again"
+        )
+
+    def referring_keys_of_phase(self, operation: do.DropColumn) -> list[str]:
+        """Return the foreign keys of managed tables that refer to a dropped column."""
+        found = []
+        for name in self.models.managed:
+            if name not in self.schema:
+                continue
+            for key in self.schema[name].foreign_keys:
+                if key.parent != operation.table:
+                    continue
+                if self.catalog.names.key(operation.column.name) in key.parent_columns:
+                    columns = ", ".join(key.columns)
+                    found.append(f"foreign key of {name}.{columns}")
+        return found
 
     # -- the values of existing rows
 
@@ -231,54 +266,11 @@ class DDL(ABC):
                 return ()
         return tuple(existing.columns[part].name for part in existing.primary_key)
 
-    def bare_definition(self, table: str, column: Column, name: str) -> str:
-        """Return the definition of a declared column without NOT NULL and DEFAULT."""
-        database = self.session.database
-        context = database.get_sql_context(scope=peewee.SCOPE_VALUES)
-        field = copy.copy(self.models.by_table[table]._meta.columns[column.name])
-        field.column_name = name
-        field.null = True
-        field.constraints = None
-        return str(context.sql(field.ddl(context)).query()[0])
-
     # -- parts of statements
 
     def alter_table(self, table: str, parts: Iterable[str]) -> str:
         """Return an ALTER TABLE of some parts."""
         return f"ALTER TABLE {self.quote(table)} {', '.join(parts)}"
-
-    def refuse_to_drop(self, operation: do.DropColumn, dependents: list[str]) -> None:
-        """Refuse to drop a column that something else depends on.
-
-        :param dependents: such as "view x".
-        """
-        if not dependents:
-            return
-        verb = "depends" if len(dependents) == 1 else "depend"
-        pronoun = "it" if len(dependents) == 1 else "them"
-        raise ChangeRefused(
-            f"{operation.table}.{operation.column.name} has to be dropped, and the "
-            f"{' and the '.join(dependents)} {verb} on it; drop {pronoun}, then run "
-            "again"
-        )
-
-    def referring_keys_of_phase(self, operation: do.DropColumn) -> list[str]:
-        """Return the foreign keys of managed tables that refer to a dropped column."""
-        found = []
-        for name in self.models.managed:
-            if name not in self.schema:
-                continue
-            for key in self.schema[name].foreign_keys:
-                if key.parent != operation.table:
-                    continue
-                if self.catalog.names.key(operation.column.name) in key.parent_columns:
-                    columns = ", ".join(key.columns)
-                    found.append(f"foreign key of {name}.{columns}")
-        return found
-
-    def declared(self, table: str) -> Table:
-        """Return what the model of a table declares."""
-        return self.catalog.declared_by_name(table)
 
     def column_definition(
         self, table: str, column: Column, with_checks: bool = True
@@ -295,6 +287,16 @@ class DDL(ABC):
             field.constraints = []
             if column.default is not None:
                 field.constraints.append(peewee.SQL(f"DEFAULT {column.default}"))
+        return str(context.sql(field.ddl(context)).query()[0])
+
+    def bare_definition(self, table: str, column: Column, name: str) -> str:
+        """Return the definition of a declared column without NOT NULL and DEFAULT."""
+        database = self.session.database
+        context = database.get_sql_context(scope=peewee.SCOPE_VALUES)
+        field = copy.copy(self.models.by_table[table]._meta.columns[column.name])
+        field.column_name = name
+        field.null = True
+        field.constraints = None
         return str(context.sql(field.ddl(context)).query()[0])
 
     def check_constraint(self, check: Check) -> str:
@@ -353,35 +355,6 @@ class StatementDDL(DDL):
         }
         return methods[type(operation)](operation)
 
-    def add_bare_column(self, operation: do.AddColumn, name: str) -> Iterator[Change]:
-        """Add a column without NOT NULL and DEFAULT, which is filled afterwards.
-
-        One that a run has begun to fill before it was interrupted is kept.
-
-        :param name: the name of the column until it is filled.
-        """
-        table, column = operation.table, operation.column
-        definition = self.bare_definition(table, column, name)
-        add = self.alter_online(
-            f"add column {name}", table, [f"ADD COLUMN {definition}"]
-        )
-        begun = self.schema[table].column_named(name_while_filled(column.name))
-        if begun is None or name != begun.name:
-            yield add
-            return
-        # The two are written in different ways.
-        same_type = begun.type.covers(column.type) and column.type.covers(begun.type)
-        if not same_type:  # the model has changed since
-            drop = f"DROP COLUMN {self.quote(name)}"
-            yield self.alter_online(f"drop column {name}", table, [drop])
-            yield add
-
-    def alter_online(
-        self, description: str, table: str, parts: Iterable[str]
-    ) -> Change:
-        """Return a change of a table that blocks nobody for long."""
-        return Change(description, self.alter_table(table, parts))
-
     @abstractmethod
     def rename_table(self, operation: do.RenameTable) -> Iterable[Change]:
         """Rename a table; refuse what would break and does not follow by itself."""
@@ -397,14 +370,6 @@ class StatementDDL(DDL):
     @abstractmethod
     def drop_check(self, operation: do.DropCheck) -> Iterable[Change]:
         """Drop a CHECK constraint."""
-
-    @abstractmethod
-    def drop_index(self, operation: do.DropIndex) -> Iterable[Change]:
-        """Drop an index or a UNIQUE constraint; refuse if something depends on it."""
-
-    @abstractmethod
-    def drop_column(self, operation: do.DropColumn) -> Iterable[Change]:
-        """Drop a column with what belongs to it; refuse if something else does not."""
 
     def add_column(self, operation: do.AddColumn) -> Iterable[Change]:
         """Add a column; if there are rows and a value for them, fill it."""
@@ -458,3 +423,42 @@ class StatementDDL(DDL):
     @abstractmethod
     def add_foreign_key(self, operation: do.AddForeignKey) -> Iterable[Change]:
         """Add a foreign key, or validate the one that exists."""
+
+    @abstractmethod
+    def drop_index(self, operation: do.DropIndex) -> Iterable[Change]:
+        """Drop an index or a UNIQUE constraint; refuse if something depends on it."""
+
+    @abstractmethod
+    def drop_column(self, operation: do.DropColumn) -> Iterable[Change]:
+        """Drop a column with what belongs to it; refuse if something else does not."""
+
+    # -- what they share
+
+    def add_bare_column(self, operation: do.AddColumn, name: str) -> Iterator[Change]:
+        """Add a column without NOT NULL and DEFAULT, which is filled afterwards.
+
+        One that a run has begun to fill before it was interrupted is kept.
+
+        :param name: the name of the column until it is filled.
+        """
+        table, column = operation.table, operation.column
+        definition = self.bare_definition(table, column, name)
+        add = self.alter_online(
+            f"add column {name}", table, [f"ADD COLUMN {definition}"]
+        )
+        begun = self.schema[table].column_named(name_while_filled(column.name))
+        if begun is None or name != begun.name:
+            yield add
+            return
+        # The two are written in different ways.
+        same_type = begun.type.covers(column.type) and column.type.covers(begun.type)
+        if not same_type:  # the model has changed since
+            drop = f"DROP COLUMN {self.quote(name)}"
+            yield self.alter_online(f"drop column {name}", table, [drop])
+            yield add
+
+    def alter_online(
+        self, description: str, table: str, parts: Iterable[str]
+    ) -> Change:
+        """Return a change of a table that blocks nobody for long."""
+        return Change(description, self.alter_table(table, parts))

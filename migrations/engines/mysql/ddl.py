@@ -234,14 +234,14 @@ class MySQLFamilyDDL(StatementDDL):
     def rename_table(self, operation: do.RenameTable) -> Iterator[Change]:
         old = self.current_table(operation.table)
         self._refuse_what_breaks(f"{old} has to become {operation.table}", old)
-        yield self.renamed_table(operation)
+        yield self.table_rename(operation)
 
     def rename_column(self, operation: do.RenameColumn) -> Iterator[Change]:
         table = operation.table
         old = operation.column.current_name
         reason = f"{table}.{old} has to become {operation.name}"
         self._refuse_what_breaks(reason, self.current_table(table), old)
-        yield self.renamed_column(operation, [self.session.server.online])
+        yield self.column_rename(operation, [self.session.server.online])
 
     def _refuse_what_breaks(
         self, reason: str, table: str, column: str | None = None

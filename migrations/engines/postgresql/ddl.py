@@ -186,7 +186,7 @@ class PostgreSQLDDL(StatementDDL):
         self._refuse_taken_names(operation.table, [operation.table])
         query = catalog_queries.FUNCTIONS_THAT_NAME
         functions = self.query_texts(query, _as_word(old))
-        yield self.renamed_table(operation, _also_breaks(functions, old))
+        yield self.table_rename(operation, _also_breaks(functions, old))
 
     def rename_column(self, operation: do.RenameColumn) -> Iterator[Change]:
         """Views, indexes and constraints follow, the text of a function does not."""
@@ -201,7 +201,7 @@ class PostgreSQLDDL(StatementDDL):
             )
         query = catalog_queries.FUNCTIONS_THAT_NAME_BOTH
         functions = self.query_texts(query, _as_word(table), _as_word(old))
-        yield self.renamed_column(operation, also_breaks=_also_breaks(functions, old))
+        yield self.column_rename(operation, also_breaks=_also_breaks(functions, old))
 
     # -- tables and columns
 

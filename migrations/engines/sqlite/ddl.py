@@ -177,14 +177,14 @@ class SQLiteDDL(DDL):
             elif isinstance(operation, do.RenameColumn):
                 table = self.current_table(operation.table)
                 self._refuse_full_text_search(table, operation.column.current_name)
-                changes.append(self.renamed_column(operation))
+                changes.append(self.column_rename(operation))
         return changes
 
     def _rename_table(self, operation: do.RenameTable) -> Iterator[Change]:
         table = self.schema[operation.table]
         self._refuse_full_text_search(table.current_name)
         self._refuse_taken_name(operation.table, table.current_name)
-        yield self.renamed_table(operation)
+        yield self.table_rename(operation)
         for name in self._statistics_tables(table):
             # What ANALYZE has found out does not follow.
             moved = f"UPDATE main.{name} SET tbl = {literal(table.name)} "
