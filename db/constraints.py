@@ -241,11 +241,15 @@ def _foreign_key(sql: str) -> ForeignKeyConstraint | None:
     if found is None:
         return None
 
+    name = ""
+    if found["name"]:
+        name = _unquoted(found["name"])
+
     def names(group: str) -> tuple[str, ...]:
         return tuple(_unquoted(name) for name in re.findall(_NAME, found[group]))
 
     return ForeignKeyConstraint(
-        name=_unquoted(found["name"]) if found["name"] else "",
+        name=name,
         columns=names("columns"),
         parent=_unquoted(found["parent"]),
         parent_columns=names("parent_columns"),

@@ -59,7 +59,9 @@ class DDL(ABC):
     def current_table(self, table: str) -> str:
         """Return the name that a table has until the plan is executed."""
         existing = self.schema.get(table)
-        return table if existing is None else existing.current_name
+        if existing is None:
+            return table
+        return existing.current_name
 
     def current_column(self, table: str, column: str) -> str:
         """Return the name that a column has until the plan is executed."""

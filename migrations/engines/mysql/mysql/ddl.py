@@ -100,7 +100,9 @@ class MySQLDDL(MySQLFamilyDDL):
     def alter_column(self, operation: do.AlterColumn) -> Iterator[Change]:
         is_in_key = self._is_in_kept_key(operation.table, operation.actual.name)
         for change in super().alter_column(operation):
-            yield change if is_in_key else self._without_key_checks(change)
+            if not is_in_key:
+                change = self._without_key_checks(change)
+            yield change
 
     def _is_in_kept_key(self, table: str, column: str) -> bool:
         """Whether a foreign key that the plan does not drop is about a column."""
