@@ -120,6 +120,13 @@ SHAPES = [
         PG,
     ),
     Shape(
+        "an index whose name PostgreSQL cuts",
+        with_meta(
+            {"indexes": ((("a" * 30, "b" * 30), True),)},
+            **{"a" * 30: IntegerField(), "b" * 30: IntegerField(index=True)},
+        ),
+    ),
+    Shape(
         "an index that is declared twice",
         with_meta(
             {"indexes": ((("n",), False), (("n", "word"), True))},

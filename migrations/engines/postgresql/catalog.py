@@ -12,6 +12,7 @@ import peewee
 from db.url import describe
 from migrations.engines.catalog import Catalog, UnknownType
 from migrations.engines.postgresql import catalog_queries, column_types
+from migrations.engines.postgresql.names import shortened
 from migrations.engines.postgresql.session import PostgreSQLSession
 from migrations.engines.session import MigrationLockHeld
 from migrations.index_text import IndexText, parse_create_index
@@ -70,6 +71,19 @@ class PostgreSQLCatalog(Catalog):
     def __init__(self, session: PostgreSQLSession) -> None:
         super().__init__(session)
         self.managed = list(self.models.managed_or_old)
+
+    # -- declared tables
+
+    def normalized_table(self, table: Table) -> Table:
+        """Cut names of indexes as the server does.
+
+        Peewee makes names of up to 64 characters of the names of the columns.
+        """
+        table = super().normalized_table(table)
+        indexes = [
+            index._replace(name=shortened(index.name)) for index in table.indexes
+        ]
+        return table._replace(indexes=tuple(indexes))
 
     # -- tables
 

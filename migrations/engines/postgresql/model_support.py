@@ -10,7 +10,7 @@ import peewee
 from db.constraints import field_constraints
 from migrations.declaration import Model, type_of
 from migrations.engines.model_support import ModelSupport
-from migrations.engines.postgresql.names import MAX_NAME_LENGTH
+from migrations.engines.postgresql.names import MAX_NAME_LENGTH, shortened
 from migrations.schema import Table
 from migrations.sql_text import is_literal
 
@@ -50,6 +50,13 @@ class PostgreSQLModelSupport(ModelSupport):
     def problems_of_index(self, index: IndexText) -> Iterator[str]:
         if index.kind not in ("", "UNIQUE"):
             yield f"PostgreSQL has no {index.kind} index; use USING gin or gist"
+
+    def problems_of_names(self, model: Model, table: Table) -> Iterator[str]:
+        indexes = [
+            index._replace(name=shortened(index.name)) for index in table.indexes
+        ]
+        table = table._replace(indexes=tuple(indexes))
+        yield from super().problems_of_names(model, table)
 
     def problem_of_name(self, name: str) -> str:
         length = len(name.encode())
