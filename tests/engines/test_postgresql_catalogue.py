@@ -84,7 +84,7 @@ def test_default_keeps_its_meaning_in_the_catalog(
         f"SET quote_all_identifiers = {quoted}",
     )
     found = catalog.read_tables(
-        query_function(made), ["item"], {"quote_all_identifiers": "off"}
+        query_function(made), ["item"], {"quote_all_identifiers": "off"}, (), {}
     )["item"]
     made.execute("RESET quote_all_identifiers")
     assert column_types.default_meaning(found.columns["value"].default) == meaning
@@ -187,11 +187,11 @@ CREATE TABLE weekly_actuals (id SERIAL PRIMARY KEY) PARTITION BY HASH (id)
 def test_tables_are_read_after_every_change_of_the_schema(second_database):
     made = second_database.make(COMPLETE)
     ask = query_function(made)
-    schema = catalog.read_tables(ask, NAMES, {})
+    schema = catalog.read_tables(ask, NAMES, {}, (), {})
     changed = 0
     for statement in CHANGES.strip().splitlines():
         made.execute(statement)
-        after = catalog.read_tables(ask, NAMES, {})
+        after = catalog.read_tables(ask, NAMES, {}, (), {})
         if after != schema:
             changed += 1
         schema = after
