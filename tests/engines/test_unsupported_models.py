@@ -141,3 +141,16 @@ def test_what_a_database_does_not_support_is_refused_there(world, engine, name):
         assert (report.status, report.changes) == ("failed", ())
     assert database.is_closed()
     assert target.dump() == before
+
+
+def test_default_without_a_value_is_refused_on_sqlite(file_and_database):
+    class Thing(peewee.Model):
+        made = peewee.DateTimeField(constraints=[peewee.SQL("DEFAULT (now())")])
+
+    _, database = file_and_database
+    phase = Phase("Things", requires={}, manages=[Thing])
+    with pytest.raises(UnsupportedModel) as refused:
+        phase.check(database)
+    assert str(refused.value) == (
+        "Thing.made: DEFAULT (now()) has no value on SQLite: no such function: now"
+    )

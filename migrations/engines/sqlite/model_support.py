@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import peewee
 
+from db.constraints import field_constraints
 from migrations.declaration import Model
 from migrations.engines.model_support import ModelSupport
 from migrations.schema import Table
@@ -30,6 +31,17 @@ class SQLiteModelSupport(ModelSupport):
         if "STRICT" in table.options and self.database.server_version < (3, 37):
             version = ".".join(str(number) for number in self.database.server_version)
             yield f"SQLite {version} has no STRICT tables; 3.37 is needed"
+
+    def problems_of_field_constraints(self, field: peewee.Field) -> Iterator[str]:
+        yield from super().problems_of_field_constraints(field)
+        default = field_constraints(field, self.database).default
+        if default is None or "(" not in default:
+            return
+        try:
+            self.catalog.session.query(f"SELECT {default}")
+        except peewee.DatabaseError as error:
+            # SQLite creates the table, and then no row can be inserted.
+            yield f"DEFAULT {default} has no value on SQLite: {error}"
 
     def problem_of_key_column(self, field: peewee.Field, key: str) -> str:
         return ""
