@@ -310,10 +310,8 @@ class _TableChecks:
         session = self.engine.session
         try:
             with session.transaction():
-                session.query_literally(
-                    f"SELECT count({cast}) FROM {source} WHERE {missing}"
-                )
-                found = session.query_literally(
+                session.query(f"SELECT count({cast}) FROM {source} WHERE {missing}")
+                found = session.query(
                     f"SELECT 1 FROM {source} WHERE {missing} AND ({unfit}) LIMIT 1"
                 )
         except peewee.DatabaseError as error:
@@ -523,14 +521,12 @@ def conflicting_rows(
     names = ", ".join(shown_keys) or "1"
     rows = f"FROM {question.source} w WHERE"
     source = f"{rows} {quick_condition or question.condition}"
-    examples = session.query_literally(
-        f"SELECT {names} {source} ORDER BY {names} LIMIT {_SHOWN}"
-    )
+    examples = session.query(f"SELECT {names} {source} ORDER BY {names} LIMIT {_SHOWN}")
     if not examples:
         return
     count = len(examples)
     if count == _SHOWN:
-        ((count,),) = session.query_literally(f"SELECT count(*) {source}")
+        ((count,),) = session.query(f"SELECT count(*) {source}")
     shown = [_described(keys, row) for row in examples]
     if count > _SHOWN:
         shown.append("...")

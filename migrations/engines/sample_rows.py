@@ -153,7 +153,7 @@ class SampleRows(ABC):
 
         :param source: `FROM …` up to `LIMIT 1`.
         """
-        if not self.session.query_literally(f"SELECT 1 {source}"):
+        if not self.session.query(f"SELECT 1 {source}"):
             return []
         columns = [self.quoted_column(table, name) for name in names]
         return [f"(SELECT {column} {source})" for column in columns]
@@ -458,13 +458,13 @@ class SampleRows(ABC):
         """Return the number of rows that have these values."""
         condition = self.condition(table, values)
         query = f"SELECT 1 FROM {self.quote(table.name)} WHERE {condition}"
-        return len(self.session.query_literally(query))
+        return len(self.session.query(query))
 
     def has_row(self, table: Table, row: SampleRow, condition: str) -> bool:
         """Whether an inserted row satisfies a condition."""
         key = self.condition(table, self.key_of(table, row) or row)
         query = f"SELECT 1 FROM {self.quote(table.name)} WHERE {key} AND ({condition})"
-        return bool(self.session.query_literally(query))
+        return bool(self.session.query(query))
 
     def update(self, table: Table, row: SampleRow, values: SampleRow) -> None:
         """Change values of an inserted row."""
@@ -488,7 +488,7 @@ class SampleRows(ABC):
         with self.session.smoke_test_transaction():
             for start in range(0, len(queries), _QUERIES_AT_ONCE):
                 some = queries[start : start + _QUERIES_AT_ONCE]
-                found += self.session.query_literally(" UNION ALL ".join(some))
+                found += self.session.query(" UNION ALL ".join(some))
         return bool(found)
 
 

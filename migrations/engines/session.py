@@ -150,10 +150,6 @@ class Session(ABC):
             rows: list[Row] = cursor.fetchall()
             return rows
 
-    def query_literally(self, sql: str) -> list[Row]:
-        """Execute a query without parameters, which may contain percent signs."""
-        return self.query(sql)
-
     def execute_literally(self, sql: str) -> None:
         """Execute a statement without parameters, which may contain percent signs."""
         self.database.execute_sql(self.escape_percent(sql))

@@ -442,7 +442,7 @@ class MySQLFamilyCatalog(Catalog):
         cast = literal_cast(column.type)
         if cast is None or not is_literal(column.default or ""):
             return column
-        ((text,),) = self.session.query_literally(
+        ((text,),) = self.session.query(
             f"SELECT CAST(CAST({column.default} AS {cast}) AS CHAR)"
         )
         if not text:  # not a value of that type

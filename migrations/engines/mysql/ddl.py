@@ -445,7 +445,7 @@ class MySQLFamilyDDL(StatementDDL):
         if is_single_precision(actual.type):
             value = f"CAST({value} AS FLOAT)"
         lossy = self.conversions.lossy_condition(value, actual.type, target)
-        ((is_lost,),) = self.session.query_literally(f"SELECT {lossy}")
+        ((is_lost,),) = self.session.query(f"SELECT {lossy}")
         if is_lost:
             where = f"{operation.table}.{actual.name}"
             raise ChangeRefused(
@@ -548,7 +548,7 @@ class MySQLFamilyDDL(StatementDDL):
             return default.lower().replace("current_timestamp", "utc_timestamp")
         if not default.startswith("'"):
             return default
-        ((text,),) = self.session.query_literally(
+        ((text,),) = self.session.query(
             f"SELECT CAST(CONVERT_TZ({default}, @@time_zone, '+00:00') AS CHAR)"
         )
         return literal(text)

@@ -117,7 +117,7 @@ class MySQLFamilySampleRows(SampleRows):
         if table.name not in self.catalog.models.managed:
             return []
         name = self.quote(column.name)
-        rows = self.session.query_literally(
+        rows = self.session.query(
             f"SELECT {name} FROM {self.quote(table.name)} ORDER BY {name} LIMIT 500"
         )
         used = [number for (number,) in rows]
@@ -159,7 +159,7 @@ class MySQLFamilySampleRows(SampleRows):
         An INSERT that selects from a row locks it, and waits for who has it locked.
         """
         literals = [self.literal_of(table.columns[name]) for name in names]
-        rows = self.session.query_literally(f"SELECT {', '.join(literals)} {source}")
+        rows = self.session.query(f"SELECT {', '.join(literals)} {source}")
         return [str(value) for row in rows for value in row]
 
     @abstractmethod

@@ -226,7 +226,7 @@ class PostgreSQLCatalog(Catalog):
         explain = f"EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) SELECT NULL::{text}"
         try:
             with self.session.settings_transaction():
-                ((answer,),) = self.session.query_literally(explain)
+                ((answer,),) = self.session.query(explain)
         except peewee.ProgrammingError as error:
             raise UnknownType(one_line(error).partition(" LINE 1:")[0]) from None
         plans = json.loads(answer) if isinstance(answer, str) else answer
@@ -278,7 +278,7 @@ class PostgreSQLCatalog(Catalog):
         explain = f"EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) {sql}"
         try:
             with self.session.settings_transaction():
-                ((answer,),) = self.session.query_literally(explain)
+                ((answer,),) = self.session.query(explain)
         except peewee.DatabaseError as error:
             if self.session.was_aborted(error):
                 raise

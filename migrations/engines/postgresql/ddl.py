@@ -410,7 +410,7 @@ class PostgreSQLDDL(StatementDDL):
         lossy = self.conversions.lossy_condition(default, source, column.type)
         if column_types.is_literal(actual.default or ""):
             with self.session.settings_transaction():
-                ((loses,),) = self.session.query_literally(f"SELECT {lossy}")
+                ((loses,),) = self.session.query(f"SELECT {lossy}")
         else:
             loses = lossy != "false" and not column_types.is_larger(source, column.type)
         if loses:

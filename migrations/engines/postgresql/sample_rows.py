@@ -189,7 +189,7 @@ class PostgreSQLSampleRows(SampleRows):
                 values=", ".join(values),
             )
         )
-        found = {value for (value,) in self.session.query_literally(_FITTING)}
+        found = {value for (value,) in self.session.query(_FITTING)}
         fitting = {each.name for each in candidates if each.sql in found}
         return fitting & {each.name for each in others if each.sql in found}
 

@@ -331,7 +331,7 @@ class SQLiteCatalog(Catalog):
         """Return the meaning of a type: SQLite takes any words for one."""
         if text and not _WORDS_WITH_LENGTH.fullmatch(text):
             try:
-                self.session.query_literally(f"EXPLAIN SELECT CAST(NULL AS {text})")
+                self.session.query(f"EXPLAIN SELECT CAST(NULL AS {text})")
             except peewee.DatabaseError as error:
                 raise UnknownType(one_line(error)) from None
         return parse_type(text)
@@ -352,9 +352,7 @@ class SQLiteCatalog(Catalog):
 
     def _program_of(self, table: Table, condition: str) -> list[Row]:
         source = self.current_source(table)
-        return self.session.query_literally(
-            f"EXPLAIN SELECT ({condition}) FROM {source}"
-        )
+        return self.session.query(f"EXPLAIN SELECT ({condition}) FROM {source}")
 
     def normalized_collation(self, collation: str) -> str:
         return collation.strip('"`[]').upper()

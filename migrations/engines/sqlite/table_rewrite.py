@@ -181,7 +181,7 @@ class NewDefinition:
         if _WORD_AS_TEXT.fullmatch(actual.default):
             value = literal(actual.default)
         lossy = self.ddl.conversions.lossy_condition(value, actual.type, column.type)
-        if self.ddl.session.query_literally(f"SELECT 1 WHERE {lossy}"):
+        if self.ddl.session.query(f"SELECT 1 WHERE {lossy}"):
             raise ChangeRefused(
                 f"{operation.table}.{column.name} has DEFAULT {actual.default}, which "
                 f"is not a value of {column.type.text}; declare a DEFAULT in the "

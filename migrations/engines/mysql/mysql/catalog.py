@@ -37,7 +37,7 @@ class MySQLCatalog(MySQLFamilyCatalog):
         for name in names:
             query = f"SHOW CREATE TABLE {self.session.quote(name)}"
             try:
-                ((_, text, *_),) = self.session.query_literally(query)
+                ((_, text, *_),) = self.session.query(query)
             except peewee.DatabaseError as error:
                 if error_code(error) not in NOT_VISIBLE:
                     raise

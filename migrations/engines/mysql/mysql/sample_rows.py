@@ -89,7 +89,7 @@ class MySQLSampleRows(MySQLFamilySampleRows):
         accepted: list[str] = []
         for start in range(0, len(queries), _QUERIES_AT_ONCE):
             some = queries[start : start + _QUERIES_AT_ONCE]
-            found = self.session.query_literally(" UNION ALL ".join(some))
+            found = self.session.query(" UNION ALL ".join(some))
             accepted += [values[int(position)] for (position,) in found]
             if len(accepted) >= _ENOUGH:
                 break
