@@ -221,7 +221,12 @@ class PhaseCall:
 
     def _planned_changes(self, found: Comparison) -> list[Change]:
         self._refuse_what_cannot_be_repaired(found)
-        return self.session.retry_on_lock(lambda: self._statements(found))
+
+        def statements() -> list[Change]:
+            with self.session.planning_settings():
+                return self._statements(found)
+
+        return self.session.retry_on_lock(statements)
 
     def _record_planned(self, changes: list[Change]) -> None:
         self.session.refuse_callers_transaction(changes)

@@ -126,6 +126,13 @@ class Session(ABC):
         Called once, right after connecting.
         """
 
+    def planning_settings(self) -> AbstractContextManager[None]:
+        """Set what a run sets before it plans changes, and restore it afterwards.
+
+        Called by a check, so that its questions have the answers of a run.
+        """
+        return contextlib.nullcontext()
+
     @abstractmethod
     def in_transaction(self) -> bool:
         """Whether a transaction is open, by Peewee's means or by plain SQL.

@@ -17,7 +17,7 @@ import pytest
 from drivers import MYSQL97
 from engines.mysql_server import MySQLServer
 from engines.servers import COMPLETE, HALF, NOTHING, STORE, new_connection, url_of
-from peewee import SQL, CharField, IntegerField, TextField
+from peewee import SQL, CharField, DateField, IntegerField, TextField
 from states import REPAIRED, State, row
 
 import db
@@ -151,6 +151,18 @@ def test_text_that_is_no_number_is_refused(empty, text):
     phase = items(number=IntegerField(null=True))
     with pytest.raises(ChangeRefused, match=r"item\.number: .*: 1 row \(id 1\)"):
         phase.check(db.connect(empty.url))
+
+
+def test_check_allows_a_date_of_zeros_in_a_condition(empty):
+    empty.execute(
+        "CREATE TABLE item (id INT AUTO_INCREMENT PRIMARY KEY, day DATE)",
+        "INSERT INTO item (day) VALUES ('2026-12-01')",
+    )
+    known = peewee.SQL("CONSTRAINT known CHECK (day > '0000-00-00')")
+    phase = items([known], day=DateField(null=True))
+    database = db.connect(empty.url)
+    assert phase.check(database).status == "pending"
+    assert phase.run(database).status == "migrated"
 
 
 # -- locks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import ClassVar
 
 import peewee
@@ -156,6 +156,10 @@ class MySQLFamilySession(Session):
     @property
     def product(self) -> str:
         return self.server.product
+
+    def planning_settings(self) -> AbstractContextManager[None]:
+        # With MySQL's own modes, '0000-00-00' in a condition is an error.
+        return self.variables({"sql_mode": SQL_MODE})
 
     @contextmanager
     def variables(self, wanted: Mapping[str, object]) -> Iterator[None]:
