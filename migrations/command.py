@@ -138,18 +138,20 @@ def _parse(phase: RunnablePhase, argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="change nothing; print the SQL that a run, or a rollback, would execute",
+        help="change nothing; print the SQL that a run, or a rollback, would execute; "
+        "exit 1 if it would be refused",
     )
     parser.add_argument(
         "--rollback",
         action="store_true",
-        help=f"drop {tables}; refused if they hold rows or other objects need them",
+        help=f"drop {tables}; refused while there are rows, or objects that depend on "
+        "what is dropped",
     )
     parser.add_argument(
         "--force",
         action="store_true",
-        help="drop columns that the phase drops and that hold values; with --rollback: "
-        "drop the rows, too",
+        help="drop the columns listed in `drops` that still hold values; "
+        "with --rollback: drop the rows, too",
     )
     parser.add_argument(
         "--no-smoke-test",
@@ -179,7 +181,7 @@ def _parse(phase: RunnablePhase, argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print one JSON document on standard output",
+        help="print one JSON document on standard output; the log is on standard error",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="log every query")
     parser.add_argument(
