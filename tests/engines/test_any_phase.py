@@ -49,10 +49,11 @@ def made(world, engine, state, filled, made_by_peewee):  # noqa: ARG001
 
 @pytest.fixture
 def made_by_peewee(world, engine):
-    """What Peewee creates from the models on this engine, read once."""
-    if engine not in _ORACLES:
-        _ORACLES[engine] = created_by_peewee(world(engine), MODELS)
-    return _ORACLES[engine]
+    """What Peewee creates from the models on this engine's server, read once."""
+    server = getattr(engine, "server", engine)  # a variant of an engine equals it
+    if server not in _ORACLES:
+        _ORACLES[server] = created_by_peewee(world(engine), MODELS)
+    return _ORACLES[server]
 
 
 def connect(world):
