@@ -139,3 +139,10 @@ def test_sequence_is_advanced_together_with_other_changes(world):
     assert PHASE.run(db.connect(made.url)).status == "migrated"
     made.execute("INSERT INTO item (n) VALUES (2)")
     assert made.query("SELECT id FROM item WHERE n = 2") == [(8,)]
+
+
+def test_text_with_the_numbers_of_a_sequence_is_no_problem(world):
+    label = "label text UNIQUE DEFAULT nextval('s')"
+    made = item(world, f"id serial PRIMARY KEY, {label}")
+    made.execute("INSERT INTO item (label) VALUES ('7')")
+    assert PHASE.check(db.connect(made.url)).status == "up_to_date"

@@ -207,6 +207,10 @@ JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name)) AND c.relkind = 'r'
 WHERE q.seqincrement > 0 AND CASE
     WHEN settings.number >= 0  -- they are made before anything is locked
          AND {_IS_NEXTVAL}
+         -- A text may have numbers for its DEFAULT, too.
+         AND (SELECT coalesce(nullif(typbasetype, 0), oid) FROM pg_type
+              WHERE oid = a.atttypid)
+             = ANY ('{{smallint,integer,bigint,numeric}}'::regtype[])
          AND has_column_privilege(c.oid, a.attnum, 'SELECT')
          AND has_sequence_privilege(q.seqrelid, 'SELECT')
          AND EXISTS (
