@@ -8,9 +8,11 @@ import sys
 import peewee
 import pytest
 from application import ROOT
+from engines.servers import NOTHING
 from states import ENGINES
 
 import db
+from db.fields import UniqueConstraint
 from migrations.errors import UnsupportedModel
 from migrations.phase import Phase
 
@@ -154,3 +156,34 @@ def test_default_without_a_value_is_refused_on_sqlite(file_and_database):
     assert str(refused.value) == (
         "Thing.made: DEFAULT (now()) has no value on SQLite: no such function: now"
     )
+
+
+@pytest.mark.parametrize("engine", ["mysql"])
+def test_foreign_key_with_the_name_of_another_index_is_refused(world, engine):
+    class Parent(peewee.Model):
+        pass
+
+    class Child(peewee.Model):
+        parent = peewee.ForeignKeyField(Parent, constraint_name="once")
+        number = peewee.IntegerField()
+
+        class Meta:
+            constraints = [UniqueConstraint("once", "number", "parent_id")]
+
+    phase = Phase("Children", requires={}, manages=[Parent, Child])
+    with pytest.raises(UnsupportedModel, match="the name once is given twice on"):
+        phase.check(db.connect(world(engine).make(NOTHING).url))
+
+
+@pytest.mark.parametrize("engine", ["mysql"])
+def test_foreign_key_may_have_the_name_of_its_index(world, engine):
+    class Parent(peewee.Model):
+        pass
+
+    class Child(peewee.Model):
+        parent = peewee.ForeignKeyField(Parent, constraint_name="child_parent_id")
+
+    phase = Phase("Children", requires={}, manages=[Parent, Child])
+    database = db.connect(world(engine).make(NOTHING).url)
+    assert phase.run(database).status == "migrated"
+    assert phase.run(database).status == "up_to_date"

@@ -99,10 +99,20 @@ class MySQLFamilyModelSupport(ModelSupport):
         return ""
 
     def exclusive_names(self, tables: list[Table]) -> Iterator[list[str]]:
-        """Foreign keys of a database share their names, and indexes of a table."""
+        """Foreign keys of a database share their names, and indexes of a table.
+
+        A foreign key is given an index of its name, unless there is one of its columns.
+        """
         names = []
         for table in tables:
-            names += [key.name for key in table.foreign_keys if key.name]
-            yield [index.name for index in table.indexes]
+            indexes = [index.name for index in table.indexes]
+            for key in table.foreign_keys:
+                if not key.name:
+                    continue
+                names.append(key.name)
+                index = table.index_named(key.name)
+                if index is not None and index.columns != key.columns:
+                    indexes.append(key.name)
+            yield indexes
             yield [check.name for check in table.checks]
         yield names
