@@ -24,6 +24,16 @@ class Variant(str):
 
 
 MYSQL97 = Variant("mysql", "mysql97")
+
+
+def server_of(engine):
+    """Return the name of the server that an engine, or a variant of one, runs on.
+
+    What is kept per server has this key: a variant equals its engine.
+    """
+    return getattr(engine, "server", engine)
+
+
 SERVERS = ["postgresql", "mysql", *exhaustive("postgresql18")]
 DRIVERS = {
     "postgresql": "psycopg",

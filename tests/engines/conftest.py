@@ -42,7 +42,7 @@ def servers():
     made = {}
 
     def get(engine):
-        engine = getattr(engine, "server", engine)
+        engine = drivers.server_of(engine)
         drivers.require(engine)
         if engine not in made:
             try:

@@ -12,6 +12,7 @@ import peewee
 import pytest
 from another_phase import MANAGED, MODELS, phase
 from another_states import ROWS, TABLES, State, cases, held, insert, rows_of
+from drivers import server_of
 from engines.cases import case
 from oracle import created_by_peewee, definitions, differing_definitions, exact_schema
 from states import ENGINES, REFUSED, REPAIRED, UNTOUCHED
@@ -50,7 +51,7 @@ def made(world, engine, state, filled, made_by_peewee):  # noqa: ARG001
 @pytest.fixture
 def made_by_peewee(world, engine):
     """What Peewee creates from the models on this engine's server, read once."""
-    server = getattr(engine, "server", engine)  # a variant of an engine equals it
+    server = server_of(engine)
     if server not in _ORACLES:
         _ORACLES[server] = created_by_peewee(world(engine), MODELS)
     return _ORACLES[server]

@@ -7,6 +7,7 @@ import re
 
 import peewee
 import pytest
+from drivers import server_of
 from engines.worlds import SQLite
 
 import db
@@ -200,7 +201,8 @@ def opened(servers, tmp_path_factory):
     made = {}
 
     def get(engine):
-        if engine not in made:
+        server = server_of(engine)
+        if server not in made:
             world = (
                 SQLite(tmp_path_factory.mktemp("types") / "types.db")
                 if engine == "sqlite"
@@ -211,9 +213,9 @@ def opened(servers, tmp_path_factory):
                 *(OWN_TYPES.split(";") if engine == "postgresql" else ()),
                 "CREATE TABLE owners (x INTEGER)",
             )
-            made[engine] = world, db.connect(world.url)
-            made[engine][1].connect()
-        return made[engine]
+            made[server] = world, db.connect(world.url)
+            made[server][1].connect()
+        return made[server]
 
     yield get
     for _, database in made.values():
@@ -294,6 +296,7 @@ def at_once(engine, kinds, rows, options=""):
     return columns, ", ".join(values) if rows == "with rows" else None
 
 
+@pytest.mark.mariadb_only  # the types are those of MariaDB
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("rows", ROWS)
 @pytest.mark.parametrize("engine", TYPES)
@@ -301,6 +304,7 @@ def test_smoke_test_passes_with_columns_of_all_types(opened, engine, rows, place
     assert steps(opened, engine, place, *at_once(engine, TYPES[engine], rows)) == PASSED
 
 
+@pytest.mark.mariadb_only  # the types are those of MariaDB
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("rows", ROWS)
 @pytest.mark.parametrize("engine", TYPES)
@@ -313,6 +317,7 @@ def test_smoke_test_passes_with_unique_columns_of_all_types(
     )
 
 
+@pytest.mark.mariadb_only  # the types are those of MariaDB
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("rows", ROWS)
@@ -332,6 +337,7 @@ def test_smoke_test_passes_with_a_column_of_each_type(
     )
 
 
+@pytest.mark.mariadb_only  # the types are those of MariaDB
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("rows", ROWS)

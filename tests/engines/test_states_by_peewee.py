@@ -7,6 +7,7 @@ is compared as equal.
 import re
 
 import pytest
+from drivers import server_of
 from engines.cases import case
 from engines.servers import NOTHING
 from engines.worlds import SQLite
@@ -62,7 +63,8 @@ def words_of(world):
 @pytest.fixture
 def oracle(world, engine, tmp_path):
     """What Peewee creates from the model, in the character set of the application."""
-    if engine not in _ORACLES:
+    server = server_of(engine)
+    if server not in _ORACLES:
         target = SQLite(tmp_path / "oracle.db") if engine == "sqlite" else world(engine)
         target.make(NOTHING)
         database = db.connect(target.url)
@@ -70,11 +72,11 @@ def oracle(world, engine, tmp_path):
             target.execute(f"ALTER DATABASE {target.name} CHARACTER SET latin1")
         with database.bind_ctx(MODELS), database.connection_context():
             database.create_tables([WeeklyActuals])
-            _ORACLES[engine] = words_of(target)
+            _ORACLES[server] = words_of(target)
             database.drop_tables([WeeklyActuals])
         if engine == "mysql":
             target.execute(f"ALTER DATABASE {target.name} CHARACTER SET utf8mb4")
-    return _ORACLES[engine]
+    return _ORACLES[server]
 
 
 PLAIN = [each for engine in ENGINES for each in plain(engine, REPAIRED)]
