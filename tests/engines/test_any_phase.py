@@ -354,9 +354,7 @@ def test_script_of_every_dry_run_has_the_effect_of_a_run(
 
 
 @on_every_engine
-def test_script_says_its_encoding_where_the_client_cannot_know_it(
-    world, engine, monkeypatch
-):
+def test_script_of_a_dry_run_says_its_encoding(world, engine, monkeypatch):
     made = world(engine)
 
     def thing(**fields):
