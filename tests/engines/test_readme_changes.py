@@ -304,3 +304,25 @@ def test_messages_that_the_readme_quotes_have_a_case(change):
     quoted = [text for text in code_in(README[change]) if " " in text]
     says = [case.says for case in CASES[change] if case.says]
     assert list(dict.fromkeys(says)) == quoted
+
+
+@pytest.mark.drivers
+@pytest.mark.parametrize("engine", ENGINES)
+def test_table_renamed_by_hand_is_up_to_date(world, engine):
+    """A column with its index and UNIQUE, and the table."""
+    unique, index = (
+        UniqueConstraint("unique_country", "country"),
+        ("ix_country", "country"),
+    )
+    database = make(
+        world(engine), Case(None, "", before=supplier(unique, indexes=[index]), rows=())
+    )
+    with database.connection_context():
+        database.execute_sql("ALTER TABLE suppliers RENAME COLUMN country TO land")
+        database.execute_sql("ALTER TABLE suppliers RENAME TO vendors")
+    renamed = supplier(
+        UniqueConstraint("unique_country", "land"), table_name="vendors",
+        indexes=[("ix_country", "land")],
+        country=None, land=CharField(40),
+    )  # fmt: skip
+    assert run(database, Case(renamed, UNCHANGED)) == (UNCHANGED, "")
