@@ -83,15 +83,8 @@ def repairable(
     :param where: the table, or "table.name" of a part of it.
     :param text: what the message says after that; "" for "expected …, found …".
     """
-    message = _message(where, expected, actual, text)
-    return Difference(
-        severity="error",
-        object=where,
-        expected=str(expected),
-        actual=str(actual),
-        message=message,
-        repaired_by=operation,
-    )
+    difference = _difference("error", where, expected, actual, text)
+    return difference._replace(repaired_by=operation)
 
 
 def fatal(
@@ -106,34 +99,26 @@ def fatal(
 
     :param advice: what to do about it, before the next run.
     """
-    message = _message(where, expected, actual, text)
-    return Difference(
-        severity="error",
-        object=where,
-        expected=str(expected),
-        actual=str(actual),
-        message=message,
-        stops_with=stops_with,
-        advice=advice,
-    )
+    difference = _difference("error", where, expected, actual, text)
+    return difference._replace(stops_with=stops_with, advice=advice)
 
 
 def warning(where: str, expected: object, actual: object, text: str) -> Difference:
     """Return a difference that somebody has to look at."""
-    message = _message(where, expected, actual, text)
-    return Difference("warning", where, str(expected), str(actual), message)
+    return _difference("warning", where, expected, actual, text)
 
 
 def note(where: str, expected: object, actual: object, text: str = "") -> Difference:
     """Return a difference that is harmless; see `repairable` for the parameters."""
-    message = _message(where, expected, actual, text)
-    return Difference("note", where, str(expected), str(actual), message)
+    return _difference("note", where, expected, actual, text)
 
 
-def _message(where: str, expected: object, actual: object, text: str) -> str:
+def _difference(
+    severity: str, where: str, expected: object, actual: object, text: str
+) -> Difference:
     if not text:
         text = f"expected {expected}, found {actual}"
-    return f"{where}: {text}"
+    return Difference(severity, where, str(expected), str(actual), f"{where}: {text}")
 
 
 class Report(NamedTuple):
