@@ -101,6 +101,14 @@ def engine(request):
 
 
 @pytest.fixture
+def target(world, engine):
+    """Return a database without any table."""
+    made = world(engine)
+    made.clear()
+    return made
+
+
+@pytest.fixture
 def fresh(world, engine):
     return world(engine).make(NOTHING)
 

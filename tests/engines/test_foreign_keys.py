@@ -21,13 +21,6 @@ def phase_of(models):
     return Phase("Keys", requires={}, manages=models)
 
 
-@pytest.fixture
-def target(world, engine):
-    made = world(engine)
-    made.clear()
-    return made
-
-
 @pytest.mark.parametrize("engine", ENGINES)
 def test_circular_foreign_keys_are_created_and_dropped(target):
     phase = phase_of(circle(null=True))

@@ -17,13 +17,6 @@ def phase_of(*models):
     return Phase("Things", requires={}, manages=models)
 
 
-@pytest.fixture
-def target(world, engine):
-    made = world(engine)
-    made.clear()
-    return made
-
-
 @pytest.mark.parametrize("engine", ENGINES)
 def test_rows_without_a_key_are_counted_and_can_be_selected(target):
     checked = {**WITHOUT_KEY, "constraints": [Check("word <> 'a'")]}
