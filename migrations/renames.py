@@ -67,8 +67,10 @@ def _rename_of_table(
 ) -> Iterator[Difference]:
     """Yield the rename of a table, or why that is refused."""
     name, old = declared.name, declared.renamed_from
-    if old is None or table_key(old) == table_key(name) and name in schema:
+    if old is None:
         return
+    if table_key(old) == table_key(name) and name in schema:
+        return  # they are the same name to the database
     old_key = old if old in schema else table_key(old)
     if old_key not in schema:
         return
