@@ -643,3 +643,20 @@ def test_next_id_is_advanced_by_an_update(made):
         "INSERT INTO item (n) VALUES (3)",
     )
     assert there.query("SELECT id FROM item ORDER BY id") == [(91,), (92,), (93,)]
+
+
+@pytest.mark.mariadb_only  # MySQL has no unique index of a TEXT
+def test_foreign_key_keeps_an_index_beside_a_hash(made):
+    there = made(
+        "CREATE TABLE parents (id INT PRIMARY KEY)",
+        f"CREATE TABLE item ({ID}, a INT, b TEXT NOT NULL, KEY once (a), "
+        "CONSTRAINT own FOREIGN KEY (a) REFERENCES parents (id))",
+    )
+    phase = items(
+        [UniqueConstraint("once", "a", "b")],
+        a=IntegerField(null=True),
+        b=peewee.TextField(),
+    )
+    assert check(there, phase).status == "pending"
+    assert run(there, phase).status == "migrated"
+    assert check(there, phase).status == "up_to_date"

@@ -637,7 +637,7 @@ class MySQLFamilyDDL(StatementDDL):
             columns = operation.replaces.columns
             self._refuse_if_key_is_needed(existing.name, columns, left)
             parts.append(f"DROP INDEX {self.quote(operation.replaces.name)}")
-            parts += self._indexes_for_foreign_keys(existing.foreign_keys, left)
+            parts += self._indexes_for_foreign_keys(table, existing.foreign_keys, left)
         parts.append(f"ADD {self._new_index(declared, index)}")
         is_online = self.adds_index_online(table, index)
         if is_online:
@@ -662,7 +662,7 @@ class MySQLFamilyDDL(StatementDDL):
             )
 
     def _indexes_for_foreign_keys(
-        self, keys: Iterable[ForeignKey], left: Sequence[Index]
+        self, table: str, keys: Iterable[ForeignKey], left: Sequence[Index]
     ) -> Iterator[str]:
         """Yield an index for each foreign key that used the one that is dropped.
 
@@ -671,9 +671,12 @@ class MySQLFamilyDDL(StatementDDL):
         :param left: the indexes that the table will have.
         """
         for key in keys:
-            beginnings = [index.columns[: len(key.columns)] for index in left]
-            if key.columns not in beginnings:
+            if not any(self.may_serve_key(table, each, key.columns) for each in left):
                 yield f"ADD INDEX {self.quote_all(key.columns)}"
+
+    def may_serve_key(self, table: str, index: Index, columns: tuple[str, ...]) -> bool:
+        """Whether a foreign key of some columns may use an index of its table."""
+        return index.columns[: len(columns)] == columns
 
     def drop_index(self, operation: do.DropIndex) -> Iterator[Change]:
         index = operation.definition
@@ -697,7 +700,7 @@ class MySQLFamilyDDL(StatementDDL):
             for key in existing.foreign_keys
             if key not in dropped_keys and (table, key.name) not in self._dropped_keys
         ]
-        parts += self._indexes_for_foreign_keys(kept_keys, left)
+        parts += self._indexes_for_foreign_keys(table, kept_keys, left)
         return parts
 
     # -- constraints

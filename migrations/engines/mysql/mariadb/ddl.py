@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from migrations.engines.mysql.ddl import LONGEST_KEY_COLUMN, MySQLFamilyDDL
 from migrations.schema import Index, Table
@@ -35,11 +35,18 @@ class MariaDBDDL(MySQLFamilyDDL):
         unique.append(existing.primary_key)
         if added.unique:
             unique.append(added.columns)
-        return not any(
-            _is_too_long_together(shape, columns)
-            for shape in (existing, self.declared(table))
-            for columns in unique
-        )
+        return not any(self._may_be_hash(table, columns) for columns in unique)
+
+    def may_serve_key(self, table: str, index: Index, columns: tuple[str, ...]) -> bool:
+        # A hash of several columns says nothing about the first of them.
+        if index.unique and self._may_be_hash(table, index.columns):
+            return False
+        return super().may_serve_key(table, index, columns)
+
+    def _may_be_hash(self, table: str, columns: Sequence[str]) -> bool:
+        """Whether a unique index of some columns is too long for a key."""
+        shapes = (self._existing(table), self.declared(table))
+        return any(_is_too_long_together(shape, columns) for shape in shapes)
 
 
 def _is_too_long_together(table: Table, parts: Iterable[str]) -> bool:
