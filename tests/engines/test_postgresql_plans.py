@@ -425,6 +425,26 @@ def test_preflight_of_many_rows_is_linear(world, retyped):
         assert "Nested Loop" not in plan, f"{sql}\n{plan}"
 
 
+def test_no_query_of_a_plan_starts_the_jit_compiler(world):
+    """It takes a hundred times as long as to answer the query."""
+    made = filled(world, AS_TEXT)
+    made.execute("VACUUM ANALYZE pg_class, pg_attribute, pg_type, pg_inherits")
+    database = db.connect(made.url)
+    plans = []
+
+    def explain(event):
+        if event.sql.lstrip().startswith(("SELECT", "WITH")):
+            cursor = database.connection().cursor()
+            cursor.execute(f"EXPLAIN {event.sql}", event.params)
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+            plans.append((event.sql, plan))
+
+    database.query_hooks.append(explain)
+    assert phase_4_5.check(database).status == "pending"
+    assert any("reltype" in sql for sql, plan in plans)
+    assert [sql for sql, plan in plans if "JIT" in plan] == []
+
+
 def test_check_and_run_do_not_scan_the_managed_table(second_database):
     made = second_database.make(COMPLETE)
     made.execute(
