@@ -11,6 +11,34 @@ def exhaustive(*values):
     return [pytest.param(value, marks=pytest.mark.exhaustive) for value in values]
 
 
+def is_quick(config):
+    """Return whether a run deselects the exhaustive tests, and names none by its id."""
+    by_id = any("::" in argument for argument in config.args)
+    return config.option.markexpr == "not exhaustive" and not by_id
+
+
+def quick_values(argvalues, ids, is_exhaustive):
+    """Return the values and ids for `parametrize` that a quick run needs.
+
+    There are as many tests that it would make and deselect, in each of its processes.
+    Where all are for the exhaustive run, one stays, and is deselected.
+
+    :param is_exhaustive: the whole test is for the exhaustive run.
+    """
+    values = list(argvalues)
+    names = list(ids) if isinstance(ids, (list, tuple)) else ids
+    wanted = []
+    for number, value in enumerate(values):
+        marks = {mark.name for mark in getattr(value, "marks", ())}
+        if not is_exhaustive and "exhaustive" not in marks:
+            wanted.append(number)
+    if values and not wanted:
+        wanted = [0]
+    if isinstance(names, list):
+        names = [names[number] for number in wanted]
+    return [values[number] for number in wanted], names
+
+
 class Variant(str):
     """The name of an engine, on another server than the usual one.
 

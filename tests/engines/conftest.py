@@ -21,16 +21,23 @@ from engines.worlds import WORLDS, PostgreSQL, SQLite, sqlite_database
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc):
-    """Add the variants of engines to all parameters of tests and of fixtures."""
-    if metafunc.definition.get_closest_marker("mariadb_only"):
-        return
+    """Add the variants of engines to all parameters of tests and of fixtures.
+
+    A quick run, which deselects them, does without them.
+    """
+    is_quick = drivers.is_quick(metafunc.config)
+    mariadb_only = metafunc.definition.get_closest_marker("mariadb_only")
+    is_exhaustive = metafunc.definition.get_closest_marker("exhaustive")
     parametrize = metafunc.parametrize
 
-    def with_variants(argnames, argvalues, indirect=False, ids=None, **options):
-        values, ids = drivers.with_variants(argnames, argvalues, ids)
-        parametrize(argnames, values, indirect=indirect, ids=ids, **options)
+    def with_other_values(argnames, argvalues, indirect=False, ids=None, **options):
+        if is_quick:
+            argvalues, ids = drivers.quick_values(argvalues, ids, is_exhaustive)
+        elif not mariadb_only:
+            argvalues, ids = drivers.with_variants(argnames, argvalues, ids)
+        parametrize(argnames, argvalues, indirect=indirect, ids=ids, **options)
 
-    metafunc.parametrize = with_variants
+    metafunc.parametrize = with_other_values
 
 
 @pytest.fixture(scope="session")
