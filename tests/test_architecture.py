@@ -107,10 +107,10 @@ def test_engines_are_packages_of_the_same_parts():
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_parts_of_a_server_do_not_know_those_of_another_one(server):
+def test_parts_of_a_server_do_not_know_those_of_another_one(server, graph):
     package = "migrations.engines.mysql"
     others = tuple(f"{package}.{other}." for other in SERVERS if other != server)
-    for module, imported in GRAPH.items():
+    for module, imported in graph.items():
         if module.startswith(f"{package}.{server}."):
             assert [name for name in imported if name.startswith(others)] == []
 
@@ -166,7 +166,10 @@ def imports_of(path):
     return found & MODULES.keys()
 
 
-GRAPH = {name: imports_of(path) for name, path in MODULES.items()}
+@pytest.fixture(scope="module")
+def graph():
+    """Return each module with what it imports."""
+    return {name: imports_of(path) for name, path in MODULES.items()}
 
 
 def cycle_from(start, graph):
@@ -184,17 +187,17 @@ def cycle_from(start, graph):
     return []
 
 
-def test_import_cycles_are_found():
-    graph = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}
-    assert cycle_from("a", graph) == ["a", "b", "c", "a"]
-    assert cycle_from("d", graph) == []
-    assert "db.constraints" in GRAPH["migrations.declaration"]
-    assert GRAPH["db.uploads"] >= {"db.models", "db.bulk_insert"}
+def test_import_cycles_are_found(graph):
+    cyclic = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}
+    assert cycle_from("a", cyclic) == ["a", "b", "c", "a"]
+    assert cycle_from("d", cyclic) == []
+    assert "db.constraints" in graph["migrations.declaration"]
+    assert graph["db.uploads"] >= {"db.models", "db.bulk_insert"}
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_no_module_is_part_of_an_import_cycle(module):
-    assert cycle_from(module, GRAPH) == []
+def test_no_module_is_part_of_an_import_cycle(module, graph):
+    assert cycle_from(module, graph) == []
 
 
 def layer_of(module):
@@ -213,26 +216,26 @@ def layer_of(module):
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if layer_of(name) != "db"])
-def test_migrations_import_only_lower_layers(module):
+def test_migrations_import_only_lower_layers(module, graph):
     layer = layer_of(module)
-    for imported in GRAPH[module]:
+    for imported in graph[module]:
         assert imported not in COMMANDS_THAT_MIGRATE
         assert layer_of(imported) in LAYERS[layer]
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if layer_of(name) == "db"])
-def test_shared_package_imports_no_migrations(module):
-    above = {name for name in GRAPH[module] if layer_of(name) != "db"}
+def test_shared_package_imports_no_migrations(module, graph):
+    above = {name for name in graph[module] if layer_of(name) != "db"}
     if module not in COMMANDS_THAT_MIGRATE:
         assert above == set()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_engine_imports_no_other_engine(engine):
+def test_engine_imports_no_other_engine(engine, graph):
     package = f"migrations.engines.{engine}"
     others = tuple(
         f"migrations.engines.{other}" for other in ENGINES if other != engine
     )
-    for module, imported in GRAPH.items():
+    for module, imported in graph.items():
         if module.startswith(package):
             assert [name for name in imported if name.startswith(others)] == []
