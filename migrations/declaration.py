@@ -52,6 +52,9 @@ class PhaseModels(NamedTuple):
 
     by_table: Mapping[str, Model]  # required and managed ones
     managed: tuple[str, ...]  # names of tables, each after those that it refers to
+    # What models declare, by database product and model; worked out once per phase: an
+    # application may change a model, for example its table's name, and make a new one.
+    declared: dict[tuple[str, Model], Table]
     accepts: tuple[AcceptedColumn, ...] = ()
     # By the old name of a managed table that its model renames, the new one.
     old_names: Mapping[str, str] = {}
@@ -115,6 +118,7 @@ def phase_models(
     return PhaseModels(
         by_table=by_table,
         managed=names,
+        declared={},
         accepts=tuple(accepts),
         old_names=old_names,
         drops=dropped,

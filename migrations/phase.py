@@ -20,7 +20,7 @@ from migrations.accepts import AcceptedColumn
 from migrations.declaration import Model, PhaseModels, phase_models
 from migrations.engines import engine_for
 from migrations.engines.session import logger
-from migrations.errors import MigrationError, UnsupportedModel
+from migrations.errors import MigrationError
 from migrations.model_support import validate_models
 from migrations.report import Report
 from migrations.steps import PhaseCall
@@ -39,6 +39,9 @@ class Phase:
     :param drops: columns, indexes and constraints of managed tables that are dropped,
         each as "table.name". A column that holds values is dropped with `force` only.
 
+    The models are read when the phase is first used. If an application changes one
+    afterwards (`Model._meta.set_table_name`), it makes another phase.
+
     A phase with a model that is not supported can be made, so that its command can
     report it. It raises `UnsupportedModel` when it is used: before a database is opened
     if no database supports the model, otherwise once it is connected.
@@ -56,14 +59,9 @@ class Phase:
         self.title = title
         self.requires = dict(requires)
         self.manages = tuple(manages)
+        self.accepts = tuple(accepts)
+        self.drops = (drops,) if isinstance(drops, str) else tuple(drops)
         self._models: PhaseModels | None = None
-        self._unsupported: UnsupportedModel | None = None
-        try:
-            dropped = [drops] if isinstance(drops, str) else list(drops)
-            validate_models(self.requires, self.manages, dropped)
-            self._models = phase_models(self.requires, self.manages, accepts, dropped)
-        except UnsupportedModel as error:
-            self._unsupported = error
 
     def __repr__(self) -> str:
         return f"<Phase({self.title!r}, manages={self.tables})>"
@@ -75,8 +73,10 @@ class Phase:
         :raises UnsupportedModel: a model has something that no database supports.
         """
         if self._models is None:
-            # Each use raises an error of its own: one that is kept grows a traceback.
-            raise UnsupportedModel(str(self._unsupported))
+            validate_models(self.requires, self.manages, self.drops)
+            self._models = phase_models(
+                self.requires, self.manages, self.accepts, self.drops
+            )
         return self._models
 
     @property

@@ -425,3 +425,27 @@ def test_help_of_a_phase_names_the_managed_tables(tmp_path):
     text = " ".join(run(tmp_path, "--help").stdout.split())
     assert "Warehouse: create or repair order_lines, movements, order, articles" in text
     assert "python -m another_phase" in text
+
+
+def test_model_changed_after_the_phase_was_made_is_read_as_it_is(tmp_path):
+    thing = model(amount=peewee.IntegerField())
+    phase = Phase("Things", requires={}, manages=[thing])
+    thing._meta.set_table_name("shop_things")  # a prefix from the settings
+    world = SQLite(tmp_path / "shop.db")
+    assert phase.ensure(db.connect(world.url)) is True
+    assert list(definitions(world)) == ["shop_things"]
+
+
+def test_new_phase_reads_a_model_again(tmp_path):
+    thing = model(amount=peewee.IntegerField())
+    world = SQLite(tmp_path / "shop.db")
+    database = db.connect(world.url)
+    Phase("Things", requires={}, manages=[thing]).ensure(database)
+
+    thing._meta.add_field("note", peewee.TextField(null=True))
+    assert Phase("Things", requires={}, manages=[thing]).ensure(database) is True
+    assert "note ['TEXT', 0, None, 0, 0]" in definitions(world)["things"]
+
+    thing._meta.set_table_name("things_2027")
+    assert Phase("Things", requires={}, manages=[thing]).ensure(database) is True
+    assert set(definitions(world)) == {"things", "things_2027"}

@@ -27,9 +27,6 @@ from migrations.schema import (
 )
 from migrations.sql_text import comparable_condition, is_literal
 
-# What models declare, by database product and model; worked out once per process.
-_DECLARED: dict[tuple[str, Model], Table] = {}
-
 
 class UnknownType(Exception):
     """The database has no type of a name; the text says so in its words."""
@@ -326,10 +323,11 @@ class Catalog(ABC):
     def declared(self, model: Model) -> Table:
         """Return the table that a model declares on this database.
 
-        It may query the database, once per process and model: see `normalized_default`.
+        It may query the database, once per phase and model: see `normalized_default`.
         """
+        declared = self.models.declared
         cache_key = (self.session.product, model)
-        if cache_key not in _DECLARED:
+        if cache_key not in declared:
             table = declared_table(
                 model, self.session.database, self.declared_type, self.names
             )
@@ -342,8 +340,8 @@ class Catalog(ABC):
                 columns[name] = column
             foreign_keys = [self.normalized_key(key) for key in table.foreign_keys]
             table = table._replace(columns=columns, foreign_keys=tuple(foreign_keys))
-            _DECLARED[cache_key] = self.normalized_table(table)
-        return _DECLARED[cache_key]
+            declared[cache_key] = self.normalized_table(table)
+        return declared[cache_key]
 
     def declared_by_name(self, table: str) -> Table:
         """Return what the phase's model of a table declares on this database."""
