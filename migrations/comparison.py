@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from migrations import operations as do
 from migrations.declaration import Model
-from migrations.drops import without_dropped
+from migrations.drops import without_dropped, without_left_guards
 from migrations.engines.catalog import Catalog
 from migrations.errors import (
     ChangeRefused,
@@ -156,6 +156,8 @@ def _compare_managed(
     actual = _without_needless_suffixes(actual, expected)._replace(name=name)
     actual, drops = without_dropped(actual, name, catalog.models.drops.get(name, ()))
     yield from drops
+    actual, left = without_left_guards(actual, name)
+    yield from left
     for column in expected.columns.values():
         yield from _compare_column(expected, column, actual, catalog)
     yield from _compare_primary_key(expected, actual, catalog)

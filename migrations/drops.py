@@ -66,6 +66,32 @@ def without_dropped(actual: Table, table: str, names: Iterable[str]) -> Remainin
     return Remaining(remaining, tuple(found))
 
 
+def left_guards(actual: Table, table: str, column: str) -> Iterator[Difference]:
+    """Yield a difference for each CHECK that an interrupted drop of a column has left.
+
+    :param table: the declared name of the table.
+    """
+    for check in actual.left_guards(column):
+        kind = f"CHECK ({check.condition})"
+        text = f"found {kind}, which a run that was interrupted has left"
+        drop = DropCheck(table, check)
+        yield repairable(f"{table}.{check.name}", "nothing", kind, drop, text)
+
+
+def without_left_guards(actual: Table, table: str) -> Remaining:
+    """Return a table without what interrupted drops have left of columns that stay.
+
+    :param table: the declared name of the table.
+    """
+    found: list[Difference] = []
+    kept = actual.checks
+    for column in actual.columns.values():
+        left = actual.left_guards(column.name)
+        kept = tuple(check for check in kept if check not in left)
+        found += left_guards(actual, table, column.name)
+    return Remaining(actual._replace(checks=kept), tuple(found))
+
+
 def _refused_key(where: str) -> Difference:
     return fatal(
         where,

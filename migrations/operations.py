@@ -350,6 +350,7 @@ class DropColumn(NamedTuple):
 
     table: str
     column: Column
+    drops_values: bool = False  # whether it is dropped even if it holds values
     # What is dropped with it; planning finds it out.
     indexes: tuple[Index, ...] = ()
     checks: tuple[Check, ...] = ()

@@ -22,6 +22,16 @@ class Batches(NamedTuple):
     key: tuple[str, ...]  # columns by which the rows are read in order
 
 
+class Guard(NamedTuple):
+    """A CHECK by which a change finds values that were written meanwhile.
+
+    A run that finds one reads and plans again.
+    """
+
+    name: str  # of the CHECK
+    undo: str = ""  # what is executed before, if the CHECK is in the table by then
+
+
 class Change(NamedTuple):
     """One statement that changes the database.
 
@@ -39,6 +49,7 @@ class Change(NamedTuple):
     # What is executed before it is tried again, if it finds a NULL that another session
     # has written since the column was filled.
     fill_again: str | None = None
+    guard: Guard | None = None  # the CHECK that it adds or validates before a drop
     note: str = ""  # what else somebody has to know while it runs; for the log
 
     def to_dict(self) -> dict[str, Any]:

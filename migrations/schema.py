@@ -11,13 +11,16 @@ import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from migrations.sql_text import mentioned_names, mentions
+from migrations.sql_text import comparable_condition, mentioned_names, mentions
 
 # The comparable form of a DEFAULT that is the current time in UTC, however a database
 # writes it; see Catalog.default_meaning.
 UTC_NOW = "now in UTC"
 # The suffix of a part of a unique index in which two rows may not both be NULL.
 NULLS_NOT_DISTINCT = " NULLS NOT DISTINCT"
+# The end of the name of a CHECK that a run adds before it drops a column.
+_GUARD = "__empty"
+_LONGEST_NAME = 63  # in bytes, on every database
 _LOWER_ASCII = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
@@ -43,6 +46,16 @@ def name_while_filled(column: str) -> str:
     A run that finds it continues there.
     """
     return f"{column[:50]}__fill"
+
+
+def name_of_guard(table: str, column: str) -> str:
+    """Return the name of the CHECK that a column holds no value, until it is dropped.
+
+    A run that finds it was preceded by one that was interrupted. It drops the column
+    with it, or, if the column stays, it alone.
+    """
+    name = f"{table}_{column}".encode()[: _LONGEST_NAME - len(_GUARD)]
+    return name.decode(errors="ignore") + _GUARD
 
 
 class Type(NamedTuple):
@@ -298,6 +311,16 @@ class Table(NamedTuple):
         return tuple(
             check for check in self.checks if mentions(check.condition, column)
         )
+
+    def left_guards(self, column: str) -> tuple[Check, ...]:
+        """Return the CHECKs that an interrupted run has added to drop a column."""
+        wanted = comparable_condition(f'"{column}" IS NULL')
+        found = []
+        for check in self.checks:
+            condition = comparable_condition(check.condition)
+            if check.name.endswith(_GUARD) and condition == wanted:
+                found.append(check)
+        return tuple(found)
 
     def foreign_keys_with(self, column: str) -> tuple[ForeignKey, ...]:
         """Return the foreign keys that a column is in."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import peewee
@@ -24,8 +24,9 @@ from db.plurals import plural
 from db.url import describe
 from migrations.comparison import Requires, compare, errors_of, shares_columns
 from migrations.declaration import table_name
+from migrations.drops import left_guards
 from migrations.engines.engine import Engine
-from migrations.engines.session import logger
+from migrations.engines.session import ValueWritten, logger
 from migrations.errors import (
     ChangeRefused,
     MigrationError,
@@ -44,6 +45,7 @@ from migrations.report import Change, Difference, Report, SmokeTestSteps
 from migrations.schema import Schema
 
 _COUNTED_VALUES = 10_000  # of a column that is to be dropped; each run counts them
+_ATTEMPTS = 5  # of a run that finds values in a column that is to be dropped
 _MARKS = {"error": "✗", "warning": "!", "note": "-"}
 
 
@@ -138,21 +140,34 @@ class PhaseCall:
     def _compare_schema(self, schema: Schema) -> Comparison:
         """Compare tables; the report has the latest comparison."""
         found = compare(schema, self.engine.catalog, self.requires)
-        differences = tuple(self._with_values_kept(each, schema) for each in found)
-        self.report = self.report._replace(differences=differences)
-        return Comparison(schema, differences)
+        differences: list[Difference] = []
+        for each in found:
+            if isinstance(each.repaired_by, DropColumn):
+                differences += self._drop_of_column(each, each.repaired_by, schema)
+            else:
+                differences.append(each)
+        self.report = self.report._replace(differences=tuple(differences))
+        return Comparison(schema, tuple(differences))
 
-    def _with_values_kept(self, difference: Difference, schema: Schema) -> Difference:
-        """Return a difference; a warning in place of a drop that would lose values."""
-        drop = difference.repaired_by
-        if self.drops_values or not isinstance(drop, DropColumn):
-            return difference
+    def _drop_of_column(
+        self, difference: Difference, drop: DropColumn, schema: Schema
+    ) -> Iterator[Difference]:
+        """Yield a difference; a warning in its place if the drop would lose values.
+
+        :param drop: what repairs it.
+        """
+        if self.drops_values:
+            yield difference._replace(repaired_by=drop._replace(drops_values=True))
+            return
         catalog = self.engine.catalog
-        table = catalog.under_new_names(schema).schema[drop.table].current_name
+        table = catalog.under_new_names(schema).schema[drop.table]
         column = drop.column.current_name
-        rows = catalog.count_values(table, column, up_to=_COUNTED_VALUES + 1)
+        rows = catalog.count_values(
+            table.current_name, column, up_to=_COUNTED_VALUES + 1
+        )
         if not rows:
-            return difference
+            yield difference
+            return
         number = plural(rows, "row")
         if rows > _COUNTED_VALUES:
             number = f"more than {_COUNTED_VALUES} rows"
@@ -163,9 +178,8 @@ class PhaseCall:
         )
         if not drop.column.optional:
             message += "; until then inserts without it fail, as it is NOT NULL"
-        return difference._replace(
-            severity="warning", message=message, repaired_by=None
-        )
+        yield difference._replace(severity="warning", message=message, repaired_by=None)
+        yield from left_guards(table, drop.table, drop.column.name)
 
     def _log_differences(
         self, found: Comparison, level_of_errors: int = logging.INFO
@@ -288,11 +302,34 @@ class PhaseCall:
             # What this run finds under the lock, in one or more attempts: another run
             # may have repaired the rest in the meantime.
             to_repair: list[Difference] = []
-            verified = self.session.with_migration_lock(
+            verified = self._repair_under_lock(to_repair)
+            repaired = _without_kept_columns(to_repair, verified)
+            self.report = self.report._replace(repaired=repaired)
+        self._log_result_of_validation(verified)
+
+    def _repair_under_lock(self, to_repair: list[Difference]) -> Comparison:
+        """Repair and verify; read again if a value was written to a dropped column.
+
+        :param to_repair: gets the errors that were found under the lock.
+        """
+        for _ in range(_ATTEMPTS):
+            verified = self._attempt_repair(to_repair)
+            if verified is not None:
+                return verified
+        raise ChangeRefused(
+            f"{self.tables}: other sessions write to a column that is in drops; stop "
+            "them, then run again, or drop it with its values with --force (force=True)"
+        )
+
+    def _attempt_repair(self, to_repair: list[Difference]) -> Comparison | None:
+        """Repair and verify; return None if a value was written to a dropped column."""
+        try:
+            return self.session.with_migration_lock(
                 lambda: self._repair_and_verify(to_repair)
             )
-            self.report = self.report._replace(repaired=tuple(to_repair))
-        self._log_result_of_validation(verified)
+        except ValueWritten:
+            logger.info("  a value was written to a column that is in drops")
+            return None
 
     def _repair_and_verify(self, to_repair: list[Difference]) -> Comparison:
         """Under the migration lock: compare again, change what is left, compare again.
@@ -525,6 +562,18 @@ class PhaseCall:
         self.report = self.report._replace(
             row_counts=counts, estimated_counts=tuple(estimated)
         )
+
+
+def _without_kept_columns(
+    repaired: Sequence[Difference], verified: Comparison
+) -> tuple[Difference, ...]:
+    """Return differences without the drops that values stopped in a later attempt."""
+    kept = {each.object for each in verified.differences if each.severity == "warning"}
+    return tuple(
+        each
+        for each in repaired
+        if not isinstance(each.repaired_by, DropColumn) or each.object not in kept
+    )
 
 
 def _drops(schema: Schema, names: Sequence[str]) -> list[Operation]:

@@ -28,6 +28,7 @@ from migrations.schema import (
     ForeignKey,
     Schema,
     Table,
+    name_of_guard,
     name_while_filled,
 )
 from migrations.sql_text import masked
@@ -219,6 +220,20 @@ class DDL(ABC):
             f"{' and the '.join(dependents)} {verb} on it; drop {pronoun}, then run "
             "again"
         )
+
+    def guard_of(self, operation: do.DropColumn) -> Check | None:
+        """Return the CHECK that a column holds no value, or None if it may.
+
+        That was looked up while others may write to the table. It is added before the
+        column is dropped, so that a value that was written meanwhile is not lost. What
+        the database computes is none. An interrupted run may have left one.
+        """
+        if operation.drops_values or operation.column.generated:
+            return None
+        for left in self.schema[operation.table].left_guards(operation.column.name):
+            return left
+        name = name_of_guard(operation.table, operation.column.name)
+        return Check(name, f"{self.quote(operation.column.name)} IS NULL")
 
     def referring_keys_of_phase(self, operation: do.DropColumn) -> list[str]:
         """Return the foreign keys of managed tables that refer to a dropped column."""

@@ -49,6 +49,10 @@ class MigrationLockHeld(Exception):
         return "another migration is running"
 
 
+class ValueWritten(Exception):
+    """Another session has written a value to a column that would be dropped."""
+
+
 class _RollBack(Exception):
     """Leaves a transaction in the way that rolls it back."""
 
@@ -263,6 +267,8 @@ class Session(ABC):
         """Execute changes, logging each one before it starts.
 
         Called while executing, under the migration lock.
+
+        :raises ValueWritten: a guard found a value, and what it was for is undone.
         """
         for change in changes:
             self._announce(change)

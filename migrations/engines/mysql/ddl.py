@@ -32,7 +32,7 @@ from migrations.engines.mysql.session import MySQLFamilySession
 from migrations.errors import ChangeRefused
 from migrations.index_text import parse_create_index
 from migrations.operations import Operation
-from migrations.report import Change
+from migrations.report import Change, Guard
 from migrations.schema import (
     Check,
     Column,
@@ -87,6 +87,8 @@ class MySQLFamilyDDL(StatementDDL):
             if isinstance(operation, do.SetPrimaryKey | do.AddCheck | do.AddForeignKey):
                 return True
             if isinstance(operation, do.AlterColumn) and operation.changes_type:
+                return True
+            if isinstance(operation, do.DropColumn) and self.guard_of(operation):
                 return True
         return False
 
@@ -350,6 +352,11 @@ class MySQLFamilyDDL(StatementDDL):
             f"DROP FOREIGN KEY {self.quote(key.name or '')}"
             for key in operation.foreign_keys
         ]
+        guard = self.guard_of(operation)
+        if guard is not None and guard not in operation.checks:
+            # A column of a foreign key that sets NULL cannot be in a CHECK.
+            yield self._add_guard(operation, guard, parts)
+            parts = [f"{self.drop_check_words} {self.quote(guard.name)}"]
         for index in operation.indexes:
             parts += self._parts_to_drop_index(table, index, operation.foreign_keys)
         for check in operation.checks:
@@ -358,6 +365,26 @@ class MySQLFamilyDDL(StatementDDL):
                 parts.append(f"{self.drop_check_words} {self.quote(check.name)}")
         parts.append(f"DROP COLUMN {self.quote(column.name)}")
         yield self.alter_online(operation.description, table, parts)
+
+    def guard_of(self, operation: do.DropColumn) -> Check | None:
+        if operation.column.auto_increment:
+            return None  # its values are the server's, and may not be in a CHECK
+        return super().guard_of(operation)
+
+    def _add_guard(
+        self, operation: do.DropColumn, guard: Check, parts: Sequence[str]
+    ) -> Change:
+        """Add the CHECK that a column holds no value.
+
+        :param parts: what the same statement drops.
+        """
+        change = self._alter(
+            f"let {operation.column.name} hold no value until it is dropped",
+            operation.table,
+            [*parts, f"ADD {self.check_constraint(guard)}"],
+            copies=True,
+        )
+        return change._replace(guard=Guard(guard.name))
 
     def alter_column(self, operation: do.AlterColumn) -> Iterator[Change]:
         """All that changes, in one MODIFY unless NULLs are filled before."""

@@ -46,7 +46,8 @@ from migrations.sql_text import masked, one_line
 _COPIED_ROWS = 20
 _SHOWN_COLUMNS = 3  # of those whose row is too long
 _ROWS = "rows of a rehearsal"  # a table that has them until the copy exists
-_FOREIGN_KEY_ONLY = re.compile(r"(DROP|ADD CONSTRAINT \S+) FOREIGN KEY ")
+_ADDED_FOREIGN_KEY = re.compile(r"ADD CONSTRAINT \S+ FOREIGN KEY ")
+_DROPPED_FOREIGN_KEY = re.compile(r"(^ALTER TABLE \S+|,) DROP FOREIGN KEY `x*`")
 _RENAMED_TABLE = re.compile(r"^ALTER TABLE \S+ RENAME TO ")
 _FULLTEXT_ONLY = re.compile(r"ADD FULLTEXT INDEX \S+ ")
 
@@ -142,7 +143,10 @@ class Rehearsal:
         sql = change.sql
         if _FULLTEXT_ONLY.search(masked(sql, QUOTED)):
             return
-        if _FOREIGN_KEY_ONLY.search(masked(sql, QUOTED)) and "ALTER" in sql:
+        if _ADDED_FOREIGN_KEY.search(masked(sql, QUOTED)) and "ALTER" in sql:
+            return
+        sql = _without_dropped_keys(sql)
+        if not sql:
             return
         if _RENAMED_TABLE.search(masked(sql, QUOTED)):
             return  # the copy has the new name
@@ -254,6 +258,23 @@ class Rehearsal:
                 f"{column.name}: the server makes DEFAULT {column.default} of "
                 f"{declared.default}; write it so in the model"
             )
+
+
+def _without_dropped_keys(sql: str) -> str:
+    """Return an ALTER TABLE that drops no foreign keys; "" if that is all it does.
+
+    The first parts of a statement drop them; other statements are returned as they are.
+    """
+    text = masked(sql, QUOTED)
+    found = _DROPPED_FOREIGN_KEY.match(text)
+    if found is None:
+        return sql
+    start = end = len(found[1])
+    while found is not None:
+        end = found.end()
+        found = _DROPPED_FOREIGN_KEY.match(text, end)
+    rest = sql[end:].removeprefix(",")
+    return f"{sql[:start]}{rest}" if rest else ""
 
 
 def _longest_columns(table: Table) -> list[Column]:

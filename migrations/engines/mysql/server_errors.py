@@ -35,6 +35,7 @@ NOT_ONLINE = {1845, 1846}
 UNKNOWN_COLUMN = 1054
 # A column cannot become NOT NULL, as it is NULL in a row.
 NULL_FOUND = {1048, 1138, 1265}
+CHECK_VIOLATED = {3819, 4025}  # of MySQL, of MariaDB
 # The text of the error 1005, which may mean anything, if it means that a foreign key of
 # that name exists.
 FOREIGN_KEY_EXISTS = "errno: 121"

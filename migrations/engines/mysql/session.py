@@ -13,6 +13,7 @@ from db.url import CRYPTOGRAPHY_ADVICE, describe
 from migrations.engines import backfill
 from migrations.engines.mysql.server import SQL_MODE, Server
 from migrations.engines.mysql.server_errors import (
+    CHECK_VIOLATED,
     DISCONNECTED,
     FOREIGN_KEY_EXISTS,
     LOCKED,
@@ -31,6 +32,7 @@ from migrations.engines.session import (
     MigrationLockHeld,
     Result,
     Session,
+    ValueWritten,
     has_non_ascii,
     logger,
 )
@@ -318,18 +320,30 @@ class MySQLFamilySession(Session):
         if change.batches is not None:
             backfill.fill_in_batches(self, change.batches)
             return
-        with self.variables(dict(change.settings)):
-            for _ in range(_FILLS_AGAIN):
-                try:
-                    self._execute_online_if_possible(change)
-                except peewee.DatabaseError as error:
-                    if not change.fill_again or error_code(error) not in NULL_FOUND:
-                        raise
-                else:
-                    return
-                logger.info("  %s: a NULL was written meanwhile", change.description)
-                self._execute_without_waiting(change.fill_again)
-            self._execute_online_if_possible(change)
+        try:
+            with self.variables(dict(change.settings)):
+                self._execute_filling_again(change)
+        except peewee.DatabaseError as error:
+            guard = change.guard
+            if guard is None or error_code(error) not in CHECK_VIOLATED:
+                raise
+            if guard.name not in str(error):  # another CHECK of the table
+                raise
+            raise ValueWritten from None
+
+    def _execute_filling_again(self, change: Change) -> None:
+        """Execute a change; fill NULLs that others have written, then try again."""
+        for _ in range(_FILLS_AGAIN):
+            try:
+                self._execute_online_if_possible(change)
+            except peewee.DatabaseError as error:
+                if not change.fill_again or error_code(error) not in NULL_FOUND:
+                    raise
+            else:
+                return
+            logger.info("  %s: a NULL was written meanwhile", change.description)
+            self._execute_without_waiting(change.fill_again)
+        self._execute_online_if_possible(change)
 
     def _execute_online_if_possible(self, change: Change) -> None:
         try:

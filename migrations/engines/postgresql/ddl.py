@@ -27,7 +27,7 @@ from migrations.engines.postgresql.conversions import PostgreSQLConversions
 from migrations.engines.postgresql.names import shortened
 from migrations.engines.postgresql.session import PostgreSQLSession
 from migrations.errors import ChangeRefused
-from migrations.report import Change
+from migrations.report import Change, Guard
 from migrations.schema import (
     Check,
     Column,
@@ -291,8 +291,39 @@ class PostgreSQLDDL(StatementDDL):
         )
         dependents += self.referring_keys_of_phase(operation)
         self.refuse_to_drop(operation, dependents)
+        guard = self.guard_of(operation)
+        if guard is not None:
+            is_left = guard in operation.checks
+            yield from self._add_guard(table, column, guard, is_left)
         sql = self.alter_table(table, [f"DROP COLUMN {self.quote(column.name)}"])
         yield Change(operation.description, sql)
+
+    def _add_guard(
+        self, table: str, column: Column, guard: Check, is_left: bool
+    ) -> Iterator[Change]:
+        """Add the CHECK that a column holds no value, which is dropped with it.
+
+        Inside the caller's transaction its rows are checked at once.
+
+        :param is_left: whether an interrupted run has added it.
+        """
+        undo = self.alter_table(table, self._drop_constraints([guard.name]))
+        validation = self._validate(table, guard.name, f"check {guard.name}")
+        validation = validation._replace(guard=Guard(guard.name, undo))
+        if is_left:
+            if not guard.valid:
+                yield validation
+            return
+        online = self.has_rows(table) and not self.session.in_callers_transaction
+        description = f"let {column.name} hold no value until it is dropped"
+        addition = f"ADD {self.check_constraint(guard)}"
+        if not online:
+            blocks = self.has_rows(table)
+            change = self._change_table(description, table, [addition], blocks)
+            yield change._replace(guard=Guard(guard.name))
+            return
+        yield self._change_table(description, table, [f"{addition} NOT VALID"])
+        yield validation
 
     def alter_column(self, operation: do.AlterColumn) -> Iterator[Change]:
         """All changes of a column in one statement, except SET NOT NULL."""

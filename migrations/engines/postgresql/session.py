@@ -24,6 +24,7 @@ from migrations.engines.session import (
     Result,
     Row,
     Session,
+    ValueWritten,
     has_non_ascii,
 )
 from migrations.errors import ChangeRefused, MigrationError
@@ -71,6 +72,7 @@ _ABORTED_BY_OTHERS = {
     "42710",  # duplicate_object
     "23505",  # unique_violation, in the catalog
 }
+_CHECK_VIOLATION = "23514"
 # What only SQL of a model can cause, as the project's own is valid.
 _INVALID_SQL = {
     "42601",  # syntax_error
@@ -497,13 +499,36 @@ class PostgreSQLSession(Session):
         elif any(change.batches for change in group):
             execute()  # each batch is a transaction
         else:
-            self._retry_with_short_lock_wait(execute)
+            self._execute_in_transaction(group)
+
+    def _execute_in_transaction(self, group: Sequence[Change]) -> None:
+        """Execute changes in a transaction; undo what was done before a guard's.
+
+        :raises ValueWritten: a guard found a value.
+        """
+        execute = super().execute_all
+        try:
+            self._retry_with_short_lock_wait(partial(execute, group))
+        except ValueWritten:
+            guards = [change.guard for change in group if change.guard is not None]
+            undo = [
+                Change(f"drop the check {guard.name}", guard.undo)
+                for guard in guards
+                if guard.undo
+            ]
+            self._retry_with_short_lock_wait(partial(execute, undo))
+            raise
 
     def execute_change(self, change: Change) -> None:
-        if change.batches is None:
-            super().execute_change(change)
-        else:
+        if change.batches is not None:
             backfill.fill_in_batches(self, change.batches)
+            return
+        try:
+            super().execute_change(change)
+        except peewee.IntegrityError as error:
+            if change.guard is None or sqlstate(error) != _CHECK_VIOLATION:
+                raise
+            raise ValueWritten from None
 
     def in_batch_transaction(self, work: Callable[[], Result]) -> Result:
         return self._retry_with_short_lock_wait(work)

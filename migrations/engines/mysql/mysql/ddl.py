@@ -117,6 +117,12 @@ class MySQLDDL(MySQLFamilyDDL):
                 return True
         return False
 
+    def drop_column(self, operation: do.DropColumn) -> Iterator[Change]:
+        for change in super().drop_column(operation):
+            if change.guard is not None:
+                change = self._without_key_checks(change)
+            yield change
+
     def set_primary_key(self, operation: do.SetPrimaryKey) -> Iterator[Change]:
         """Without checks, as a column that is referred to cannot be auto-increment.
 
