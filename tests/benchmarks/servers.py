@@ -31,12 +31,20 @@ from .common import (
 )
 from .first_call import first_call, write_migration
 
+
+def server_url(variable, default):
+    """Return the URL of a server; the tests need no name of a database in theirs."""
+    parts = urlsplit(os.environ.get(variable, default))
+    name = parts.path.strip("/") or urlsplit(default).path.strip("/")
+    return parts._replace(path=f"/{name}").geturl()
+
+
 SERVERS = {
-    "postgresql": os.environ.get(
+    "postgresql": server_url(
         "POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/postgres"
     ),
-    "mysql": os.environ.get("MARIADB_URL", "mysql://root@127.0.0.1:3306/mysql"),
-    "mysql97": os.environ.get("MYSQL_URL", "mysql://root@127.0.0.1:33306/mysql"),
+    "mysql": server_url("MARIADB_URL", "mysql://root@127.0.0.1:3306/mysql"),
+    "mysql97": server_url("MYSQL_URL", "mysql://root@127.0.0.1:33306/mysql"),
 }
 
 
