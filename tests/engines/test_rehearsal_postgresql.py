@@ -173,6 +173,25 @@ PREVENTED = {
         {"n": peewee.BigIntegerField(null=True)},
         "the column x of table holder depends on it",
     ),
+    "row type of the table in a range": (
+        (
+            "CREATE TABLE item (id serial PRIMARY KEY, n int)",
+            "CREATE TYPE items AS RANGE (subtype = item)",
+            "CREATE TABLE holder (x items)",
+        ),
+        {"n": peewee.BigIntegerField(null=True)},
+        "the column x of table holder depends on it",
+    ),
+    "row type of the table in a domain of another type": (
+        (
+            "CREATE TABLE item (id serial PRIMARY KEY, n int)",
+            "CREATE TYPE pair AS (first item, second item)",
+            "CREATE DOMAIN pairs AS pair[]",
+            "CREATE TABLE holder (x pairs)",
+        ),
+        {"n": peewee.BigIntegerField(null=True)},
+        "the column x of table holder depends on it",
+    ),
     "view that groups by the primary key": (
         (
             "CREATE TABLE item (a int PRIMARY KEY, b int NOT NULL, c text)",

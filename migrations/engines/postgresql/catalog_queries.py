@@ -346,20 +346,25 @@ WHERE g.tgrelid = to_regclass(quote_ident(%s)) AND NOT g.tgisinternal
 ORDER BY 1"""
 # The columns that hold rows of a table as values: its row type, or an array, a domain
 # or another row type that is made of it. A table whose rows are written again must have
-# none.
+# none. A search in pg_attribute would read all of it: no index begins with a type.
 USES_OF_ROW_TYPE = f"""
 WITH RECURSIVE t (oid) AS (
     SELECT reltype FROM pg_class WHERE oid IN ({_WITH_HEIRS})
     UNION
-    SELECT made.oid FROM t JOIN LATERAL (
-        SELECT y.oid FROM pg_type y WHERE t.oid IN (y.typelem, y.typbasetype)
-        UNION ALL
-        SELECT c.reltype FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-        WHERE a.atttypid = t.oid AND c.relkind NOT IN ('r', 'm', 'p')) made ON true)
-SELECT pg_describe_object('pg_class'::regclass, c.oid, a.attnum)
+    SELECT coalesce(c.reltype, d.objid)
+    FROM t
+    JOIN pg_depend d
+    ON d.refclassid = 'pg_type'::regclass AND d.refobjid = t.oid
+    LEFT JOIN pg_class c
+    ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+        AND c.relkind NOT IN ('r', 'm', 'p')
+    WHERE d.classid = 'pg_type'::regclass OR c.oid IS NOT NULL)
+SELECT pg_describe_object('pg_class'::regclass, c.oid, d.objsubid)
 FROM t
-JOIN pg_attribute a ON a.atttypid = t.oid AND NOT a.attisdropped
-JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'm', 'p')
+JOIN pg_depend d
+ON d.refclassid = 'pg_type'::regclass AND d.refobjid = t.oid
+    AND d.classid = 'pg_class'::regclass AND d.objsubid > 0
+JOIN pg_class c ON c.oid = d.objid AND c.relkind IN ('r', 'm', 'p')
 ORDER BY 1"""
 
 # -- details that only a change needs
