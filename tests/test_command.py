@@ -157,6 +157,42 @@ def test_version_and_help_exit_with_0(cli):
     assert "exit status:\n0 done" in helped.stdout
 
 
+HELP = """
+Phase 4.5: create or repair weekly_actuals, and verify the result.
+options:
+-h, --help show this help message and exit
+--database URL default $DATABASE_URL, else sqlite:///fashion_forecast.db
+--check change nothing; exit 1 if a run would change something or fail
+--dry-run change nothing; print the SQL that a run, or a rollback, would execute;
+exit 1 if it would be refused
+--rollback drop weekly_actuals; refused while there are rows, or objects that depend
+on what is dropped
+--force drop the columns listed in `drops` that still hold values;
+with --rollback: drop the rows, too
+--no-smoke-test skip the smoke test
+--no-statistics skip the row counts
+--thorough read every row, however long it takes: exact counts, and orphans in columns
+without an index
+--lock-timeout SECONDS total time to wait for locks before giving up (default 10)
+--json print one JSON document on standard output; the log is on standard error
+-v, --verbose log every query
+-q, --quiet log warnings and errors only
+--version show program's version number and exit
+exit status:
+0 done, or nothing to do; 1 not possible, or --check found work;
+2 usage error: unknown option, unusable URL, missing driver, unsupported model
+"""
+
+
+def test_help_says_what_every_option_does(capsys):
+    with pytest.raises(SystemExit):
+        phase.main(["--help"])
+    usage, _, rest = capsys.readouterr().out.partition("\n\n")
+    assert usage.startswith("usage: ")
+    assert rest.split() == HELP.split()
+    assert "\n0 done, or nothing to do; 1 not possible" in rest  # lines of their own
+
+
 @pytest.mark.parametrize(
     "option",
     [

@@ -1,7 +1,6 @@
 """Phases: supported and unsupported models, names, the log and the command."""
 
 import logging
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,127 +72,136 @@ class OddField(peewee.Field):
 
 
 @pytest.mark.parametrize(
-    ("field", "says"),
+    ("field", "message"),
     [
         (
             lambda: ArrayField(peewee.CharField, {"max_length": 9}, index=False),
-            r"the type VARCHAR\(9\)\[\] is not supported on SQLite: near",
+            "Thing.field: the type VARCHAR(9)[] is not supported on SQLite: near "
+            '"[]": syntax error',
         ),
-        (lambda: peewee.DecimalField(3, 4), r"decimal of \(3, 4\)"),
+        (
+            lambda: peewee.DecimalField(3, 4),
+            "Thing.field: a decimal of (3, 4) is not supported on SQLite",
+        ),
         (
             lambda: peewee.IntegerField(
                 constraints=[SQL("DEFAULT 1"), SQL("DEFAULT 2")]
             ),
-            "DEFAULT 2.* not supported here; a field takes one DEFAULT",
+            "Thing.field: the constraint 'DEFAULT 2' is not supported here; a "
+            "field takes one DEFAULT, and CHECK (condition)",
         ),
         (
             lambda: peewee.IntegerField(constraints=[SQL("UNIQUE")]),
-            "'UNIQUE' is not supported here",
+            "Thing.field: the constraint 'UNIQUE' is not supported here; a field "
+            "takes one DEFAULT, and CHECK (condition)",
         ),
         (
             lambda: peewee.DateField(constraints=[DefaultUtcNow()]),
-            r"DefaultUtcNow\(\) is for a DateTimeField",
+            "Thing.field: DefaultUtcNow() is for a DateTimeField",
         ),
         (
             lambda: peewee.IntegerField(index=True, index_type="GIN"),
-            "the index thing_field: SQLite has no USING gin; leave out using",
+            "Thing: the index thing_field: SQLite has no USING gin; leave out using",
         ),
         (
             lambda: peewee.ForeignKeyField("self", null=True, on_update="explode"),
-            "EXPLODE is not an action",
+            "Thing.field: EXPLODE is not an action of a foreign key",
         ),
         (
             lambda: peewee.ForeignKeyField("self", on_delete="SET NULL"),
-            "SET NULL needs null=True",
+            "Thing.field: SET NULL needs null=True",
         ),
         (
             lambda: peewee.ForeignKeyField(PARENT),
-            "refers to Parent, which the phase neither requires nor manages",
+            "Thing.field: it refers to Parent, which the phase neither requires "
+            "nor manages",
         ),
         (
             lambda: peewee.DeferredForeignKey("NeverMade", null=True),
-            "field refers to a model 'nevermade', which was never defined",
+            "Thing: field refers to a model 'nevermade', which was never defined",
         ),
     ],
 )
-def test_unsupported_field_is_refused_by_name(field, says):
-    text = refused(model(field=field()))
-    assert "Thing" in text
-    assert_holds(text, says)
-
-
-def assert_holds(text, says):
-    assert re.search(says, text), text
+def test_unsupported_field_is_refused_by_name(field, message):
+    assert refused(model(field=field())) == message
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (
             lambda: model(id=None, meta={"primary_key": False}),
-            "Thing: it has no fields",
+            "Thing: it has no fields, and a table needs a column",
         ),
         (
             lambda: model(id=peewee.AutoField(sequence="counter")),
-            "Thing.id: sequence is not supported",
+            "Thing.id: sequence is not supported on SQLite; leave it out",
         ),
         (
             lambda: checked(SQL("UNIQUE (amount)")),
-            r"not supported; write UniqueConstraint\(name, \*columns\), SQL",
+            "Thing: the constraint 'UNIQUE (amount)' is not supported; write "
+            'UniqueConstraint(name, *columns), SQL("CONSTRAINT name CHECK '
+            '(condition)") or Check("condition")',
         ),
         (
             lambda: checked(SQL("FOREIGN KEY (amount) REFERENCES others (id)")),
-            r"FOREIGN KEY \(amount\) refers to others, which the phase neither requ",
+            "Thing: FOREIGN KEY (amount) refers to others, which the phase neither "
+            "requires nor manages",
         ),
         (
             lambda: checked(UniqueConstraint("unique_things", "price")),
-            "unique_things has no column price",
+            "Thing: unique_things has no column price",
         ),
         (
             lambda: checked(UniqueConstraint("unique_things")),
-            "unique_things has no columns",
+            "Thing: unique_things has no columns",
         ),
         (
             lambda: checked(
                 SQL("CONSTRAINT twice CHECK (amount > 0)"),
                 SQL("CONSTRAINT twice CHECK (amount < 9)"),
             ),
-            "the name twice is given twice",
+            "the name twice is given twice on SQLite; rename or remove one of the two",
         ),
         (
             lambda: indexed(lambda thing: thing.word, using="HASH", name="hashed"),
-            "the index hashed: SQLite has no USING hash; leave out using",
+            "Thing: the index hashed: SQLite has no USING hash; leave out using",
         ),
         (
             lambda: indexed(
                 lambda thing: SQL("CREATE INDEX raw ON things (word) INCLUDE (id)")
             ),
-            r"the index raw: SQLite has no INCLUDE \(id\); leave it out",
+            "Thing: the index raw: SQLite has no INCLUDE (id); leave it out",
         ),
         (
             lambda: indexed(lambda thing: SQL("CREATE INDEX raw ON other (word)")),
-            "the index raw is one of another table, other",
+            "Thing: the index raw is one of another table, other",
         ),
         (
             lambda: indexed(lambda thing: SQL("REINDEX things")),
-            "the index 'REINDEX things' cannot be read; write SQL",
+            "Thing: the index 'REINDEX things' cannot be read; write SQL('CREATE "
+            "INDEX name ON table (columns)')",
         ),
         (
             lambda: indexed(lambda thing: thing.word, name="THINGS"),
-            "the name things is given twice on SQLite",
+            "the name things is given twice on SQLite; rename or remove one of the "
+            "two\nthe name THINGS is given twice on SQLite; rename or remove one "
+            "of the two",
         ),
         (
             lambda: model(meta={"table_name": "SQLite_things"}),
-            "'SQLite_things' is reserved for SQLite itself",
+            "Thing: the name 'SQLite_things' is reserved for SQLite itself; use "
+            "one that begins otherwise",
         ),
         (
             lambda: model(One=peewee.IntegerField(), one=peewee.IntegerField()),
-            "two columns are named one on SQLite, which ignores the case",
+            "Thing: two columns are named one on SQLite, which ignores the case; "
+            "rename one of them",
         ),
         *(
             (
                 lambda what=what, value=value: model(meta={what: value}),
-                f"Meta.{what} is not supported",
+                f"Thing: Meta.{what} is not supported on SQLite",
             )
             for what, value in (
                 ("schema", "other"),
@@ -202,11 +210,13 @@ def assert_holds(text, says):
         ),
         (
             lambda: model(meta={"temporary": True}),
-            "Thing: a temporary table is gone with its connection",
+            "Thing: a temporary table is gone with its connection; remove "
+            "Meta.temporary",
         ),
         (
             lambda: model(base=FTSModel, id=None),
-            r"Thing: a virtual table \(USING FTS4\) is not supported",
+            "Thing: a virtual table (USING FTS4) is not supported; create it apart "
+            "from the phase",
         ),
         (
             lambda: model(
@@ -232,8 +242,8 @@ def assert_holds(text, says):
         ),
     ],
 )
-def test_unsupported_model_is_refused_by_name(make, says):
-    assert_holds(refused(make()), says)
+def test_unsupported_model_is_refused_by_name(make, message):
+    assert refused(make()) == message
 
 
 def test_all_unsupported_parts_are_named_in_one_error():

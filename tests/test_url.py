@@ -182,17 +182,70 @@ def test_unusable_url_says_what_is_wrong(url, says):
     assert "\n" not in text
 
 
-@pytest.mark.drivers("postgresql")
+@pytest.mark.drivers
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "message"),
     [
-        ("postgresql://app:secret@host:port/shop", "percent-encode"),
-        ("sqlite://file.db", "three slashes: sqlite:///file.db"),
+        (
+            "oracle://host/shop",
+            "unknown scheme 'oracle' in the database URL; "
+            "known are sqlite, postgresql, postgres, cockroachdb, mysql, mariadb",
+        ),
+        (
+            "app:secret@host://shop",
+            "unknown scheme *** in the database URL; "
+            "known are sqlite, postgresql, postgres, cockroachdb, mysql, mariadb",
+        ),
+        (
+            "shop.db",
+            "the database URL has no scheme; "
+            "write for example sqlite:///fashion_forecast.db",
+        ),
+        (
+            "sqlite://file.db",
+            "the sqlite URL has no database name; "
+            "a file takes three slashes: sqlite:///file.db",
+        ),
+        (
+            "mariadb://app:secret@host",
+            "the mariadb URL has no database name; write mariadb://host/name",
+        ),
+        (
+            "postgresql://app:secret@host:port/shop",
+            "the postgresql URL cannot be read; "
+            "write postgresql://user:password@host:port/name "
+            "and percent-encode special characters in the password",
+        ),
     ],
 )
-def test_unusable_url_says_how_to_write_it(url, says):
-    with pytest.raises(db.UnusableURL, match=says):
+def test_unusable_url_says_how_to_write_it(url, message):
+    with pytest.raises(db.UnusableURL) as caught:
         db.connect(url)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("url", "missing", "message"),
+    [
+        (
+            "mysql://host/shop",
+            ["mysql"],
+            "no driver for mysql:// is installed; run: pip install 'PyMySQL'",
+        ),
+        (
+            "postgres://host/shop",
+            ["psycopg", "psycopg2"],
+            "no driver for postgres:// is installed; "
+            "run: pip install 'psycopg[binary]'",
+        ),
+    ],
+)
+def test_missing_driver_names_the_package(url, missing, message, monkeypatch):
+    for driver in missing:
+        monkeypatch.setattr(peewee, driver, None)
+    with pytest.raises(db.url.MissingDriver) as caught:
+        db.connect(url)
+    assert str(caught.value) == message
 
 
 @pytest.mark.drivers

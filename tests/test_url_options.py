@@ -1,5 +1,7 @@
 """The options of a URL: each is valid for the driver, or refused in one line."""
 
+import inspect
+import re
 import shlex
 
 import peewee
@@ -8,6 +10,7 @@ import pytest
 
 import db
 from db.url import describe, shell_word, without_password
+from db.url_options import convert
 
 COMMANDS = ("db.init_db", "db.uploads", "migrations.phase_4_5")
 UNUSABLE = [
@@ -22,8 +25,14 @@ UNUSABLE = [
     ("sqlite:///{}?uri=true&mode=x", "mode must be one of ro, rw, rwc, memory"),
     ("sqlite:///{}?uri=true&cache=x", "cache must be one of shared, private"),
     ("sqlite:///{}?uri=true&vfs=x", "no such vfs: x"),
-    ("sqlite+pool:///{}?max_connections=0", "max_connections must be an integer above"),
-    ("mysql://h/d?use_unicode=0", "use_unicode must be true: texts are needed"),
+    (
+        "sqlite+pool:///{}?max_connections=0",
+        "max_connections must be an integer above 0",
+    ),
+    (
+        "mysql://h/d?use_unicode=0",
+        "use_unicode must be true: texts are needed, not bytes",
+    ),
     ("mysql://h/d?cursorclass=x", "it can be set in Python only"),
     ("mysql://h/d?conv=x", "it can be set in Python only"),
     ("mysql://h/d?autocommit=0", "it can be set in Python only"),
@@ -31,8 +40,11 @@ UNUSABLE = [
     ("mysql://h/d?connect_timeout=x", "connect_timeout must be an integer"),
     ("mysql://h/d?read_timeout=0", "read_timeout must be an integer above 0"),
     ("mysql://h/d?client_flag=x", "client_flag must be an integer"),
-    ("mysql://h/d?client_flag=32", "client_flag must be a sum of flags that change"),
-    ("mysql://h/d?port=0", "port must be a number of a port"),
+    (
+        "mysql://h/d?client_flag=32",
+        "client_flag must be a sum of flags that change neither protocol nor login",
+    ),
+    ("mysql://h/d?port=0", "port must be a number of a port, or several with commas"),
     ("mysql://h/d?local_infile=x", "local_infile must be true or false"),
     ("mysql://h/d?charset=x", "charset must be one that the driver knows"),
     ("postgresql://h/d?row_factory=x", "it can be set in Python only"),
@@ -42,14 +54,30 @@ UNUSABLE = [
     ("postgresql://h/d?connect_timeout=x", "connect_timeout must be an integer"),
     ("postgresql://h/d?keepalives=x", "keepalives must be an integer"),
     ("postgresql://h/d?hostaddr=x", "hostaddr must be an IP address"),
-    ("postgresql://h/d?port=70000", "port must be a number of a port"),
+    (
+        "postgresql://h/d?port=70000",
+        "port must be a number of a port, or several with commas",
+    ),
     ("postgresql://h/d?port=1,2", "there are 2 ports and 1 hosts"),
     ("postgresql://h/d?sslmode=x", 'invalid sslmode value: "x"'),
     ("postgresql://h/d?target_session_attrs=x", "invalid target_session_attrs value"),
     ("postgresql://h/d?service=none_such", 'definition of service "none_such" not'),
-    ("postgresql://h/d?isolation_level=x", "isolation_level must be one of READ UN"),
+    (
+        "postgresql://h/d?isolation_level=x",
+        "isolation_level must be one of READ UNCOMMITTED, READ COMMITTED, "
+        "REPEATABLE READ, SERIALIZABLE",
+    ),
     ("postgresql+psycopg2://h/d?sslmode=x", 'invalid sslmode value: "x"'),
-    ("postgresql+pool://h/d?stale_timeout=x", "stale_timeout must be a number of sec"),
+    (
+        "postgresql+pool://h/d?stale_timeout=x",
+        "stale_timeout must be a number of seconds",
+    ),
+]
+
+# Beginnings of what a driver says in its own words.
+DRIVERS_WORDS = [
+    "invalid target_session_attrs value",
+    'definition of service "none_such" not',
 ]
 
 
@@ -60,8 +88,11 @@ def test_option_that_a_driver_cannot_use_is_refused(url, reason):
         db.connect(url.format("app.db"))
     text = str(caught.value)
     beginning, _, end = text.partition("): ")
-    assert beginning.startswith(f"the {url.partition(':')[0]} URL has an option that ")
+    scheme = url.partition(":")[0]
+    assert beginning.startswith(f"the {scheme} URL has an option that cannot be used (")
     assert end.startswith(reason)
+    if end != reason:  # the text of a driver, or a list of what is allowed
+        assert reason in DRIVERS_WORDS
     assert "\n" not in text
 
 
@@ -87,6 +118,142 @@ def test_unusable_option_is_a_usage_error_of_each_command(path, tmp_path, comman
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "URL has an option that cannot be used (" in line
+
+
+# What a text cannot express, or Peewee sets itself.
+PYTHON_ONLY = {
+    "sqlite": ["detect_types", "factory", "isolation_level"],
+    "mysql": [
+        "auth_plugin_map",
+        "autocommit",
+        "binary_prefix",
+        "compress",
+        "conv",
+        "cursorclass",
+        "defer_connect",
+        "named_pipe",
+        "server_public_key",
+        "ssl",
+    ],
+    "postgresql": [
+        "autocommit",
+        "conninfo",
+        "context",
+        "cursor_factory",
+        "prepare_threshold",
+        "replication",
+        "row_factory",
+    ],
+}
+VALUES = {"client_flag": "2", "hostaddr": "127.0.0.1,::1", "sslmode": "require"}
+
+
+def _parameters(function):
+    variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    found = inspect.signature(function).parameters.values()
+    return {each.name for each in found if each.kind not in variadic} - {"self"}
+
+
+def _options_of_the_driver(family):
+    if family == "mysql":
+        # The others are other names of `password` and `database`.
+        connection = pytest.importorskip("pymysql").connections.Connection
+        return _parameters(connection.__init__) - {"passwd", "db"}
+    psycopg = pytest.importorskip("psycopg")
+    options = psycopg.pq.Conninfo.get_defaults()
+    names = {option.keyword.decode() for option in options} - {"dbname"}
+    return names | _parameters(psycopg.Connection.connect)
+
+
+@pytest.mark.drivers("mysql", "postgresql")
+@pytest.mark.parametrize("family", ["mysql", "postgresql"])
+def test_every_option_of_the_driver_is_accepted_or_for_python_only(family):
+    refused = {}
+    for name in _options_of_the_driver(family):
+        try:
+            convert(family, {name: VALUES.get(name, "1")})
+        except ValueError as error:
+            refused[name] = str(error)
+    refused.pop("read_default_file", None)
+    assert refused == dict.fromkeys(PYTHON_ONLY[family], "it can be set in Python only")
+
+
+@pytest.mark.parametrize("family", ["sqlite", "mysql", "postgresql"])
+@pytest.mark.parametrize(
+    "name",
+    ["autoconnect", "autorollback", "field_types", "operations", "thread_safe"],
+)
+def test_arguments_of_every_class_of_peewee_are_for_python_only(family, name):
+    with pytest.raises(ValueError, match="^it can be set in Python only$"):
+        convert(family, {name: "1"})
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        *(("sqlite", name) for name in PYTHON_ONLY["sqlite"]),
+        *(
+            ("sqlite", name)
+            for name in [
+                "pragmas",
+                "rank_functions",
+                "regexp_function",
+                "returning_clause",
+            ]
+        ),
+        *(
+            ("postgresql", name)
+            for name in [
+                "connection_factory",
+                "dsn",
+                "encoding",
+                "prefer_psycopg3",
+                "register_unicode",
+            ]
+        ),
+    ],
+)
+def test_arguments_of_a_class_are_for_python_only(family, name):
+    with pytest.raises(ValueError, match="^it can be set in Python only$"):
+        convert(family, {name: "1"})
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "text", "value"),
+    [
+        ("sqlite", "check_same_thread", "No", False),
+        ("sqlite", "check_same_thread", "YES", True),
+        ("sqlite", "check_same_thread", "off", False),
+        ("sqlite", "check_same_thread", "0", False),
+        ("sqlite", "timeout", "0", 0),
+        ("sqlite", "timeout", "2.0", 2),
+        ("sqlite", "max_connections", "1", 1),
+        ("mysql", "port", "1", 1),
+        ("mysql", "port", "65535", 65535),
+        ("mysql", "client_flag", "0", 0),
+        ("mysql", "client_flag", "198018", 198018),  # all that are allowed
+        ("postgresql", "port", "1,65535", "1,65535"),
+        ("postgresql", "hostaddr", "::1,10.0.0.1", "::1,10.0.0.1"),
+    ],
+)
+def test_value_of_an_option_is_read(family, name, text, value):
+    options = convert(family, {name: text})
+    assert repr(options) == repr({name: value})
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "text", "message"),
+    [
+        ("sqlite", "colour", "red", "colour is unknown; remove it"),
+        ("mysql", "port", "65536", "a number of a port, or several with commas"),
+        ("mysql", "client_flag", "-2", "a sum of flags that change neither protocol"),
+        ("sqlite", "timeout", "inf", "a number of seconds"),
+        ("postgresql", "hostaddr", "::1,x", "an IP address"),
+    ],
+)
+def test_value_that_is_no_such_option_is_refused(family, name, text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        convert(family, {name: text})
 
 
 USABLE = [
