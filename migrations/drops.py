@@ -46,14 +46,16 @@ def names_to_drop(
 def without_dropped(actual: Table, table: str, names: Iterable[str]) -> Remaining:
     """Return a table as it is without what is dropped of it.
 
-    What does not exist has been dropped already.
+    What does not exist has been dropped already. Indexes and constraints go before
+    columns, so it does not matter in which order they are listed.
 
     :param table: the declared name of the table.
     """
     found: list[Difference] = []
     remaining = actual
     key = {actual.column_of_part(part) for part in actual.primary_key}
-    for name in names:
+    columns_last = sorted(names, key=lambda name: actual.column_named(name) is not None)
+    for name in columns_last:
         if actual.names.key(name) in key:
             found.append(_refused_key(f"{table}.{name}"))
             continue

@@ -8,7 +8,7 @@ statement.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from migrations.schema import (
@@ -344,6 +344,10 @@ class DropIndex(NamedTuple):
         left = tuple(index for index in table.indexes if index != self.definition)
         return schema.with_table(self.table, table._replace(indexes=left))
 
+    def is_done(self, schema: Schema) -> bool:
+        """Whether a schema has no such index."""
+        return self.definition not in schema[self.table].indexes
+
 
 class DropColumn(NamedTuple):
     """Drop a column, with the indexes and constraints that it belongs to."""
@@ -355,6 +359,9 @@ class DropColumn(NamedTuple):
     indexes: tuple[Index, ...] = ()
     checks: tuple[Check, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
+    # What is in the way: the columns of foreign keys that refer to it, each with its
+    # table. Planning finds it out, too.
+    referring: tuple[str, ...] = ()
 
     def apply_to(self, schema: Schema) -> Schema:
         table = schema[self.table].with_column_dropped(self.column.name)
@@ -368,7 +375,23 @@ class DropColumn(NamedTuple):
             indexes=table.indexes_with(name),
             checks=table.checks_with(name),
             foreign_keys=table.foreign_keys_with(name),
+            referring=tuple(self._referring_columns(schema)),
         )
+
+    def _referring_columns(self, schema: Schema) -> Iterator[str]:
+        """Yield the columns of foreign keys to the column that do not go with it."""
+        own_keys = schema[self.table].foreign_keys_with(self.column.name)
+        for name, table in schema.items():
+            for key in self.keys_to_it(schema, name):
+                if name != self.table or key not in own_keys:
+                    yield f"{table.name}.{', '.join(key.columns)}"
+
+    def keys_to_it(self, schema: Schema, table: str) -> Iterator[ForeignKey]:
+        """Yield the foreign keys of a table that refer to the column."""
+        name = schema[self.table].names.key(self.column.name)
+        for key in schema[table].foreign_keys:
+            if key.parent == self.table and name in key.parent_columns:
+                yield key
 
     @property
     def description(self) -> str:
@@ -411,7 +434,7 @@ Operation = (
     | DropTable
 )
 # The order of execution: a column exists before what is made of it, and a key is unique
-# before a foreign key refers to it.
+# before a foreign key refers to it. A key is dropped after a column that refers to it.
 EXECUTION_ORDER: tuple[type[Operation], ...] = (
     RenameTable,
     RenameColumn,
@@ -425,7 +448,7 @@ EXECUTION_ORDER: tuple[type[Operation], ...] = (
     AddIndex,
     AddCheck,
     AddForeignKey,
-    DropIndex,
     DropColumn,
+    DropIndex,
     DropTable,
 )

@@ -63,15 +63,53 @@ def plan_of(
             current = operation.apply_to(current)
             planned_operations.append(operation)
     planned = current
-    for operation in ordered:
+    for operation in _with_children_first(ordered, current):
         if isinstance(operation, do.Rename):
             continue
         if isinstance(operation, do.DropColumn):
             # As the operations before it leave the table.
             operation = operation.with_dependents(planned)
+        elif isinstance(operation, do.DropIndex) and operation.is_done(planned):
+            continue  # it goes with a column
         planned = operation.apply_to(planned)
         planned_operations.append(operation)
     return Plan(tuple(planned_operations), current, planned)
+
+
+def _with_children_first(
+    operations: Sequence[Operation], schema: Schema
+) -> list[Operation]:
+    """Return operations so that a column goes before the one that it refers to.
+
+    Its foreign key goes with it.
+
+    :param operations: in order of execution.
+    :param schema: the tables as they are, under their new names.
+    """
+    waiting = [each for each in operations if isinstance(each, do.DropColumn)]
+    ordered: list[Operation] = []
+    for operation in operations:
+        if not isinstance(operation, do.DropColumn):
+            ordered.append(operation)
+            continue
+        ready = [each for each in waiting if not _is_parent(each, waiting, schema)]
+        first = ready[0] if ready else waiting[0]  # of a circle, any
+        waiting.remove(first)
+        ordered.append(first)
+    return ordered
+
+
+def _is_parent(
+    drop: do.DropColumn, others: Iterable[do.DropColumn], schema: Schema
+) -> bool:
+    """Whether one of some other columns that are dropped refers to a column."""
+    for other in others:
+        if other == drop:
+            continue
+        keys = schema[other.table].foreign_keys_with(other.column.name)
+        if any(key in keys for key in drop.keys_to_it(schema, other.table)):
+            return True
+    return False
 
 
 def verify_plan(plan: Plan, catalog: Catalog) -> None:

@@ -209,8 +209,9 @@ class DDL(ABC):
     def refuse_to_drop(self, operation: do.DropColumn, dependents: list[str]) -> None:
         """Refuse to drop a column that something else depends on.
 
-        :param dependents: such as "view x".
+        :param dependents: such as "view x"; those that the phase does not manage.
         """
+        dependents += [f"foreign key of {name}" for name in operation.referring]
         if not dependents:
             return
         verb = "depends" if len(dependents) == 1 else "depend"
@@ -234,20 +235,6 @@ class DDL(ABC):
             return left
         name = name_of_guard(operation.table, operation.column.name)
         return Check(name, f"{self.quote(operation.column.name)} IS NULL")
-
-    def referring_keys_of_phase(self, operation: do.DropColumn) -> list[str]:
-        """Return the foreign keys of managed tables that refer to a dropped column."""
-        found = []
-        for name in self.models.managed:
-            if name not in self.schema:
-                continue
-            for key in self.schema[name].foreign_keys:
-                if key.parent != operation.table:
-                    continue
-                if self.catalog.names.key(operation.column.name) in key.parent_columns:
-                    columns = ", ".join(key.columns)
-                    found.append(f"foreign key of {name}.{columns}")
-        return found
 
     # -- the values of existing rows
 

@@ -77,6 +77,8 @@ class MySQLFamilyDDL(StatementDDL):
         self.planned_columns = PlannedColumns(catalog, schema)
         # The foreign keys that the plan drops, by table and name.
         self._dropped_keys: set[tuple[str, str | None]] = set()
+        # The indexes that earlier statements drop, by table.
+        self._dropped_indexes: dict[str, list[Index]] = {}
 
     # -- planning
 
@@ -346,7 +348,6 @@ class MySQLFamilyDDL(StatementDDL):
         dependents = self.catalog.breaks_if_renamed(current, column.current_name)
         for other in self.catalog.referring_tables(current, column.current_name):
             dependents.append(f"foreign key of {other}")
-        dependents += self.referring_keys_of_phase(operation)
         self.refuse_to_drop(operation, dependents)
         parts = [
             f"DROP FOREIGN KEY {self.quote(key.name or '')}"
@@ -719,7 +720,9 @@ class MySQLFamilyDDL(StatementDDL):
         """
         existing = self._existing(table)
         left = [_unique_key(existing.primary_key), *self.declared(table).indexes]
-        left += [each for each in existing.indexes if each != index]
+        dropped = self._dropped_indexes.setdefault(table, [])
+        dropped.append(index)
+        left += [each for each in existing.indexes if each not in dropped]
         self._refuse_if_key_is_needed(existing.name, index.columns, left)
         parts = [f"DROP INDEX {self.quote(index.name)}"]
         kept_keys = [
@@ -866,6 +869,8 @@ class MySQLFamilyDDL(StatementDDL):
             names = self.catalog.names
             new_names[names.key(column.current_name)] = names.key(column.name)
         for key in self.catalog.referring_keys(self.current_table(table)):
+            if (key.table, key.name) in self._dropped_keys:
+                continue
             referred = tuple(new_names.get(name, name) for name in key.parent_columns)
             length = len(referred)
             if referred != tuple(dropped[:length]):
@@ -974,6 +979,9 @@ def _dropped_foreign_keys(
     for operation in operations:
         if isinstance(operation, do.DropForeignKey):
             dropped.add((operation.table, operation.key.name))
+        elif isinstance(operation, do.DropColumn):
+            for key in operation.foreign_keys:
+                dropped.add((operation.table, key.name))
         elif isinstance(operation, do.AddForeignKey):
             for key in operation.replaces:
                 dropped.add((operation.table, key.name))

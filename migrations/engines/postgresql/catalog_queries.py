@@ -372,13 +372,17 @@ ORDER BY 1"""
 # An index by its qualified name, and what would break without it: a published table
 # without its REPLICA IDENTITY accepts no UPDATE and DELETE any more.
 INDEX = """
+WITH dropped AS (
+    SELECT to_regclass(quote_ident(t)) AS conrelid, name
+    FROM unnest(%s::text[], %s::text[]) AS d (t, name))
 SELECT
     oid::regclass::text,
     CASE
         WHEN indisreplident THEN 'the REPLICA IDENTITY'
         ELSE (
             SELECT 'the foreign key of ' || min(f.conrelid::regclass::text)
-            FROM pg_constraint f WHERE f.contype = 'f' AND f.conindid = indexrelid)
+            FROM pg_constraint f WHERE f.contype = 'f' AND f.conindid = indexrelid
+            AND (f.conrelid, f.conname) NOT IN (SELECT conrelid, name FROM dropped))
     END
 FROM pg_index JOIN pg_class ON oid = indexrelid
 WHERE indrelid = to_regclass(quote_ident(%s)) AND relname = %s"""

@@ -158,6 +158,10 @@ class PostgreSQLDDL(StatementDDL):
                 f"{', '.join(taken)}; rename or drop it first, then run again"
             )
 
+    def _note_dropped_constraint(self, table: str, name: str) -> None:
+        """Remember for later statements that an earlier one drops a constraint."""
+        self._dropped_constraints.setdefault(table, set()).add(name)
+
     def _refuse_taken_constraint(
         self, table: str, name: str, dropped: Collection[str | None]
     ) -> None:
@@ -289,12 +293,13 @@ class PostgreSQLDDL(StatementDDL):
         dependents = self.catalog.dependents_of_column(
             self.current_table(table), column.current_name
         )
-        dependents += self.referring_keys_of_phase(operation)
         self.refuse_to_drop(operation, dependents)
         guard = self.guard_of(operation)
         if guard is not None:
             is_left = guard in operation.checks
             yield from self._add_guard(table, column, guard, is_left)
+        for key in operation.foreign_keys:
+            self._note_dropped_constraint(table, key.name or "")
         sql = self.alter_table(table, [f"DROP COLUMN {self.quote(column.name)}"])
         yield Change(operation.description, sql)
 
@@ -658,7 +663,14 @@ class PostgreSQLDDL(StatementDDL):
     ) -> Iterator[Change]:
         query = catalog_queries.INDEX
         current = self.current_table(table)
-        ((index, dependent),) = self.session.query(query, (current, existing.name))
+        tables = []
+        keys = []
+        for other, names in self._dropped_constraints.items():
+            tables += [self.current_table(other)] * len(names)
+            keys += list(names)
+        ((index, dependent),) = self.session.query(
+            query, (tables, keys, current, existing.name)
+        )
         if dependent:
             raise ChangeRefused(
                 f"{table}.{name} has to be {purpose}, and {dependent} depends on it; "
@@ -923,8 +935,7 @@ class PostgreSQLDDL(StatementDDL):
 
     def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterator[Change]:
         key = operation.key
-        dropped = self._dropped_constraints.setdefault(operation.table, set())
-        dropped.add(key.name or "")
+        self._note_dropped_constraint(operation.table, key.name or "")
         description = f"drop the foreign key of {', '.join(key.columns)}"
         drop = self._drop_constraints([key.name])
         yield self._change_table(description, operation.table, drop)

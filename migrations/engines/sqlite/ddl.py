@@ -281,7 +281,7 @@ class SQLiteDDL(DDL):
         dropped = [each for each in operations if isinstance(each, do.DropIndex)]
         changes += self._own_statements(dropped)
         for drop in drops:
-            changes += self._drop_column(table, drop)
+            changes += self._drop_column(drop)
         return changes
 
     def _rebuild_changes(
@@ -374,9 +374,9 @@ class SQLiteDDL(DDL):
     def _drop_index(self, name: str) -> Change:
         return Change(f"drop index {name}", f"DROP INDEX {self.quote(name)}")
 
-    def _drop_column(self, table: Table, operation: do.DropColumn) -> Iterator[Change]:
-        """Drop the indexes of a column, then the column."""
-        for index in table.indexes_with(operation.column.name):
+    def _drop_column(self, operation: do.DropColumn) -> Iterator[Change]:
+        """Drop the indexes that a column still has, then the column."""
+        for index in operation.indexes:
             if not index.is_constraint:
                 yield self._drop_index(index.name)
         column = self.quote(operation.column.name)
@@ -395,8 +395,12 @@ class SQLiteDDL(DDL):
         )
         current = self.current_table(operation.table)
         names = (current, operation.column.current_name)
-        children = [name for (name,) in self.session.query(sql, names)]
-        found = [f"foreign key of {name}" for name in children if name != current]
+        managed = self.models.managed_or_old
+        found = [
+            f"foreign key of {name}"
+            for (name,) in self.session.query(sql, names)
+            if self.catalog.table_key(name) not in managed
+        ]
         self.refuse_to_drop(operation, found)
 
     def _add_column(self, operation: do.AddColumn) -> Iterator[Change]:
