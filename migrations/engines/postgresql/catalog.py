@@ -180,10 +180,7 @@ class PostgreSQLCatalog(Catalog):
 
     def uses_of_row_type(self, table: str) -> list[str]:
         """Return what would prevent that the rows of a table are written again."""
-        # PostgreSQL expects many rows of a recursive query. For so many it would start
-        # the JIT compiler, which takes a hundred times as long as the query.
-        with self.session.settings_transaction(jit="off"):
-            return self.session.query_texts(catalog_queries.USES_OF_ROW_TYPE, table)
+        return self.session.query_texts(catalog_queries.USES_OF_ROW_TYPE, table)
 
     def dependents_of_primary_key(self, table: str) -> list[str]:
         """Return what would break if a primary key were dropped."""
