@@ -187,8 +187,12 @@ def test_column_of_the_primary_key_is_not_dropped(world, engine):
             "Meta": type("Meta", (), {"table_name": "suppliers"}),
         },
     )  # fmt: skip
-    with pytest.raises(ChangeRefused, match="suppliers.id: it is in drops and in"):
+    with pytest.raises(ChangeRefused) as refused:
         phase("suppliers.id", model=other).check(database)
+    assert str(refused.value) == (
+        "suppliers.id: it is in drops and in the primary key; "
+        "take it out of drops until a run has changed the key, then run again"
+    )
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
@@ -248,19 +252,21 @@ def test_column_is_dropped_from_a_renamed_table_that_changes(world, engine):
 
 
 @pytest.mark.parametrize(
-    ("entry", "says"),
+    ("entry", "problem"),
     [
+        ("suppliers.country", "which suppliers declares"),
+        ("suppliers.COUNTRY", "which suppliers declares"),
         (
-            "suppliers.country",
-            "'suppliers.country', which suppliers declares",
+            "supplier.notes",
+            "which names no managed table; write 'table.name', with one of suppliers",
         ),
-        ("supplier.notes", "drops has 'supplier.notes', which names no managed table"),
         (
             "notes",
-            "'notes', which names no managed table; write 'table.name'",
+            "which names no managed table; write 'table.name', with one of suppliers",
         ),
     ],
 )
-def test_entry_that_cannot_be_meant_is_an_error(entry, says):
-    with pytest.raises(UnsupportedModel, match=says):
+def test_entry_that_cannot_be_meant_is_an_error(entry, problem):
+    with pytest.raises(UnsupportedModel) as refused:
         phase(entry).check(db.connect("sqlite:///:memory:"))
+    assert str(refused.value) == f"drops has {entry!r}, {problem}"
