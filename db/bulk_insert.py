@@ -28,6 +28,7 @@ from db.refused_rows import (
     is_schema_error,
     savepoint,
 )
+from db.url import describe, shell_word
 
 _SHOWN_ROWS = 5  # of the refused rows in an error message
 
@@ -311,7 +312,8 @@ class BulkInsert:
         """Return the refusal for an error, or None if it is not about rows or table."""
         text = error_text(error)
         if is_schema_error(error):
-            return _refused(f"{text}; run: {self.model.created_by}")
+            url = shell_word(describe(self.database))
+            return _refused(f"{text}; run: {self.model.created_by} --database {url}")
         if not is_row_error(error) or self.writer.is_row_independent(error):
             return None
         problems: list[RowProblem] = []

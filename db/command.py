@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import peewee
@@ -14,6 +15,7 @@ from db.url import (
     UnusableURL,
     connect,
     describe,
+    what_to_check,
     without_password,
     without_userinfo,
 )
@@ -56,10 +58,39 @@ class Command(argparse.ArgumentParser):
         try:
             print(f"{describe(database)}: {action(database, options)}")
         except (peewee.PeeweeException, OSError, *errors) as error:
-            one_line = " ".join(str(error).split())
-            message = without_password(database, one_line)
+            self.exit(1, f"error: {_message(database, error)}\n")
+        except KeyboardInterrupt:
+            message = "interrupted; run again, it continues from whatever is there"
             self.exit(1, f"error: {describe(database)}: {message}\n")
         return 0
+
+
+@contextmanager
+def connected(database: peewee.Database) -> Iterator[None]:
+    """An open connection, which is closed at the end.
+
+    :raises ConnectionError: it cannot be opened; the text says what to check.
+    """
+    try:
+        database.connect()
+    except (peewee.PeeweeException, OSError) as error:
+        raise ConnectionError(f"{error}; {what_to_check(database)}") from error
+    try:
+        yield
+    finally:
+        database.close()
+
+
+def _message(database: peewee.Database, error: BaseException) -> str:
+    """Return where an error happened, and its text, in one line."""
+    while "cannot rollback" in str(error) and error.__context__ is not None:
+        # SQLite has rolled back already, for example because the disk is full.
+        error = error.__context__
+    where = describe(database)
+    text = without_password(database, " ".join(str(error).split()))
+    if text.startswith(where):  # an error of `migrations`
+        return text
+    return f"{where}: {text}"
 
 
 def _program_name() -> str | None:

@@ -13,7 +13,7 @@ import contextlib
 
 import peewee
 
-from db.command import Command
+from db.command import Command, connected
 from db.models import MODELS, WeeklyActuals
 
 
@@ -72,7 +72,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _create_tables(database: peewee.Database, options: argparse.Namespace) -> str:
-    created = init_db(database, options.base_only, options.sample_data)
+    with connected(database):
+        created = init_db(database, options.base_only, options.sample_data)
     if not created:
         return "all tables exist"
     return f"created {', '.join(created)}"

@@ -10,7 +10,6 @@ standard input.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
 import os
 import re
@@ -27,10 +26,11 @@ from db.bulk_insert import (
     describe_rows,
     progress,
 )
-from db.command import Command
+from db.command import Command, connected
 from db.models import WeeklyActuals
 from db.plurals import plural
 from db.refused_rows import error_text
+from db.url import describe, shell_word
 
 __all__ = ["UploadRefused", "main", "progress", "upload"]
 
@@ -168,7 +168,7 @@ def _upload_file(database: peewee.Database, options: argparse.Namespace) -> str:
     try:
         with (
             open(source, encoding="utf-8-sig", newline="") as file,
-            contextlib.closing(database),
+            connected(database),
         ):
             counts = _upload(file, database, options.on_conflict)
     except KeyboardInterrupt:
@@ -197,9 +197,10 @@ def _check_that_file_exists(database: peewee.Database) -> None:
     if not is_sqlite or database.connect_params.get("uri"):
         return
     if not os.path.exists(database.database):
+        url = shell_word(describe(database))
         raise FileNotFoundError(
-            "the database does not exist; "
-            "check the URL, or create it: python -m db.init_db"
+            "the database does not exist; check the URL, or create it: "
+            f"python -m db.init_db --database {url}"
         )
 
 

@@ -316,6 +316,13 @@ def shell_word(text: str) -> str:
     return text
 
 
+def what_to_check(database: peewee.Database) -> str:
+    """Return what to look at if a connection to a database cannot be opened."""
+    if isinstance(database, peewee.SqliteDatabase):
+        return "check the path, and that its folder exists and can be written"
+    return "check the URL, and that the server runs and can be reached"
+
+
 def _location(family: str, name: str, options: dict[str, Any]) -> str:
     """Return what is after the scheme in the URL of a server."""
     from urllib.parse import quote

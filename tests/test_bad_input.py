@@ -70,6 +70,12 @@ def test_uri_of_an_existing_file_works(cli, path):
     assert cli("--database", f"sqlite:///file:{path}?uri=true").returncode == 0
 
 
+def test_missing_file_is_named_as_a_shell_reads_it(complain, tmp_path):
+    url = f"sqlite:///{tmp_path}/my typo.db"
+    line = complain("--database", url)
+    assert line.endswith(f"python -m db.init_db --base-only --database '{url}'")
+
+
 def test_file_in_a_missing_folder_is_not_found(complain, tmp_path):
     assert "there is no such file" in complain(
         "--database", f"sqlite:///{tmp_path}/no/such/folder.db"

@@ -3,11 +3,12 @@
 import json
 import sqlite3
 
+import peewee
 import pytest
 from application import APPLICATION_TABLES, OTHER_ORM_SHAPE, dump, execute, fetch
 
 import db
-from db.init_db import init_db
+from db.init_db import init_db, main
 from migrations import phase_4_5
 
 ALL = [
@@ -22,6 +23,8 @@ TABLES = (
     "SELECT name FROM sqlite_master "
     "WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
 )
+CHECK_PATH = "; check the path, and that its folder exists and can be written\n"
+CHECK_SERVER = "; check the URL, and that the server runs and can be reached\n"
 
 
 @pytest.fixture
@@ -256,20 +259,45 @@ def test_migration_after_the_command_counts_its_rows(command, cli, new):
 
 @pytest.mark.drivers
 @pytest.mark.parametrize(
-    ("url", "status"),
+    ("url", "status", "advice"),
     [
-        ("oracle://app:s3cr3t@host/x", 2),
-        ("sqlite:////no/such/folder/x.db", 1),
-        ("sqlite:////tmp", 1),
-        ("postgresql://app:s3cr3t@127.0.0.1:1/x", 1),
-        ("mysql://app:s3cr%333t@127.0.0.1:1/x", 1),
+        ("oracle://app:s3cr3t@host/x", 2, "known are"),
+        ("sqlite:////no/such/folder/x.db", 1, CHECK_PATH),
+        ("sqlite:////tmp", 1, CHECK_PATH),
+        ("postgresql://app:s3cr3t@127.0.0.1:1/x", 1, CHECK_SERVER),
+        ("mysql://app:s3cr%333t@127.0.0.1:1/x", 1, CHECK_SERVER),
     ],
 )
-def test_failure_is_a_one_line_error_without_password(command, url, status):
+def test_failure_is_a_one_line_error_without_password(command, url, status, advice):
     done = command("--database", url)
     assert done.returncode == status
     assert len(done.stderr.splitlines()) == 1
     assert "s3cr" not in done.stderr
+    assert advice in done.stderr
+
+
+def test_error_names_the_database_once(command, new):
+    sqlite3.connect(new).close()
+    url = f"sqlite:///file:{new}?mode=ro&uri=true"
+    execute(new, "CREATE TABLE other (id)")
+    done = command("--database", url)
+    assert done.stderr.count(str(new)) == 1
+    assert done.stderr.endswith(
+        "attempt to write a readonly database; "
+        "give the file and its folder write permission\n"
+    )
+
+
+def test_full_disk_is_the_reason_of_the_error(new, monkeypatch, capsys):
+    init_db(db.connect(f"sqlite:///{new}"))
+    pages = fetch(new, "PRAGMA page_count")[0][0]
+    full = peewee.SqliteDatabase(new, pragmas={"max_page_count": pages})
+    monkeypatch.setattr("db.command.connect", lambda url: full)
+    with pytest.raises(SystemExit) as exit_:
+        main(["--sample-data"])
+    assert exit_.value.code == 1
+    text = "database or disk is full"
+    assert capsys.readouterr().err == f"error: sqlite:///{new}: {text}\n"
 
 
 def test_refused_table_is_a_one_line_error(command, new):

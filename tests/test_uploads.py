@@ -488,7 +488,8 @@ def test_missing_table_names_the_command_to_run(upload, database):
     database.execute_sql("DROP TABLE weekly_actuals")
     with pytest.raises(
         UploadRefused,
-        match="no such table: weekly_actuals; run: python -m migrations.phase_4_5$",
+        match="no such table: weekly_actuals; run: python -m migrations.phase_4_5 "
+        f"--database sqlite:///{database.database}$",
     ):
         upload([row()])
 

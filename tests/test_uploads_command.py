@@ -300,7 +300,8 @@ def test_missing_table_names_the_command_to_run(upload, path):
     db.connect(f"sqlite:///{path}").execute_sql("DROP TABLE weekly_actuals")
     refused(
         upload(f"{HEADER}\n{line()}\n"),
-        "no such table: weekly_actuals; run: python -m migrations.phase_4_5",
+        "no such table: weekly_actuals; run: python -m migrations.phase_4_5 "
+        f"--database sqlite:///{path}",
     )
 
 
@@ -313,14 +314,14 @@ def test_file_is_uploaded_into_a_database_named_by_a_uri(upload, path):
 
 def test_missing_database_is_not_created(upload, tmp_path):
     done = upload(
-        f"{HEADER}\n{line()}\n", "--database", f"sqlite:///{tmp_path}/fashon.db"
+        f"{HEADER}\n{line()}\n", "--database", f"sqlite:///{tmp_path}/my fashon.db"
     )
     refused(
         done,
         "fashon.db: the database does not exist; check the URL, or create it: ",
-        "python -m db.init_db",
+        f"python -m db.init_db --database 'sqlite:///{tmp_path}/my fashon.db'",
     )
-    assert not (tmp_path / "fashon.db").exists()
+    assert not (tmp_path / "my fashon.db").exists()
 
 
 def test_unreachable_server_is_named_without_its_password(upload):
@@ -329,7 +330,13 @@ def test_unreachable_server_is_named_without_its_password(upload):
         "--database",
         "postgresql://app:s3cr3t@127.0.0.1:1/shop",
     )
-    assert "s3cr3t" not in refused(done, "postgresql://app@127.0.0.1:1/shop")
+    text = refused(
+        done,
+        "postgresql://app@127.0.0.1:1/shop",
+        "nothing was uploaded",
+        "; check the URL, and that the server runs and can be reached",
+    )
+    assert "s3cr3t" not in text
 
 
 @pytest.mark.parametrize(

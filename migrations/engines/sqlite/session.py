@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import peewee
 
-from db.url import describe
+from db.url import describe, shell_word
 from migrations.engines.session import Result, Row, Session
 from migrations.errors import DatabaseUnavailable
 from migrations.report import Change
@@ -89,7 +89,8 @@ class SQLiteSession(Session):
         message = f"{where}: there is no such file; check the path"
         command = self.models.creation_command(self.models.required)
         if command:
-            message += f", or create the tables with: {command} --database {where}"
+            url = shell_word(where)
+            message += f", or create the tables with: {command} --database {url}"
         return message
 
     @contextmanager
