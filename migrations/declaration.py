@@ -380,7 +380,7 @@ def in_reference_order(models: Iterable[Model]) -> list[Model]:
     while left:
         name = _first_without_reference(left)
         if name is None:
-            tables = " and ".join(left)
+            tables = " and ".join(_in_circles(left))
             raise UnsupportedModel(
                 f"{tables} have circular foreign keys; use a DeferredForeignKey for "
                 "one of them"
@@ -393,13 +393,34 @@ def _first_without_reference(models: Mapping[str, Model]) -> str | None:
     """Return the first table that can be created before the other ones, or None."""
     for with_deferred in (True, False):
         for name, model in models.items():
-            parents = {
-                table_name(field.rel_model)
-                for field in model._meta.refs
-                if with_deferred or not field.deferred
-            }
-            parents.update(key.parent for key in table_constraints(model).foreign_keys)
             others = models.keys() - {name}
-            if parents.isdisjoint(others):
+            if _parents(model, with_deferred).isdisjoint(others):
                 return name
     return None
+
+
+def _in_circles(models: Mapping[str, Model]) -> list[str]:
+    """Return the tables without those that no other one of them refers to."""
+    left = dict(models)
+    while True:
+        referred: set[str] = set()
+        for name, model in left.items():
+            referred |= _parents(model, with_deferred=False) - {name}
+        inside = {name: model for name, model in left.items() if name in referred}
+        if len(inside) == len(left):
+            return list(inside)
+        left = inside
+
+
+def _parents(model: Model, with_deferred: bool) -> set[str]:
+    """Return the tables that a model refers to.
+
+    :param with_deferred: by a DeferredForeignKey, too.
+    """
+    parents = {
+        table_name(field.rel_model)
+        for field in model._meta.refs
+        if with_deferred or not field.deferred
+    }
+    parents.update(key.parent for key in table_constraints(model).foreign_keys)
+    return parents
