@@ -60,7 +60,19 @@ class Conversions(ABC):
             limit = 1 << (8 * target.size - 1)
             too_large = f"{value} NOT BETWEEN {-limit} AND {limit - 1}"
             return f"{too_large} OR {value} <> round({value})"
+        if target.category == "decimal" and target.scale is not None:
+            number = self.exact_number(value)
+            too_large = f"abs({number}) >= 1{'0' * (target.size - target.scale)}"
+            return f"{too_large} OR {number} <> round({number}, {target.scale})"
         return "1 = 0"
+
+    def exact_number(self, value: str) -> str:
+        """Return SQL of a number as a decimal that has all of its digits.
+
+        Called by `unfit_condition`. A server overrides it: by way of the text, 0.1 of a
+        FLOAT is what people have read.
+        """
+        return value
 
     def converted(self, value: str, source: Type, target: Type) -> str:
         """Return SQL of what a column's value becomes when its type changes.

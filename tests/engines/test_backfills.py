@@ -1,16 +1,24 @@
 """The value of existing rows: `Backfill("SQL expression")`."""
 
 import sqlite3
+from decimal import Decimal
 
 import peewee
 import pytest
 from drivers import exhaustive
 from oracle import created_by_peewee, differing_definitions
-from peewee import SQL, CharField, CompositeKey, ForeignKeyField, IntegerField
+from peewee import (
+    SQL,
+    CharField,
+    CompositeKey,
+    DecimalField,
+    ForeignKeyField,
+    IntegerField,
+)
 from states import ENGINES
 
 import db
-from db.fields import AutoIncrementField, Backfill, RenamedFrom
+from db.fields import AutoIncrementField, Backfill, FloatField, RenamedFrom
 from migrations.engines import backfill
 from migrations.errors import ChangeRefused, DatabaseUnavailable
 from migrations.phase import Phase
@@ -200,6 +208,30 @@ REFUSED = {
         supplier(age=IntegerField(constraints=[Backfill("2.5")])),
         "gives values that",
     ),
+    "rounded_decimal": (
+        supplier(price=DecimalField(5, 2, constraints=[Backfill("2.555")])),
+        "price: Backfill('2.555') gives values that ",
+    ),
+    "rounded_text": (
+        supplier(price=DecimalField(5, 2, constraints=[Backfill("'2.555'")])),
+        "gives values that ",
+    ),
+    "rounded_rows": (
+        supplier(price=DecimalField(5, 2, constraints=[Backfill("id / 8.0")])),
+        "gives values that ",
+    ),
+    "rounded_where_it_is_null": (
+        supplier(grade=DecimalField(5, 2, constraints=[Backfill("2.555")])),
+        "gives values that ",
+    ),
+    "large_decimal": (
+        supplier(price=DecimalField(5, 2, constraints=[Backfill("id * 1000")])),
+        "nothing was changed",
+    ),
+    "no_decimal": (
+        supplier(price=DecimalField(5, 2, constraints=[Backfill("name")])),
+        "nothing was changed",
+    ),
     "too_long": (
         supplier(code=CharField(3, constraints=[Backfill("'longer'")])),
         "gives values that",
@@ -207,13 +239,42 @@ REFUSED = {
 }
 
 
+# What a type of SQLite does not limit: the digits and characters of a value.
+LIMITS = {
+    "too_long", "large_decimal", "rounded_decimal", "rounded_text", "rounded_rows",
+    "rounded_where_it_is_null",
+}  # fmt: skip
+
+
+@on_every_engine
+@pytest.mark.parametrize(
+    "value",
+    ["0.1", "'0.1'", "rate", "round(rate, 2)", "CASE WHEN id > 1 THEN 0.10 END", "-1"],
+)
+def test_a_decimal_is_filled_with_what_it_holds(world, engine, value):
+    world = world(engine)
+    before = supplier(rate=FloatField(default=0.1))
+    database = make(world, model=before)
+    with database.bind_ctx([before]):
+        before.create(name="a", grade=1, rate=0.1)
+    price = DecimalField(5, 2, null=True, constraints=[Backfill(value)])
+    after = supplier(rate=FloatField(), price=price)
+    if engine == "postgresql" and value == "round(rate, 2)":
+        value = "round(rate::numeric, 2)"
+        price.constraints = [Backfill(value)]
+    migrate(after, database)
+    with database.bind_ctx([after]):
+        expected = {"CASE WHEN id > 1 THEN 0.10 END": None, "-1": Decimal(-1)}
+        assert after.get().price == expected.get(value, Decimal("0.1"))
+
+
 @on_every_engine
 @pytest.mark.parametrize("reason", REFUSED)
 def test_a_value_that_is_not_possible_is_refused_before_the_first_statement(
     world, engine, reason
 ):
-    if (engine, reason) == ("sqlite", "too_long"):
-        pytest.skip("SQLite has no limit of length")
+    if engine == "sqlite" and reason in LIMITS:
+        pytest.skip("SQLite stores it as it is")
     world = world(engine)
     model, says = REFUSED[reason]
     database = make(world, *ROWS)

@@ -17,6 +17,8 @@ from migrations.schema import Column, ForeignKey, Type
 
 # A number with all digits that any type of a number or its text may have.
 _EXACT_NUMBER = "DECIMAL(65, 30)"
+# What reads as a number, with the leading zeros of ZEROFILL.
+_ANY_NUMBER = "^(-?[0-9]+([.][0-9]*)?(e[+-]?[0-9]+)?)\\\\z"
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME = "[0-9]{2}:[0-5][0-9]:[0-5][0-9]"
 _ZERO_FRACTION = "([.]0*)?"
@@ -61,6 +63,16 @@ class MySQLFamilyConversions(Conversions):
     def fits(self) -> Mapping[str, FitsCondition]:
         """Return the functions that write when a value fits, by category."""
         return FITS
+
+    def unfit_condition(self, value: str, target: Type) -> str:
+        """Neither is a text a number that does not read as one; CAST makes 0 of it."""
+        condition = super().unfit_condition(value, target)
+        if target.category not in ("integer", "decimal", "float"):
+            return condition
+        return f"{condition} OR {_text(value)} NOT REGEXP '{_ANY_NUMBER}'"
+
+    def exact_number(self, value: str) -> str:
+        return _exact_number(value)
 
     def cast(self, value: str, target: Type) -> str:
         return cast_to(escape_backslashes(value), target)

@@ -86,6 +86,9 @@ class PostgreSQLConversions(Conversions):
             value = f"CAST({value} AS text)"  # as an UPDATE casts a number, too
         return super().unfit_condition(value, target)
 
+    def exact_number(self, value: str) -> str:
+        return f"CAST(CAST({value} AS text) AS numeric)"
+
     def converted(self, value: str, source: Type, target: Type) -> str:
         lossless = _LOSSLESS.get((source.category, target.category))
         if lossless:
