@@ -24,7 +24,7 @@ from migrations.index_text import parse_create_index
 from migrations.operations import Operation
 from migrations.plan import Plan
 from migrations.report import Difference
-from migrations.schema import ForeignKey, Index, Table
+from migrations.schema import Column, ForeignKey, Index, Table
 from migrations.sql_text import mentioned_names, one_line
 
 _ABOUT_A_COLUMN = do.AlterColumn | do.AddColumn | do.AdvanceIds | do.DropColumn
@@ -36,6 +36,7 @@ class Question(NamedTuple):
 
     source: str
     condition: str
+    advice: str = ""  # what to do about them
 
 
 def conflicts(
@@ -337,7 +338,7 @@ class _TableChecks:
         yield (
             f"{operation.table}.{column.name} is missing, must not be NULL, and "
             f"{plural(count, 'row')} would have no value; declare a DEFAULT in the "
-            f'model, or add to the constraints of {column.name}: Backfill("SQL")'
+            f"model, or {_advice_to_backfill(column)}"
         )
 
     def _questions(self, operation: Operation) -> Iterator[Question]:
@@ -349,7 +350,11 @@ class _TableChecks:
             column = operation.column
             if operation.filled_with is not None and not column.null:
                 source = self.rows.source([self.table.names.key(column.name)])
-                yield Question(source, f"w.{self.quote(column.name)} IS NULL")
+                yield Question(
+                    source,
+                    f"w.{self.quote(column.name)} IS NULL",
+                    f"Backfill({operation.filled_with!r}) is NULL there; correct it",
+                )
         elif isinstance(operation, do.SetPrimaryKey):
             yield from self._questions_about_primary_key(operation)
         elif isinstance(operation, do.AddIndex):
@@ -364,10 +369,18 @@ class _TableChecks:
         value = f"w.{self.quote(actual.name)}"
         if operation.filled_with is not None:
             key = self.table.names.key(actual.name)
-            yield Question(self.rows.source([key]), f"{value} IS NULL")
+            yield Question(
+                self.rows.source([key]),
+                f"{value} IS NULL",
+                f"Backfill({operation.filled_with!r}) is NULL there; correct it",
+            )
             yield from self._questions_about_kept_keys(key)
         elif operation.changes_null and not operation.column.null:
-            yield Question(self.rows.current_source, f"{value} IS NULL")
+            yield Question(
+                self.rows.current_source,
+                f"{value} IS NULL",
+                f"fill or delete them, or {_advice_to_backfill(operation.column)}",
+            )
         if operation.converts_values:
             lossy = self.conversions.lossy_condition(
                 value, actual.type, operation.column.type
@@ -495,6 +508,10 @@ class _TableChecks:
         return Question(self.rows.source(names), f"NOT ({condition})")
 
 
+def _advice_to_backfill(column: Column) -> str:
+    return f'add to the constraints of {column.name}: Backfill("SQL expression")'
+
+
 def _named_columns(condition: str, table: Table) -> list[str]:
     """Return the columns of a table that a condition names."""
     return list(mentioned_names(condition, table.columns))
@@ -531,8 +548,9 @@ def conflicting_rows(
     if count > _SHOWN:
         shown.append("...")
     listed = f" ({'; '.join(shown)})" if keys else ""
+    advice = f"{question.advice}; " if question.advice else ""
     yield (
-        f"{reason}: {plural(count, 'row')}{listed}; "
+        f"{reason}: {plural(count, 'row')}{listed}; {advice}"
         f"see: SELECT * {rows} {question.condition}"
     )
 

@@ -239,6 +239,35 @@ REFUSED = {
 }
 
 
+@on_every_engine
+def test_a_refused_not_null_says_what_to_add(world, engine):
+    world = world(engine)
+    database = make(world, *ROWS)
+    advice = 'add to the constraints of {}: Backfill("SQL expression")'
+    with pytest.raises(ChangeRefused) as error:
+        phase(supplier(grade=IntegerField())).check(database)
+    says = (
+        f"2 rows (id 3; id 4); fill or delete them, or {advice.format('grade')}; see:"
+    )
+    assert says in str(error.value)
+    with pytest.raises(ChangeRefused) as error:
+        phase(supplier(age=IntegerField())).check(database)
+    says = f"5 rows would have no value; declare a DEFAULT in the model, or {advice}"
+    assert says.format("age") in str(error.value)
+
+
+@on_every_engine
+@pytest.mark.parametrize("column", ["grade", "age"])
+def test_a_backfill_that_is_null_itself_is_named(world, engine, column):
+    world = world(engine)
+    database = make(world, *ROWS)
+    field = IntegerField(constraints=[Backfill("nullif(id, 3)")])
+    with pytest.raises(ChangeRefused) as error:
+        phase(supplier(**{column: field})).check(database)
+    says = "1 row (id 3); Backfill('nullif(id, 3)') is NULL there; correct it; see:"
+    assert says in str(error.value)
+
+
 # What a type of SQLite does not limit: the digits and characters of a value.
 LIMITS = {
     "too_long", "large_decimal", "rounded_decimal", "rounded_text", "rounded_rows",
