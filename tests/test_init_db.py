@@ -146,6 +146,67 @@ def test_sample_data_is_inserted_into_all_tables(make, new):
     }
 
 
+SEASON = {
+    "categories": [
+        ("womens_dresses", "Women's Dresses", "2025-02-17", "2025-05-11", 12)
+        + ("FASHION_RETAIL", None)
+    ],
+    "store_clusters": [
+        ("premium", "Premium Tier", "PREMIUM", None),
+        ("mainstream", "Mainstream Tier", "MAINSTREAM", None),
+        ("value", "Value Tier", "VALUE", None),
+    ],
+    "stores WHERE store_id IN ('S001', 'S010', 'S011', 'S035', 'S036')": [
+        ("S001", "Store S001", "premium", 13300, "A", 134000)
+        + ("STANDALONE", "NORTHEAST", 944.0),
+        ("S010", "Store S010", "premium", 14400, "A", 134000)
+        + ("SHOPPING_CENTER", "SOUTHEAST", 856.0),
+        ("S011", "Store S011", "mainstream", 11700, "B", 87500)
+        + ("OUTLET", "MIDWEST", 578.0),
+        ("S035", "Store S035", "mainstream", 10300, "B", 100500)
+        + ("OUTLET", "MIDWEST", 682.0),
+        ("S036", "Store S036", "value", 7100, "C", 61500, "MALL", "WEST", 389.0),
+    ],
+    "historical_sales WHERE sale_id IN ('S001_01', 'S050_12')": [
+        ("S001_01", "2024-02-19", "womens_dresses", "S001", 281),
+        ("S050_12", "2024-05-06", "womens_dresses", "S050", 79),
+    ],
+    "weekly_actuals WHERE id IN (1, 100)": [
+        (1, "wf_spring_2025", 1, "2025-02-17", "2025-02-23", "S001")
+        + ("womens_dresses", 257, 222),
+        (100, "wf_spring_2025", 2, "2025-02-24", "2025-03-02", "S050")
+        + ("womens_dresses", 128, 122),
+    ],
+}
+WORKFLOWS = (
+    "SELECT workflow_id, workflow_type, category_id, status, forecast_horizon_weeks, "
+    "season_start_date, replenishment_strategy, dc_holdback_percentage FROM workflows"
+)
+
+
+def test_sample_data_is_a_season(make, new):
+    make(sample_data=True)
+    for table, rows in SEASON.items():
+        found = [row[: len(rows[0])] for row in fetch(new, f"SELECT * FROM {table}")]
+        assert found == rows
+    details = ("forecast", "womens_dresses"), (12, "2025-02-17", "weekly", 0.45)
+    assert fetch(new, WORKFLOWS) == [
+        ("wf_spring_2025", *details[0], "running", *details[1]),
+        ("wf_autumn_2024", *details[0], "completed", *details[1]),
+    ]
+    sums = "sum(store_size_sqft), sum(median_income), sum(avg_weekly_sales_12mo)"
+    assert fetch(new, f"SELECT {sums} FROM stores") == [(529000, 4561000, 31335.0)]
+
+
+def test_sample_data_sells_most_in_the_fifth_week(make, new):
+    make(sample_data=True)
+    weeks = "SELECT sum(units_sold) FROM historical_sales GROUP BY substr(sale_id, 6)"
+    assert [units for (units,) in fetch(new, weeks)] == [
+        *(8830, 9641, 10466, 11011, 11995, 11582),
+        *(10157, 9744, 8747, 7723, 7008, 5990),
+    ]
+
+
 def test_sample_data_violates_no_foreign_key(make, new):
     make(sample_data=True)
     assert fetch(new, "PRAGMA foreign_key_check") == []

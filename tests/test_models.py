@@ -69,6 +69,77 @@ def row(migrated):
         yield WeeklyActuals.create(**ROW, forecast_units_sold=100, variance_pct=-0.1)
 
 
+# As Peewee writes it for SQLite, without quotes.
+DEFINITIONS = """
+CREATE TABLE categories (category_id VARCHAR(50) NOT NULL PRIMARY KEY, category_name
+    VARCHAR(100) NOT NULL, season_start_date DATE NOT NULL, season_end_date DATE NOT
+    NULL, season_length_weeks INTEGER NOT NULL, archetype VARCHAR(50) NOT NULL,
+    description TEXT, created_at DATETIME DEFAULT CURRENT_TIMESTAMP, CONSTRAINT
+    check_archetype CHECK (archetype IN ('FASHION_RETAIL', 'STABLE_CATALOG',
+    'CONTINUOUS')));
+CREATE TABLE store_clusters (cluster_id VARCHAR(50) NOT NULL PRIMARY KEY,
+    cluster_name VARCHAR(100) NOT NULL, fashion_tier VARCHAR(20) NOT NULL,
+    description TEXT, created_at DATETIME DEFAULT CURRENT_TIMESTAMP, CONSTRAINT
+    check_fashion_tier CHECK (fashion_tier IN ('PREMIUM', 'MAINSTREAM', 'VALUE')));
+CREATE TABLE stores (store_id VARCHAR(50) NOT NULL PRIMARY KEY, store_name
+    VARCHAR(100) NOT NULL, cluster_id VARCHAR(50), store_size_sqft INTEGER NOT NULL,
+    location_tier VARCHAR(20) NOT NULL, median_income INTEGER NOT NULL, store_format
+    VARCHAR(50) NOT NULL, region VARCHAR(50) NOT NULL, avg_weekly_sales_12mo FLOAT
+    NOT NULL, created_at DATETIME DEFAULT CURRENT_TIMESTAMP, FOREIGN KEY
+    (cluster_id) REFERENCES store_clusters (cluster_id), CONSTRAINT
+    check_location_tier CHECK (location_tier IN ('A', 'B', 'C')), CONSTRAINT
+    check_store_format CHECK (store_format IN ('MALL', 'STANDALONE',
+    'SHOPPING_CENTER', 'OUTLET')), CONSTRAINT check_region CHECK (region IN
+    ('NORTHEAST', 'SOUTHEAST', 'MIDWEST', 'WEST')));
+CREATE TABLE historical_sales (sale_id VARCHAR(100) NOT NULL PRIMARY KEY,
+    week_start_date DATE NOT NULL, category_id VARCHAR(50) NOT NULL, store_id
+    VARCHAR(50) NOT NULL, units_sold INTEGER NOT NULL, created_at DATETIME DEFAULT
+    CURRENT_TIMESTAMP, FOREIGN KEY (category_id) REFERENCES categories
+    (category_id), FOREIGN KEY (store_id) REFERENCES stores (store_id), CONSTRAINT
+    check_units_sold CHECK (units_sold >= 0));
+CREATE INDEX idx_historical_sales_store_category ON historical_sales (store_id,
+    category_id);
+CREATE INDEX idx_historical_sales_date ON historical_sales (week_start_date);
+CREATE TABLE workflows (workflow_id VARCHAR(50) NOT NULL PRIMARY KEY, workflow_type
+    VARCHAR(50) NOT NULL, forecast_id VARCHAR(50), category_id VARCHAR(50) NOT NULL,
+    status VARCHAR(17) NOT NULL, current_agent VARCHAR(50), progress_pct INTEGER,
+    forecast_horizon_weeks INTEGER NOT NULL, season_start_date VARCHAR(50) NOT NULL,
+    replenishment_strategy VARCHAR(50) NOT NULL, dc_holdback_percentage FLOAT NOT
+    NULL, markdown_checkpoint_week INTEGER, input_data JSON, output_data JSON,
+    error_message TEXT, created_at DATETIME DEFAULT CURRENT_TIMESTAMP, started_at
+    DATETIME, completed_at DATETIME, updated_at DATETIME, CONSTRAINT
+    check_workflow_status CHECK (status IN ('pending', 'running', 'completed',
+    'failed', 'awaiting_approval')));
+CREATE INDEX ix_workflows_workflow_id ON workflows (workflow_id);
+CREATE TABLE weekly_actuals (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    workflow_id VARCHAR(50) NOT NULL, week_number INTEGER NOT NULL, week_start_date
+    DATE NOT NULL, week_end_date DATE NOT NULL, store_id VARCHAR(50) NOT NULL,
+    category_id VARCHAR(50) NOT NULL, actual_units_sold INTEGER NOT NULL,
+    forecast_units_sold INTEGER, variance_pct FLOAT, uploaded_at DATETIME NOT NULL
+    DEFAULT CURRENT_TIMESTAMP, FOREIGN KEY (workflow_id) REFERENCES workflows
+    (workflow_id) ON DELETE CASCADE, FOREIGN KEY (store_id) REFERENCES stores
+    (store_id) ON DELETE CASCADE, FOREIGN KEY (category_id) REFERENCES categories
+    (category_id) ON DELETE CASCADE, CONSTRAINT unique_workflow_week_store UNIQUE
+    (workflow_id, week_number, store_id));
+CREATE INDEX idx_weekly_actuals_workflow ON weekly_actuals (workflow_id,
+    week_number);
+CREATE INDEX idx_weekly_actuals_store ON weekly_actuals (store_id);
+CREATE INDEX idx_weekly_actuals_date ON weekly_actuals (week_start_date);
+"""
+
+
+def test_tables_are_those_of_the_specification():
+    database = peewee.SqliteDatabase(":memory:")
+    with database.bind_ctx(MODELS), database.connection_context():
+        database.create_tables(MODELS)
+        texts = database.execute_sql(
+            "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL "
+            "AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+        ).fetchall()
+    made = " ".join(f"{text};" for (text,) in texts)
+    assert made.replace('"', "").split() == DEFINITIONS.split()
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_every_column_of_the_specification_is_declared(model):
     assert list(model._meta.columns) == COLUMNS[model].split()

@@ -3,7 +3,15 @@
 import logging
 
 import pytest
-from peewee import CharField, IntegerField, Model, SqliteDatabase, TextField
+from peewee import (
+    CharField,
+    Check,
+    ForeignKeyField,
+    IntegerField,
+    Model,
+    SqliteDatabase,
+    TextField,
+)
 
 from migrations.engines import engine_for
 from migrations.engines.sqlite.rehearsal import rehearse
@@ -53,6 +61,11 @@ REFUSED = {
     "the view notes": (
         "CREATE TABLE remarks (item_id INTEGER, note TEXT); CREATE VIEW notes AS "
         "SELECT code, note FROM items JOIN remarks ON item_id = items.id",
+        "ambiguous column name: note",
+    ),
+    "the view found": (
+        "CREATE VIRTUAL TABLE search USING fts5 (note); CREATE VIEW found AS "
+        "SELECT code, note FROM items JOIN search",
         "ambiguous column name: note",
     ),
     "the trigger copy_items of items": (
@@ -212,3 +225,42 @@ def test_statements_that_do_not_do_what_is_planned_are_refused(
     assert str(refused.value) == (
         f"the plan would leave differences, nothing was changed: {message}"
     )
+
+
+class Shelf(Model):
+    item = ForeignKeyField(Item, on_delete="CASCADE", index=False)
+    number = IntegerField(index=True)
+    note = TextField(null=True)
+
+    class Meta:
+        table_name = "shelves"
+        constraints = [Check("number > 0", name="positive")]
+
+
+SHELVES = Phase("Shelves", requires={Item: ()}, manages=[Shelf])
+
+
+def test_everything_that_is_still_missing_is_named(file_and_database):
+    connection, database = file_and_database
+    connection.executescript(
+        WITHOUT_NOTE + "CREATE TABLE shelves (id INTEGER, item_id INTEGER, "
+        "number INTEGER NOT NULL DEFAULT 1, note TEXT)"
+    )
+    engine = engine_for(database, SHELVES.models, 1.0)
+    with engine.session.connected():
+        current = engine.catalog.read()
+        declared = engine.catalog.declared_by_name("shelves")
+        planned = current.with_table("shelves", declared)
+        plan = Plan((AddColumn("shelves", declared.columns["note"]),), current, planned)
+        with pytest.raises(VerificationFailed) as refused:
+            rehearse(engine.catalog, plan, [Change("nothing", "SELECT 1")])
+    assert str(refused.value).split("; ") == [
+        "the plan would leave differences, nothing was changed: "
+        "shelves: expected PRIMARY KEY ('id',), found ()",
+        "shelves.id: expected integer NOT NULL, found integer",
+        "shelves.item_id: expected integer NOT NULL, found integer",
+        "shelves.number: expected integer NOT NULL, found integer NOT NULL DEFAULT 1",
+        "shelves.shelf_number: expected (number), found no such index",
+        "shelves.item_id: expected REFERENCES items (id) ON DELETE CASCADE",
+        "shelves.positive: expected CHECK (number > 0)",
+    ]

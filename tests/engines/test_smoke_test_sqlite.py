@@ -59,6 +59,36 @@ def test_unique_key_over_an_undeclared_foreign_key_is_tested(tmp_path, rows):
 
 
 @pytest.mark.parametrize(
+    ("type_text", "stored"),
+    [
+        ("DATE", "text"),
+        ("datetime", "text"),
+        ("TIME", "text"),
+        ("TIMESTAMP", "text"),
+        ("VARCHAR(20)", "text"),
+        ("BLOB", "blob"),
+        ("INTEGER", "integer"),
+        ("NUMERIC", "integer"),
+        ("REAL", "real"),
+    ],
+)
+def test_column_gets_a_value_of_its_type(file_and_database, type_text, stored):
+    connection, database = file_and_database
+    is_date = "1 = 1"
+    if "TIM" in type_text.upper() or "DATE" in type_text.upper():
+        is_date = "datetime(new.made) IS NOT NULL"
+    connection.executescript(
+        "CREATE TABLE seats (id INTEGER PRIMARY KEY, hall VARCHAR(20), number INTEGER, "
+        f"made {type_text} NOT NULL, CONSTRAINT seat_once UNIQUE (hall, number)); "
+        "CREATE TRIGGER of_another_type BEFORE INSERT ON seats "
+        f"WHEN typeof(new.made) <> '{stored}' OR NOT ({is_date}) "
+        "BEGIN SELECT RAISE(ABORT, 'of another type'); END"
+    )
+    report = SEATS.run(database)
+    assert (report.status, report.smoke_test["insert"]) == ("up_to_date", True)
+
+
+@pytest.mark.parametrize(
     ("columns", "outcome"), [("rowid", True), ("rowid, _rowid_, oid", None)]
 )
 def test_deferred_key_is_tested_whatever_columns_are_called(tmp_path, columns, outcome):
