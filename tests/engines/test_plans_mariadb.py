@@ -7,6 +7,7 @@ import peewee
 import pytest
 from peewee import (
     SQL,
+    BlobField,
     BooleanField,
     CharField,
     DateField,
@@ -93,6 +94,26 @@ def column(world, name, table="item"):
         if line.startswith(f"  `{name}`")
     ]
     return line.partition("` ")[2]
+
+
+# -- values that have no text
+
+
+@pytest.mark.parametrize(
+    ("field", "wanted"),
+    [(CharField, "string"), (IntegerField, "integer"), (BlobField, "blob")],
+)
+def test_value_without_a_text_is_not_converted(made, field, wanted):
+    """CAST refuses a POINT, and its bytes mean something to the server only."""
+    there = made(
+        f"CREATE TABLE item ({ID}, a POINT)",
+        "INSERT INTO item (a) VALUES (ST_GeomFromText('POINT(1 2)')), (NULL)",
+    )
+    assert refusal(there, items(a=field(null=True))) == (
+        "rows conflict with the change, nothing was changed: item.a: expected "
+        f"{wanted}, found point, and values that do not convert without loss: 1 row "
+        "(id 1); see: SELECT * FROM `item` w WHERE w.`a` IS NOT NULL"
+    )
 
 
 # -- foreign keys, which a rehearsal does not have

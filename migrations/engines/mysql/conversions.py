@@ -41,6 +41,25 @@ _PREFIX = re.compile(r"(?P<name>`(?:[^`]|``)*`|\w+)\((?P<length>\d+)\)")
 FitsCondition = Callable[[str, Type, Type], str]
 # Categories whose values have the right meaning as a text only.
 _ONLY_TO_TEXT = ("enum", "set", "uuid", "inet4", "inet6")
+# Categories whose values have a text that people have read. A POINT or a VECTOR is
+# bytes of a form of the server's own, and CAST refuses it.
+_WITH_TEXT = frozenset(
+    {
+        *STRINGS,
+        *_ONLY_TO_TEXT,
+        "integer",
+        "float",
+        "decimal",
+        "bit",
+        "blob",
+        "json",
+        "date",
+        "time",
+        "datetime",
+        "timestamp",
+        "year",
+    }
+)
 
 
 class MySQLFamilyConversions(Conversions):
@@ -50,6 +69,8 @@ class MySQLFamilyConversions(Conversions):
     session: MySQLFamilySession
 
     def lossy_condition(self, value: str, source: Type, target: Type) -> str:
+        if source.category not in _WITH_TEXT:
+            return f"{value} IS NOT NULL"
         condition = "FALSE"
         fits = self.fits().get(target.category)
         if fits is not None:
@@ -80,6 +101,8 @@ class MySQLFamilyConversions(Conversions):
     def converted(self, value: str, source: Type, target: Type) -> str:
         if source.category in STRINGS and target.category in STRINGS:
             return value  # and keeps its collation
+        if source.category not in _WITH_TEXT:
+            return "NULL"
         value = _readable(value, source)
         if target.category in STRINGS:
             return _text(value)
