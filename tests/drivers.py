@@ -62,6 +62,18 @@ def server_of(engine):
     return getattr(engine, "server", engine)
 
 
+def only_on(server):
+    """Return the engine of a server, and marks of a parameter for that server alone.
+
+    MySQL is tested in the exhaustive run. A parameter of MariaDB has no variant for it.
+    """
+    if server == "mysql97":
+        return MYSQL97, [pytest.mark.exhaustive]
+    if server == "mysql":
+        return server, [pytest.mark.mariadb_only]
+    return server, []
+
+
 SERVERS = ["postgresql", "mysql", *exhaustive("postgresql18")]
 DRIVERS = {
     "postgresql": "psycopg",

@@ -98,6 +98,11 @@ class MySQLFamilySampleRows(SampleRows):
             return re.findall("'(?:[^']|'')*'", column.type.text)
         if word in _SHAPES:
             return [f"ST_GeomFromText('{_SHAPES[word]}')"]
+        if word == "vector":
+            # The servers read a text by functions of different names.
+            (dimensions,) = _numbers(text)
+            zero = "00000000"  # the four bytes of a FLOAT
+            return [f"x'{zero * dimensions}'"]
         number = self._random_number_of(column, word, size)
         if number:
             return [number]
