@@ -204,7 +204,32 @@ class DDL(ABC):
         kind = "unique index" if index.unique else "index"
         return Change(f"create {kind} {index.name}", sql)
 
+    def also_breaks(self, routines: Sequence[str], name: str) -> str:
+        """Return what does not follow a rename, for the description of a change.
+
+        :param routines: functions and procedures whose text names it.
+        """
+        if not routines:
+            return ""
+        verb = "does" if len(routines) == 1 else "do"
+        return f", and so {verb} {' and '.join(routines)}, whose text names {name}"
+
     # -- what depends on a dropped column
+
+    def drop_description(
+        self, operation: do.DropColumn, routines: Sequence[str]
+    ) -> str:
+        """Return what is dropped, and what fails then.
+
+        :param routines: functions and procedures whose text names the column.
+        """
+        if not routines:
+            return operation.description
+        verb = "fails" if len(routines) == 1 else "fail"
+        return (
+            f"{operation.description}; {' and '.join(routines)}, whose text names "
+            f"{operation.column.name}, {verb} from then on"
+        )
 
     def refuse_to_drop(self, operation: do.DropColumn, dependents: list[str]) -> None:
         """Refuse to drop a column that something else depends on.

@@ -79,12 +79,19 @@ _FOREIGN_KEYS_NAMED = (
 # Parameter: the quoted name of the table that the view selects from.
 _VIEWS = (
     f"SELECT 'view', {_PATH} FROM information_schema.views "
-    "WHERE LOCATE(CONCAT('`', DATABASE(), '`.', %s), view_definition)"
+    "WHERE LOCATE(CONCAT('`', REPLACE(DATABASE(), '`', '``'), '`.', %s), "
+    "view_definition)"
 )
-# Parameters: the table that the view selects from, and twice the column that it names.
+# Parameters, quoted: the table that the view selects from, and twice the column that
+# it names.
 _VIEWS_OF_COLUMN = (
     _VIEWS.replace("'view', ", "")
-    + " AND (%s IS NULL OR LOCATE(CONCAT('.`', %s, '`'), view_definition))"
+    + " AND (%s IS NULL OR LOCATE(CONCAT('.', %s), view_definition))"
+)
+# The text of a routine is NULL if this user may not see it.
+_ROUTINES = (
+    "SELECT LOWER(routine_type), routine_name, routine_definition "
+    "FROM information_schema.routines WHERE routine_schema = DATABASE() ORDER BY 2"
 )
 _TRIGGERS = (
     "SELECT trigger_name, event_object_table, action_statement "
@@ -222,8 +229,10 @@ class MySQLFamilyCatalog(Catalog):
         the table.
         """
         quoted = self.session.quote(table)
+        quoted_column = None if column is None else self.session.quote(column)
+        parameters = (quoted, quoted_column, quoted_column)
         found = []
-        for (view,) in self.session.query(_VIEWS_OF_COLUMN, (quoted, column, column)):
+        for (view,) in self.session.query(_VIEWS_OF_COLUMN, parameters):
             found.append(f"view {view}")
         for trigger, owner, text in self.session.query(_TRIGGERS):
             words = [table] if column is None else [column]
@@ -233,6 +242,17 @@ class MySQLFamilyCatalog(Catalog):
                 continue
             if all(_has_word(text, word) for word in words):
                 found.append(f"trigger {trigger}")
+        return found
+
+    def routines_that_name(self, *words: str) -> list[str]:
+        """Return the stored routines whose text has all of some words.
+
+        Those whose text this user may not see are left out.
+        """
+        found = []
+        for kind, name, text in self.session.query(_ROUTINES):
+            if all(_has_word(text or "", word) for word in words):
+                found.append(f"{kind} {name}")
         return found
 
     def referring_keys(self, table: str) -> list[ReferringKey]:
@@ -453,8 +473,13 @@ class MySQLFamilyCatalog(Catalog):
 
 
 def _has_word(text: str, name: str) -> bool:
-    """Whether a text has a name as a word, in whatever case."""
-    return bool(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE))
+    """Whether a text has a name as a word, in whatever case.
+
+    In quotes, the quotes in a name are doubled.
+    """
+    spellings = {name, *(name.replace(quote, 2 * quote) for quote in '`"')}
+    pattern = "|".join(re.escape(spelling) for spelling in spellings)
+    return bool(re.search(rf"(?<![\w$])({pattern})(?![\w$])", text, re.IGNORECASE))
 
 
 def _comparable_parts(index: Index) -> list[str]:

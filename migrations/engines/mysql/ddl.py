@@ -238,14 +238,18 @@ class MySQLFamilyDDL(StatementDDL):
     def rename_table(self, operation: do.RenameTable) -> Iterator[Change]:
         old = self.current_table(operation.table)
         self._refuse_what_breaks(f"{old} has to become {operation.table}", old)
-        yield self.table_rename(operation)
+        routines = self.catalog.routines_that_name(old)
+        yield self.table_rename(operation, self.also_breaks(routines, old))
 
     def rename_column(self, operation: do.RenameColumn) -> Iterator[Change]:
         table = operation.table
         old = operation.column.current_name
         reason = f"{table}.{old} has to become {operation.name}"
-        self._refuse_what_breaks(reason, self.current_table(table), old)
-        yield self.column_rename(operation, [self.session.server.online])
+        current = self.current_table(table)
+        self._refuse_what_breaks(reason, current, old)
+        routines = self.catalog.routines_that_name(current, old)
+        also_breaks = self.also_breaks(routines, old)
+        yield self.column_rename(operation, [self.session.server.online], also_breaks)
 
     def _refuse_what_breaks(
         self, reason: str, table: str, column: str | None = None
@@ -365,7 +369,9 @@ class MySQLFamilyDDL(StatementDDL):
             if key(check.name) != key(column.name):  # in its own definition
                 parts.append(f"{self.drop_check_words} {self.quote(check.name)}")
         parts.append(f"DROP COLUMN {self.quote(column.name)}")
-        yield self.alter_online(operation.description, table, parts)
+        routines = self.catalog.routines_that_name(current, column.current_name)
+        description = self.drop_description(operation, routines)
+        yield self.alter_online(description, table, parts)
 
     def guard_of(self, operation: do.DropColumn) -> Check | None:
         if operation.column.auto_increment:

@@ -331,18 +331,18 @@ ORDER BY 1"""
 # Functions whose text has a word, or two of them: a text does not follow a rename.
 FUNCTIONS_THAT_NAME = """
 SELECT p.oid::regprocedure::text FROM pg_proc p
-WHERE p.prosrc ~ %s AND p.pronamespace <> 'pg_catalog'::regnamespace
+WHERE p.prosrc ~* %s AND p.pronamespace <> 'pg_catalog'::regnamespace
   AND p.pronamespace <> 'information_schema'::regnamespace
 ORDER BY 1"""
 FUNCTIONS_THAT_NAME_BOTH = FUNCTIONS_THAT_NAME.replace(
-    "p.prosrc ~ %s", "p.prosrc ~ %s AND p.prosrc ~ %s"
+    "p.prosrc ~* %s", "p.prosrc ~* %s AND p.prosrc ~* %s"
 )
 # The triggers of a table whose functions have a word in their texts.
 TRIGGERS_THAT_NAME = """
 SELECT g.tgname, p.oid::regprocedure::text
 FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
 WHERE g.tgrelid = to_regclass(quote_ident(%s)) AND NOT g.tgisinternal
-  AND p.prosrc ~ %s
+  AND p.prosrc ~* %s
 ORDER BY 1"""
 # The columns that hold rows of a table as values: its row type, or an array, a domain
 # or another row type that is made of it. A table whose rows are written again must have

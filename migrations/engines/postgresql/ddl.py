@@ -26,6 +26,7 @@ from migrations.engines.postgresql.column_types import (
 from migrations.engines.postgresql.conversions import PostgreSQLConversions
 from migrations.engines.postgresql.names import shortened
 from migrations.engines.postgresql.session import PostgreSQLSession
+from migrations.engines.session import Row
 from migrations.errors import ChangeRefused
 from migrations.report import Change, Guard
 from migrations.schema import (
@@ -190,22 +191,34 @@ class PostgreSQLDDL(StatementDDL):
         self._refuse_taken_names(operation.table, [operation.table])
         query = catalog_queries.FUNCTIONS_THAT_NAME
         functions = self.query_texts(query, _as_word(old))
-        yield self.table_rename(operation, _also_breaks(functions, old))
+        yield self.table_rename(operation, self.also_breaks(functions, old))
 
     def rename_column(self, operation: do.RenameColumn) -> Iterator[Change]:
         """Views, indexes and constraints follow, the text of a function does not."""
         table = self.current_table(operation.table)
         old = operation.column.current_name
-        query = catalog_queries.TRIGGERS_THAT_NAME
-        for trigger, function in self.session.query(query, (table, _as_word(old))):
+        for trigger, function in self._triggers_that_name(table, old):
             raise ChangeRefused(
                 f"{operation.table}.{old} has to be renamed to {operation.name}, and "
                 f"the trigger {trigger} calls {function}, whose text names {old}; drop "
                 "the trigger, run again, then create both again with the new name"
             )
+        functions = self._functions_that_name(table, old)
+        yield self.column_rename(
+            operation, also_breaks=self.also_breaks(functions, old)
+        )
+
+    def _triggers_that_name(self, table: str, column: str) -> list[Row]:
+        """Return the triggers of a table whose functions name a column of it.
+
+        Each with its function.
+        """
+        query = catalog_queries.TRIGGERS_THAT_NAME
+        return self.session.query(query, (table, _as_word(column)))
+
+    def _functions_that_name(self, table: str, column: str) -> list[str]:
         query = catalog_queries.FUNCTIONS_THAT_NAME_BOTH
-        functions = self.query_texts(query, _as_word(table), _as_word(old))
-        yield self.column_rename(operation, also_breaks=_also_breaks(functions, old))
+        return self.query_texts(query, _as_word(table), _as_word(column))
 
     # -- tables and columns
 
@@ -288,11 +301,15 @@ class PostgreSQLDDL(StatementDDL):
             yield from self._set_not_null(table, name, [again])
 
     def drop_column(self, operation: do.DropColumn) -> Iterator[Change]:
-        """The server drops its indexes and constraints, and refuses anything else."""
+        """The server drops its indexes and constraints, and refuses anything else.
+
+        The text of a function is nothing that depends on it.
+        """
         table, column = operation.table, operation.column
-        dependents = self.catalog.dependents_of_column(
-            self.current_table(table), column.current_name
-        )
+        current = self._current(table, column.name)
+        dependents = self.catalog.dependents_of_column(*current)
+        for trigger, function in self._triggers_that_name(*current):
+            dependents.append(f"trigger {trigger}, which calls {function},")
         self.refuse_to_drop(operation, dependents)
         guard = self.guard_of(operation)
         if guard is not None:
@@ -301,7 +318,8 @@ class PostgreSQLDDL(StatementDDL):
         for key in operation.foreign_keys:
             self._note_dropped_constraint(table, key.name or "")
         sql = self.alter_table(table, [f"DROP COLUMN {self.quote(column.name)}"])
-        yield Change(operation.description, sql)
+        functions = self._functions_that_name(*current)
+        yield Change(self.drop_description(operation, functions), sql)
 
     def _add_guard(
         self, table: str, column: Column, guard: Check, is_left: bool
@@ -979,12 +997,9 @@ class PostgreSQLDDL(StatementDDL):
 
 
 def _as_word(name: str) -> str:
-    """Return a regular expression of PostgreSQL for a name as a word."""
-    return r"\y" + re.sub(r"(\W)", r"\\\1", name) + r"\y"
+    """Return a regular expression of PostgreSQL for a name as a word.
 
-
-def _also_breaks(functions: Sequence[str], name: str) -> str:
-    if not functions:
-        return ""
-    verb = "does" if len(functions) == 1 else "do"
-    return f", and so {verb} {' and '.join(functions)}, whose text names {name}"
+    In quotes, the quotes in a name are doubled.
+    """
+    name = re.sub(r"(\W)", r"\\\1", name).replace('\\"', '("|"")')
+    return rf"(?<![[:alnum:]_$]){name}(?![[:alnum:]_$])"
