@@ -17,7 +17,7 @@ import peewee
 
 from db.batch_writers import batch_writer
 from db.column_values import BadValue, Column, Columns, RowProblem
-from db.constraints import table_constraints
+from db.constraints import field_constraints, table_constraints
 from db.refused_rows import (
     WRITE_ERRORS,
     ConflictSearch,
@@ -178,7 +178,14 @@ class BulkInsert:
         A key with an auto-increment column is left out, and an index that is partial or
         one of expressions.
         """
-        keys = [unique.columns for unique in table_constraints(self.model).unique]
+        constraints = table_constraints(self.model)
+        keys = [unique.columns for unique in constraints.unique]
+        keys += [
+            (field.column_name,)
+            for field in self.model._meta.sorted_fields
+            if field_constraints(field).unique
+        ]
+        keys.append(constraints.primary_key)
         primary_key = self.model._meta.get_primary_keys()
         keys.append(tuple(field.column_name for field in primary_key))
         keys += [

@@ -265,8 +265,10 @@ class Column:
         self.default = field.default
         if callable(self.default) and self.kind in (_DATES, _TIMES, _DATES_AND_TIMES):
             self.default = self.default()  # all rows of an upload get the same time
-        self.may_be_null = field.null and self.default is None
-        has_database_default = field_constraints(field).default is not None
+        constraints = field_constraints(field)
+        is_nullable = field.null and not constraints.not_null
+        self.may_be_null = is_nullable and self.default is None
+        has_database_default = constraints.default is not None
         self.optional = self.default is None and has_database_default
 
     def convert(self, values: Sequence[Any]) -> Sequence[Any]:

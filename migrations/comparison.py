@@ -263,10 +263,15 @@ def _compare_column(
         recollate = alter._replace(changes_type=True)
         yield repairable(where, wanted, found, recollate)
     yield from _compare_null_and_default(where, alter, catalog)
+    for attribute in expected.attributes:
+        found = actual.attribute_like(attribute)
+        if not found or not catalog.same_attribute(attribute, found):
+            operation = alter._replace(changes_attributes=True)
+            yield repairable(where, attribute, found or "no such clause", operation)
     if actual.ids_behind:
-        operation = do.AdvanceIds(table.name, actual)
+        advance = do.AdvanceIds(table.name, actual)
         wanted = "a next id after the highest one"
-        yield repairable(where, wanted, "a next id that exists", operation)
+        yield repairable(where, wanted, "a next id that exists", advance)
 
 
 def _compare_null_and_default(
@@ -425,8 +430,9 @@ def _compare_index(
     """Compare an index.
 
     The one of its name must be right. If there is none, an equivalent one is accepted.
+    So it is if the database chooses the name.
     """
-    where = f"{expected.name}.{index.name}"
+    where = f"{expected.name}.{index.label}"
     named = actual.index_named(index.name)
     equivalent = _equivalent_indexes(index, expected, actual, catalog)
     # A UNIQUE constraint does not stand in for an index that is not unique: somebody
@@ -438,7 +444,8 @@ def _compare_index(
     if not is_right:
         operation = do.AddIndex(expected.name, index, replaces=named)
         yield repairable(where, index, named or "no such index", operation)
-    elif named is None and usable[0].name:  # SQLite keeps no name of a constraint
+    elif named is None and index.name and usable[0].name:
+        # SQLite keeps no name of a constraint.
         other = usable[0].name
         text = f"{other} is equivalent and is accepted in its place"
         yield note(where, index, other, text)
@@ -453,6 +460,7 @@ def _equivalent_indexes(
     """
     key = actual.names.key
     reserved = {key(each.name) for each in expected.indexes if each != index}
+    reserved.discard("")
     return [
         each
         for each in actual.indexes

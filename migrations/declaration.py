@@ -42,6 +42,7 @@ Model = type[peewee.Model]
 _PARAMETER = "\0"  # stands for a value in SQL
 # The action of a foreign key, in its SQL.
 _ACTION = re.compile(r"ON (DELETE|UPDATE) (CASCADE|RESTRICT|NO ACTION|SET \w+)")
+_AUTOINCREMENT = "AUTOINCREMENT"
 _SHORT_NAME = 60  # characters that no database cuts
 # A database that is never opened, for what a model declares on every database alike.
 NO_DATABASE = peewee.Database(None)
@@ -165,12 +166,20 @@ def declared_table(
     ]
     constraints = table_constraints(model)
     foreign_keys += [_foreign_key(each, names) for each in constraints.foreign_keys]
+    unique_fields = []
     checks = [Check(each.name, each.condition) for each in constraints.checks]
     for field in meta.sorted_fields:
         key = names.key(field.column_name)
-        declared = field_constraints(field, database).checks
-        checks += [Check(each.name, each.condition, column=key) for each in declared]
+        declared = field_constraints(field, database)
+        for name, condition in declared.checks:
+            checks += [Check(name, condition, column=key)]
+        for each in declared.foreign_keys:
+            of_column = each._replace(columns=(field.column_name,))
+            foreign_keys.append(_foreign_key(of_column, names))
+        unique_fields += [_unique_constraint(name, (key,)) for name in declared.unique]
     primary_key = [names.key(field.column_name) for field in meta.get_primary_keys()]
+    if not primary_key:
+        primary_key = [names.key(column) for column in constraints.primary_key]
     return Table(
         name=table_name(model),
         columns=columns,
@@ -178,6 +187,7 @@ def declared_table(
         indexes=(
             *_indexes(model, database, names),
             *_unique_constraints(model, names),
+            *unique_fields,
         ),
         foreign_keys=tuple(foreign_keys),
         checks=tuple(checks),
@@ -219,14 +229,26 @@ def _column(
     return Column(
         name=field.column_name,
         type=type_,
-        null=field.null,
+        null=field.null and not constraints.not_null,
         default=default,
         auto_increment=auto_increment,
-        reuses_ids=auto_increment and not isinstance(field, AutoIncrementField),
-        collation=field.collation or None,
+        reuses_ids=auto_increment and not _never_reuses_ids(field, database),
+        collation=field.collation or constraints.collation or None,
         renamed_from=constraints.renamed_from,
         backfill=constraints.backfill,
+        attributes=tuple(
+            text for text in constraints.attributes if text.upper() != _AUTOINCREMENT
+        ),
     )
+
+
+def _never_reuses_ids(field: peewee.Field, database: peewee.Database) -> bool:
+    """Whether a field is declared AUTOINCREMENT, in whatever way."""
+    if isinstance(field, AutoIncrementField):
+        return True
+    context = database.get_sql_context(scope=peewee.SCOPE_VALUES)
+    sql = str(context.sql(field.ddl(context)).query()[0])
+    return sql.upper().endswith(f" {_AUTOINCREMENT}")
 
 
 def type_of(field: peewee.Field, database: peewee.Database) -> str:
@@ -297,8 +319,12 @@ def _unique_constraints(model: Model, names: NameRule) -> list[Index]:
     found = []
     for each in table_constraints(model).unique:
         columns = tuple(names.key(name) for name in each.columns)
-        found.append(Index(each.name, columns, unique=True, is_constraint=True))
+        found.append(_unique_constraint(each.name, columns))
     return found
+
+
+def _unique_constraint(name: str, columns: tuple[str, ...]) -> Index:
+    return Index(name, columns, unique=True, is_constraint=True)
 
 
 def declared_foreign_key(
@@ -423,4 +449,6 @@ def _parents(model: Model, with_deferred: bool) -> set[str]:
         if with_deferred or not field.deferred
     }
     parents.update(key.parent for key in table_constraints(model).foreign_keys)
+    for field in model._meta.sorted_fields:
+        parents.update(key.parent for key in field_constraints(field).foreign_keys)
     return parents

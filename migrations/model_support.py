@@ -140,7 +140,7 @@ def _kinds_without_a_table(model: Model) -> Iterator[str]:
 
 
 def _problems_of_keys(table: Table) -> Iterator[str]:
-    keys = {index.name: index.columns for index in table.indexes if index.is_plain}
+    keys = {index.label: index.columns for index in table.indexes if index.is_plain}
     for key, columns in keys.items():
         if not columns:
             yield f"{key} has no columns"

@@ -196,6 +196,7 @@ class AlterColumn(NamedTuple):
     changes_type: bool = False
     changes_null: bool = False
     changes_default: bool = False
+    changes_attributes: bool = False
 
     @property
     def changes_collation(self) -> bool:
@@ -224,6 +225,7 @@ class AlterColumn(NamedTuple):
             changes_type=self.changes_type or other.changes_type,
             changes_null=self.changes_null or other.changes_null,
             changes_default=self.changes_default or other.changes_default,
+            changes_attributes=self.changes_attributes or other.changes_attributes,
         )
 
     def apply_to(self, schema: Schema) -> Schema:
@@ -238,6 +240,14 @@ class AlterColumn(NamedTuple):
             column = column._replace(null=self.column.null)
         if self.changes_default:
             column = column._replace(default=self.column.default)
+        if self.changes_attributes:
+            kept = [
+                each
+                for each in column.attributes
+                if not self.column.attribute_like(each)
+            ]
+            attributes = (*kept, *self.column.attributes)
+            column = column._replace(attributes=attributes)
         return schema.with_table(self.table, table.with_column(column))
 
 
@@ -282,7 +292,9 @@ class AddIndex(NamedTuple):
         key = table.names.key
         name = key(self.definition.name)
         # On SQLite a UNIQUE constraint and an index may have the same name.
-        kept = tuple(index for index in table.indexes if key(index.name) != name)
+        kept = table.indexes
+        if name:
+            kept = tuple(each for each in table.indexes if key(each.name) != name)
         table = table._replace(indexes=(*kept, self.definition))
         return schema.with_table(self.table, table)
 

@@ -89,7 +89,7 @@ def _subject(operation: Operation) -> tuple[str, str, str]:
     if isinstance(operation, do.DropForeignKey | do.AddForeignKey):
         return table, ", ".join(operation.key.columns), "foreign key"
     if isinstance(operation, do.AddIndex):
-        return table, operation.definition.name, "index"
+        return table, operation.definition.label, "index"
     if isinstance(operation, do.DropIndex):
         return table, operation.definition.name, "dropped index"
     if isinstance(operation, do.AddCheck | do.DropCheck):

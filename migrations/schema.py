@@ -100,6 +100,8 @@ class Column(NamedTuple):
     # existing rows get.
     renamed_from: str | None = None
     backfill: str | None = None
+    # Clauses that only some databases have, as SQL, such as COMMENT 'in grams'.
+    attributes: tuple[str, ...] = ()
     # Of an existing column that a plan renames: its name until then.
     old_name: str | None = None
 
@@ -107,6 +109,13 @@ class Column(NamedTuple):
     def current_name(self) -> str:
         """The name in the database, until a plan is executed."""
         return self.old_name or self.name
+
+    def attribute_like(self, text: str) -> str:
+        """Return the attribute that begins with the same word as another one, or ""."""
+        for each in self.attributes:
+            if each.split()[0].upper() == text.split()[0].upper():
+                return each
+        return ""
 
     @property
     def optional(self) -> bool:
@@ -123,7 +132,7 @@ class Index(NamedTuple):
     never equals a plain one.
     """
 
-    name: str
+    name: str  # of a declared UNIQUE constraint "" if the database chooses it
     columns: tuple[str, ...]
     unique: bool = False
     condition: str | None = None  # of a partial index: what follows WHERE
@@ -137,6 +146,11 @@ class Index(NamedTuple):
     def is_plain(self) -> bool:
         """Whether it is one of whole columns, for every row, of the usual kind."""
         return not self.definition and self.condition is None
+
+    @property
+    def label(self) -> str:
+        """What to call it in messages: a UNIQUE constraint may have no name."""
+        return self.name or f"UNIQUE ({', '.join(self.columns)})"
 
     @property
     def covers_all_rows(self) -> bool:
@@ -169,7 +183,7 @@ class ForeignKey(NamedTuple):
 
     columns: tuple[str, ...]
     parent: str  # the referenced table, as `Catalog.table_key` calls it
-    parent_columns: tuple[str, ...]
+    parent_columns: tuple[str, ...]  # in `declared_table` (), if it is the primary key
     on_delete: str = "NO ACTION"
     on_update: str = "NO ACTION"
     name: str | None = None
@@ -261,6 +275,8 @@ class Table(NamedTuple):
 
     def index_named(self, name: str) -> Index | None:
         """Return the index or UNIQUE constraint of a name."""
+        if not name:
+            return None
         for index in self.indexes:
             if self.names.key(index.name) == self.names.key(name):
                 return index

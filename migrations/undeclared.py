@@ -88,6 +88,7 @@ def _primary_key(expected: Table, actual: Table) -> Iterator[Difference]:
 
 def _indexes(expected: Table, actual: Table) -> Iterator[Difference]:
     declared_names = {expected.names.key(index.name) for index in expected.indexes}
+    declared_names.discard("")
     declared_keys = expected.unique_keys()
     declared_columns = {index.columns for index in expected.indexes}
     # A database may have made an index for a foreign key by itself.

@@ -129,7 +129,8 @@ def _sqlite_columns(world, table):
 
 def _sqlite_foreign_keys(world, table):
     query = (
-        'SELECT "from", "table", coalesce("to", \'\'), on_update, on_delete '
+        'SELECT "from", "table", coalesce("to", (SELECT name FROM '
+        'pragma_table_info("table") WHERE pk = 1)), on_update, on_delete '
         f"FROM pragma_foreign_key_list({literal(table)})"
     )
     for column, *rest in world.query(query):
@@ -153,8 +154,11 @@ def _sqlite_indexes(world, table, sql):
             'SELECT name, "desc", coll '
             f"FROM pragma_index_xinfo({literal(name)}) WHERE key ORDER BY seqno"
         )
+        key = tuple(column[0] for column in columns)
         if origin == "u":
-            name = names.get(tuple(column[0] for column in columns))
+            name = names.get(key)
+        if name == f"{table}_{'_'.join(map(str, key))}_key":
+            name = None  # in place of a constraint that has no name
         definition = f"INDEX {name} {columns}"
         if unique:
             definition = f"UNIQUE {definition}"

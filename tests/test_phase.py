@@ -88,12 +88,14 @@ class OddField(peewee.Field):
                 constraints=[SQL("DEFAULT 1"), SQL("DEFAULT 2")]
             ),
             "Thing.field: the constraint 'DEFAULT 2' is not supported here; a "
-            "field takes one DEFAULT, and CHECK (condition)",
+            "field takes one DEFAULT, CHECK (condition), UNIQUE, REFERENCES table "
+            "(column), COLLATE name and NOT NULL",
         ),
         (
-            lambda: peewee.IntegerField(constraints=[SQL("UNIQUE")]),
-            "Thing.field: the constraint 'UNIQUE' is not supported here; a field "
-            "takes one DEFAULT, and CHECK (condition)",
+            lambda: peewee.IntegerField(constraints=[SQL("UNIQUE KEY")]),
+            "Thing.field: the constraint 'UNIQUE KEY' is not supported here; a field "
+            "takes one DEFAULT, CHECK (condition), UNIQUE, REFERENCES table (column), "
+            "COLLATE name and NOT NULL",
         ),
         (
             lambda: peewee.DateField(constraints=[DefaultUtcNow()]),
@@ -138,9 +140,9 @@ def test_unsupported_field_is_refused_by_name(field, message):
             "Thing.id: sequence is not supported on SQLite; leave it out",
         ),
         (
-            lambda: checked(SQL("UNIQUE (amount)")),
-            "Thing: the constraint 'UNIQUE (amount)' is not supported; write "
-            'UniqueConstraint(name, *columns), SQL("CONSTRAINT name CHECK '
+            lambda: checked(SQL("CHECK (amount > 0) NO INHERIT")),
+            "Thing: the constraint 'CHECK (amount > 0) NO INHERIT' is not supported; "
+            'write UniqueConstraint(name, *columns), SQL("CONSTRAINT name CHECK '
             '(condition)") or Check("condition")',
         ),
         (

@@ -112,9 +112,17 @@ SUPPORTED = {
         constraint(UniqueConstraint("unique_code", "code")),
         constraint(SQL("CONSTRAINT name CHECK (number > 0)")),
         constraint(SQL("CHECK (number > 0)")), constraint(peewee.Check("number > 0")),
-        field(IntegerField(constraints=[peewee.Check("item > 0")])),
+        constraint(SQL("UNIQUE (number)")),
+        constraint(SQL("CONSTRAINT u UNIQUE (code, number)")),
+        model(code=CharField(9), meta={
+            "constraints": [SQL("PRIMARY KEY (code)")], **NO_KEY
+        }),
     ],
-    "defaults in the database": [
+    "`constraints` of a field": [
+        field(IntegerField(constraints=[peewee.Check("item > 0")])),
+        field(IntegerField(constraints=[SQL("UNIQUE")])),
+        field(IntegerField(constraints=[SQL("REFERENCES suppliers (id) NOT NULL")])),
+        field(CharField(9, constraints=[SQL("COLLATE NOCASE")])),
         field(IntegerField(constraints=[SQL("DEFAULT 0")])),
         field(peewee.DateTimeField(constraints=[DefaultUtcNow()])),
         field(IntegerField(constraints=[SQL("DEFAULT (1 + 1)")])),
@@ -142,9 +150,10 @@ UNSUPPORTED = {
         model(code=CharField(9), meta={"indexes": [HASHED]}),
     ],
     "`Meta.constraints`": [
-        constraint(SQL("UNIQUE (number)")),
+        constraint(SQL("UNIQUE (number DESC)")),
+        constraint(SQL("EXCLUDE USING gist (number WITH =)")),
     ],
-    "defaults in the database": [
+    "`constraints` of a field": [
         field(IntegerField(constraints=[SQL("DEFAULT 1 ON CONFLICT FAIL")]))
     ],
     "names, options": [

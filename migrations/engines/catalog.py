@@ -295,6 +295,13 @@ class Catalog(ABC):
             return False
         return self.same_expression(column.type, declared, default)
 
+    def same_attribute(self, declared: str, actual: str) -> bool:
+        """Whether two clauses of a column are the same, such as two COMMENTs.
+
+        See `Column.attributes`. Called while comparing.
+        """
+        return declared == actual
+
     @abstractmethod
     def same_expression(self, type_: Type, declared: str, actual: str) -> bool:
         """Whether the database reads two DEFAULTs of a type as the same expression.
@@ -371,7 +378,19 @@ class Catalog(ABC):
     def normalized_key(self, key: ForeignKey) -> ForeignKey:
         """Return a declared foreign key with the actions that this database has."""
         actions = self.equivalent_actions
+        if not key.parent_columns:
+            key = key._replace(parent_columns=self.implied_parent_columns(key))
         return key._replace(
             on_delete=actions.get(key.on_delete, key.on_delete),
             on_update=actions.get(key.on_update, key.on_update),
         )
+
+    def implied_parent_columns(self, key: ForeignKey) -> tuple[str, ...]:
+        """Return the columns that a foreign key refers to if it names none.
+
+        The default returns the primary key, as the SQL standard says.
+        """
+        if key.parent not in self.models.by_table:
+            return ()
+        parent = declared_table(self.models.by_table[key.parent], names=self.names)
+        return parent.primary_key

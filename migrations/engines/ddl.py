@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import peewee
 
+from db.constraints import FieldConstraints, field_constraints
 from migrations import operations as do
 from migrations.engines.catalog import Catalog
 from migrations.engines.conversions import Conversions
@@ -304,19 +305,36 @@ class DDL(ABC):
     def column_definition(
         self, table: str, column: Column, with_checks: bool = True
     ) -> str:
-        """Return the definition of a declared column, as CREATE TABLE has it.
+        """Return the definition of a declared column that is added to a table.
+
+        Without UNIQUE and REFERENCES, which are added by operations of their own.
 
         :param with_checks: with the CHECK constraints that its field declares.
         """
         database = self.session.database
         context = database.get_sql_context(scope=peewee.SCOPE_VALUES)
         field = self.models.by_table[table]._meta.columns[column.name]
-        if not with_checks:
+        declared = field_constraints(field, database)
+        if declared.unique or declared.foreign_keys or not with_checks:
             field = copy.copy(field)
-            field.constraints = []
-            if column.default is not None:
-                field.constraints.append(peewee.SQL(f"DEFAULT {column.default}"))
+            clauses = self._clauses_of_added_column(column, declared, with_checks)
+            field.constraints = [peewee.SQL(clause) for clause in clauses]
         return str(context.sql(field.ddl(context)).query()[0])
+
+    def _clauses_of_added_column(
+        self, column: Column, declared: FieldConstraints, with_checks: bool
+    ) -> Iterator[str]:
+        """Yield what belongs to the column alone of the constraints of its field."""
+        if column.default is not None:
+            yield f"DEFAULT {column.default}"
+        if declared.not_null:
+            yield "NOT NULL"
+        if with_checks:
+            for check in declared.checks:
+                yield self.check_constraint(Check(check.name, check.condition))
+        if declared.collation is not None:
+            yield f"COLLATE {declared.collation}"
+        yield from declared.attributes
 
     def bare_definition(self, table: str, column: Column, name: str) -> str:
         """Return the definition of a declared column without NOT NULL and DEFAULT."""
@@ -325,6 +343,8 @@ class DDL(ABC):
         field = copy.copy(self.models.by_table[table]._meta.columns[column.name])
         field.column_name = name
         field.null = True
+        declared = field_constraints(field, database)
+        field.collation = field.collation or declared.collation
         field.constraints = None
         return str(context.sql(field.ddl(context)).query()[0])
 

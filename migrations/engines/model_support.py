@@ -7,6 +7,7 @@ What no database supports is the matter of `migrations.model_support`.
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -31,6 +32,11 @@ from migrations.sql_text import unquoted
 if TYPE_CHECKING:
     from migrations.index_text import IndexText
 
+# Of `Meta.constraints`.
+_INDEX = re.compile(
+    r"(CONSTRAINT\s+\S+\s+)?(UNIQUE|KEY|INDEX|FULLTEXT|SPATIAL)\b", re.IGNORECASE
+)
+_EXCLUDE = re.compile(r"(CONSTRAINT\s+\S+\s+)?EXCLUDE\b", re.IGNORECASE)
 _FIELD_OPTIONS = ("sequence", "unindexed")
 _META_OPTIONS = (
     "schema",
@@ -168,11 +174,7 @@ class ModelSupport(ABC):
     def problems_of_constraints(self, model: Model, table: Table) -> Iterator[str]:
         """Yield what is in `Meta.constraints` and is not supported."""
         for sql in table_constraints(model).unsupported:
-            yield (
-                f"the constraint {sql!r} is not supported; write UniqueConstraint("
-                'name, *columns), SQL("CONSTRAINT name CHECK (condition)") or '
-                'Check("condition")'
-            )
+            yield f"the constraint {sql!r} is not supported; {_instead_of(sql)}"
         of_fields = {
             (table.names.key(field.column_name),) for field in model._meta.refs
         }
@@ -205,8 +207,8 @@ class ModelSupport(ABC):
 
     def problems_of_keys(self, model: Model, table: Table) -> Iterator[str]:
         """Yield what is wrong with the columns of the primary key and of indexes."""
-        keys = {index.name: index.columns for index in table.indexes}
-        expressions = {index.name for index in table.indexes if not index.is_plain}
+        keys = {index.label: index.columns for index in table.indexes}
+        expressions = {index.label for index in table.indexes if not index.is_plain}
         if model._meta.primary_key:
             keys["the primary key"] = table.primary_key
         for key, columns in keys.items():
@@ -224,7 +226,7 @@ class ModelSupport(ABC):
     def problem_of_key_column(self, field: peewee.Field, key: str) -> str:
         """Return why the column of a field cannot be in a key, or "".
 
-        :param key: the name of an index or a UNIQUE constraint, or "the primary key".
+        :param key: the label of an index or a UNIQUE constraint, or "the primary key".
         """
 
     # -- fields
@@ -252,10 +254,19 @@ class ModelSupport(ABC):
         for sql in constraints.unsupported:
             yield (
                 f"the constraint {sql!r} is not supported here; a field takes one "
-                "DEFAULT, and CHECK (condition)"
+                "DEFAULT, CHECK (condition), UNIQUE, REFERENCES table (column), "
+                "COLLATE name and NOT NULL"
             )
+        for text in constraints.attributes:
+            problem = self.problem_of_attribute(field, text)
+            if problem:
+                yield f"{text} {problem}"
         if constraints.default_is_utc_now and field.field_type != "DATETIME":
             yield "DefaultUtcNow() is for a DateTimeField"
+
+    def problem_of_attribute(self, field: peewee.Field, text: str) -> str:
+        """Return why a column cannot have a clause such as COMMENT 'text', or ""."""
+        return f"is not supported on {self.product}; leave it out"
 
     def problems_of_foreign_key(self, field: peewee.ForeignKeyField) -> Iterator[str]:
         """Yield what is wrong with a foreign key."""
@@ -272,6 +283,21 @@ class ModelSupport(ABC):
                     f"{action} is not supported on {self.product}; use SET NULL "
                     "or CASCADE"
                 )
+
+
+def _instead_of(sql: str) -> str:
+    """Return what to write in place of a constraint in `Meta.constraints`."""
+    if _INDEX.match(sql):
+        return (
+            "write it in Meta.indexes: SQL('CREATE INDEX name ON table (columns)'), or "
+            "CREATE UNIQUE INDEX"
+        )
+    if _EXCLUDE.match(sql):
+        return "add it after a run, by hand: it stays there"
+    return (
+        'write UniqueConstraint(name, *columns), SQL("CONSTRAINT name CHECK '
+        '(condition)") or Check("condition")'
+    )
 
 
 def _object_names(table: Table) -> list[str]:

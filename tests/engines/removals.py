@@ -68,6 +68,8 @@ _NAME = r"`(?:[^`]|``)*`"
 _CLAUSES = {
     "NOT NULL": r" NOT NULL",
     "DEFAULT": r" DEFAULT (?!NULL)('x*'|\(x*\)|[^ (]+(\(x*\))?)",
+    "ON UPDATE": r" ON UPDATE \w+(\(\))?",
+    "COMMENT": r" COMMENT 'x*'",
     "CHECK": r" CHECK \(x*\)",
 }
 
@@ -121,6 +123,8 @@ _SQLITE_CLAUSES = {
     "NOT NULL": r" NOT NULL(?! PRIMARY)",
     "DEFAULT": r" DEFAULT(?! NULL)\s*('x*'|\(x*\)|[^ ,(]+(\(x*\))?)",
     "CHECK": r"( CONSTRAINT \"x*\")? CHECK\s*\(x*\)",
+    "UNIQUE": r" UNIQUE",
+    "REFERENCES": r" REFERENCES \w+( \(x*\))?( ON \w+ (SET )?\w+)*",
 }
 
 

@@ -99,6 +99,27 @@ def _with_constraint(sql):
     return make
 
 
+def _reference(sql):
+    """Return a function that makes a table and one with a REFERENCES in a field."""
+
+    def make():
+        parent = model("parents", "Parent", n=IntegerField())
+        up = IntegerField(null=True, index=True, constraints=[SQL(sql)])
+        child = model("children", "Child", meta={"depends_on": [parent]}, up=up)
+        return [child, parent]
+
+    return make
+
+
+def _collation(name):
+    """Return a function that makes a table with a COLLATE in its constraints."""
+    sql = f"DEFAULT 'x' COLLATE {name}"
+    return one(
+        word=CharField(9, unique=True, constraints=[SQL(sql)]),
+        other=TextField(null=True, constraints=[SQL(f"COLLATE {name}")]),
+    )
+
+
 _TWO_COLUMNS = "FOREIGN KEY (x, y) REFERENCES parents (a, b)"
 
 
@@ -139,6 +160,75 @@ SHAPES = [
     Shape(
         "a foreign key of two columns with a name and an action",
         _with_constraint(f"CONSTRAINT fk_pair {_TWO_COLUMNS} ON DELETE CASCADE"),
+    ),
+    Shape(
+        "UNIQUE constraints without a name",
+        with_meta(
+            {
+                "constraints": [
+                    SQL("UNIQUE (a, b)"),
+                    SQL("UNIQUE (b)"),
+                    SQL("CONSTRAINT unique_c UNIQUE (c)"),
+                ]
+            },
+            a=IntegerField(),
+            b=CharField(9),
+            c=IntegerField(null=True),
+            d=IntegerField(constraints=[SQL("UNIQUE")]),
+            e=CharField(9, constraints=[SQL("DEFAULT 'e' UNIQUE")]),
+        ),
+    ),
+    Shape(
+        "a foreign key in the constraints of a field",
+        _reference("REFERENCES parents (id) ON DELETE CASCADE"),
+    ),
+    Shape(
+        "a foreign key that names no column",
+        _reference("REFERENCES parents ON UPDATE SET NULL"),
+        LITE_AND_PG,
+    ),
+    Shape(
+        "a primary key in Meta.constraints",
+        with_meta(
+            {"primary_key": False, "constraints": [SQL("PRIMARY KEY (b, a)")]},
+            a=IntegerField(),
+            b=CharField(9),
+        ),
+    ),
+    Shape(
+        "NULL and NOT NULL in the constraints",
+        one(
+            a=IntegerField(null=True, constraints=[SQL("NOT NULL")]),
+            b=IntegerField(null=True, constraints=[SQL("NULL")]),
+        ),
+    ),
+    Shape("COLLATE in the constraints on SQLite", _collation("NOCASE"), ("sqlite",)),
+    Shape("COLLATE in the constraints on PostgreSQL", _collation('"C"'), PG),
+    Shape(
+        "COLLATE in the constraints on MariaDB",
+        one(word=CharField(9, constraints=[SQL("COLLATE utf8mb4_bin")])),
+        MARIA,
+    ),
+    Shape(
+        "AUTOINCREMENT in the constraints",
+        one(id=peewee.AutoField(constraints=[SQL("AUTOINCREMENT")]), n=IntegerField()),
+        ("sqlite",),
+    ),
+    Shape(
+        "ON UPDATE and COMMENT",
+        one(
+            at=DateTimeField(
+                constraints=[
+                    SQL("DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP")
+                ]
+            ),
+            seen=DateTimeField(null=True, constraints=[SQL("ON UPDATE NOW()")]),
+            n=IntegerField(
+                constraints=[SQL("DEFAULT 3"), SQL("COMMENT 'it''s (a), `b`'")]
+            ),
+            word=CharField(9, constraints=[SQL("COMMENT 'a word' UNIQUE")]),
+        ),
+        MARIA,
     ),
     Shape("tables that refer to each other", _circle, ("postgresql", "mysql")),
     Shape(

@@ -29,6 +29,7 @@ from migrations.engines.mysql.session import MySQLFamilySession
 from migrations.engines.mysql.show_create_table import (
     NAMES,
     CreateTableText,
+    attribute_meaning,
     parsed_table,
     statement_of_temporary_table,
 )
@@ -402,6 +403,9 @@ class MySQLFamilyCatalog(Catalog):
             return self.same_index(table, index, candidate)
         return super().is_equivalent(table, index, candidate)
 
+    def same_attribute(self, declared: str, actual: str) -> bool:
+        return attribute_meaning(declared) == attribute_meaning(actual)
+
     def type_is_accepted(self, table: Table, expected: Column, actual: Column) -> bool:
         """Whether a type has the size and the sign that a column is declared with.
 
@@ -416,10 +420,19 @@ class MySQLFamilyCatalog(Catalog):
         return is_unsigned(actual.type) == self._will_be_unsigned(table, expected)
 
     def undeclared(self, expected: Table, actual: Table) -> Iterator[Difference]:
-        """Yield a note for each column that may be unsigned although it is not so."""
+        """Yield a note for each column that may be unsigned although it is not so.
+
+        And for each one that changes with every UPDATE, and is not declared to.
+        """
         for name, column in expected.columns.items():
             existing = actual.columns.get(name)
-            if existing is None or is_unsigned(column.type):
+            if existing is None:
+                continue
+            found = existing.attribute_like("ON UPDATE")
+            if found and not column.attribute_like(found):
+                where = f"{expected.name}.{name}"
+                yield note(where, "no ON UPDATE", found, f"{found} is not in the model")
+            if is_unsigned(column.type):
                 continue
             if not is_unsigned(existing.type):
                 continue

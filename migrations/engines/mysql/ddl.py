@@ -79,6 +79,8 @@ class MySQLFamilyDDL(StatementDDL):
         self._dropped_keys: set[tuple[str, str | None]] = set()
         # The indexes that earlier statements drop, by table.
         self._dropped_indexes: dict[str, list[Index]] = {}
+        # By table, the names of UNIQUE constraints that have none in the model.
+        self._chosen_names: dict[str, list[str]] = {}
 
     # -- planning
 
@@ -167,6 +169,8 @@ class MySQLFamilyDDL(StatementDDL):
         for index in self.declared(table).indexes:
             is_beginning = index.columns == columns[: len(index.columns)]
             is_shorter = len(index.columns) < len(columns)
+            if not index.name:
+                continue  # it is unique, and the index of a foreign key is not
             if is_beginning and is_shorter and not existing.index_named(index.name):
                 yield do.AddIndex(table, index)
 
@@ -327,7 +331,7 @@ class MySQLFamilyDDL(StatementDDL):
             return
         rename = f"RENAME COLUMN {self.quote(name)} TO {self.quote(column.name)}"
         yield self.alter_online(f"rename {name} to {column.name}", table, [rename])
-        if default or operation.checks:
+        if default or operation.checks or column.attributes:
             modify = f"MODIFY {self._new_column(table, column)}"
             description = f"complete column {column.name}"
             yield self._alter(description, table, [modify], bool(operation.checks))
@@ -431,10 +435,14 @@ class MySQLFamilyDDL(StatementDDL):
             planned = self.planned_columns.column(table, column.name)
             definition = self.typed(table, planned.type, planned.collation)
             rewritten |= self._clauses_of_old_type(operation)
+        if operation.changes_attributes:
+            rewritten |= {text.split()[0].upper() for text in column.attributes}
         kept = [text for keyword, text in clauses.items() if keyword not in rewritten]
         if operation.changes_type:
             yield from self._changes_to_text(operation, kept)
         definition += self._null_and_default(operation)
+        if operation.changes_attributes:
+            definition += "".join(f" {text}" for text in column.attributes)
         modify = " ".join([f"MODIFY {self.quote(column.name)} {definition}", *kept])
         others = self.schema[table].columns.values()
         has_generated = any(other.generated for other in others)
@@ -654,6 +662,8 @@ class MySQLFamilyDDL(StatementDDL):
         """Replace or add an index in one statement."""
         table = operation.table
         index = operation.definition
+        if not index.name:
+            index = index._replace(name=self._name_for_unique(table, index))
         declared = self.declared(table)
         self._refuse_name_of_check(table, index)
         verb = "add"
@@ -679,6 +689,26 @@ class MySQLFamilyDDL(StatementDDL):
         yield self._alter(
             f"{verb} index {index.name}", table, parts, copies=not is_online
         )
+
+    def _name_for_unique(self, table: str, index: Index) -> str:
+        """Return a name for a UNIQUE constraint without one, as the server chooses it.
+
+        A statement without a name would succeed on each node of a cluster.
+        """
+        base = self.declared(table).columns[index.columns[0]].name
+        key = self.catalog.names.key
+        indexes = [*self._existing(table).indexes, *self.declared(table).indexes]
+        taken = {key(each.name) for each in indexes}
+        taken |= {key(each.name) for each in self._existing(table).checks}
+        taken |= {key(each) for each in self._chosen_names.get(table, ())}
+        taken.add(key("PRIMARY"))
+        name = base
+        number = 1
+        while key(name) in taken:
+            number += 1
+            name = f"{base[: _LONGEST_NAME - len(f'_{number}')]}_{number}"
+        self._chosen_names.setdefault(table, []).append(name)
+        return name
 
     def adds_index_online(self, table: str, added: Index) -> bool:
         """Whether the server adds an index to a table without copying it."""
@@ -924,6 +954,7 @@ class MySQLFamilyDDL(StatementDDL):
         if declared.auto_increment:
             sql += " AUTO_INCREMENT"
         sql += self._default_clause(declared)
+        sql += "".join(f" {text}" for text in declared.attributes)
         for check in self._checks_of_column(table, declared):
             if _belongs_to_column(check):
                 sql += f" {self.check_constraint(check)}"
@@ -950,7 +981,9 @@ class MySQLFamilyDDL(StatementDDL):
         text = parse_create_index(index.definition)
         if text is not None:
             return text.clause()
-        sql = f"INDEX {self.quote(index.name)} {self.quote_all(index.columns)}"
+        sql = f"INDEX {self.quote_all(index.columns)}"
+        if index.name:
+            sql = f"INDEX {self.quote(index.name)} {self.quote_all(index.columns)}"
         if index.unique:
             return f"UNIQUE {sql}"
         return sql

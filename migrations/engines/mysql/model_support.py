@@ -11,6 +11,7 @@ import peewee
 from migrations.declaration import Model, declared_table, table_name, type_of
 from migrations.engines.model_support import ModelSupport
 from migrations.engines.mysql.catalog import MySQLFamilyCatalog
+from migrations.engines.mysql.show_create_table import attribute_meaning
 from migrations.schema import Table
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class MySQLFamilyModelSupport(ModelSupport):
         if text.upper() not in _WITHOUT_LENGTH:
             return ""
         model = field.model
-        unique = {index.name for index in declared_table(model).indexes if index.unique}
+        indexes = declared_table(model, names=self.catalog.names).indexes
+        unique = {index.label for index in indexes if index.unique}
         if key in unique and self.has_unique_long_columns:
             return ""
         part = f"{field.column_name}(100)"
@@ -87,6 +89,16 @@ class MySQLFamilyModelSupport(ModelSupport):
         for engine in _ENGINE.findall(" ".join(table.settings)):
             if engine.lower() != "innodb":
                 yield f"{engine} tables have no transactions; use ENGINE=InnoDB"
+
+    def problem_of_attribute(self, field: peewee.Field, text: str) -> str:
+        meaning = attribute_meaning(text)
+        if meaning is None:
+            return super().problem_of_attribute(field, text)
+        type_ = self.catalog.parse_type(type_of(field, self.database))
+        is_time = type_.category in ("datetime", "timestamp")
+        if meaning.startswith("ON UPDATE") and not is_time:
+            return "is for a DateTimeField"
+        return ""
 
     def problem_of_name(self, name: str) -> str:
         if len(name) > _MAX_NAME_LENGTH:

@@ -235,12 +235,15 @@ class Rehearsal:
         if isinstance(operation, do.AddIndex):
             if "FULLTEXT INDEX" in operation.definition.definition:
                 return
-            index = made.index_named(operation.definition.name)
-            if index is None or not self.catalog.is_equivalent(
-                made, operation.definition, index
+            declared = operation.definition
+            index = made.index_named(declared.name)
+            candidates = made.indexes if not declared.name else (index,)
+            if not any(
+                each is not None and self.catalog.is_equivalent(made, declared, each)
+                for each in candidates
             ):
-                name = operation.definition.name
-                yield f"{name}: the server would make {index or 'no index'} of it"
+                found = index or "no index"
+                yield f"{declared.label}: the server would make {found} of it"
         elif isinstance(operation, do.AlterColumn | do.AddColumn):
             yield from self._differences_of(operation.column, made)
         elif isinstance(operation, do.CreateTable):

@@ -29,7 +29,7 @@ from migrations.schema import (
     Table,
     Type,
 )
-from migrations.sql_text import masked, split_sql, unquoted
+from migrations.sql_text import literal, masked, split_sql, unquoted
 
 # Of columns, indexes and constraints:
 # https://mariadb.com/kb/en/identifier-case-sensitivity/
@@ -40,6 +40,16 @@ QUOTED = rf"'(?:[^'\\]|\\.|'')*'|{_NAME}"
 _CLAUSE = re.compile(
     r" (NOT|(?<!NOT )(?<!DEFAULT )NULL|DEFAULT|ON|AUTO_INCREMENT|COMMENT|CHECK"
     r"|GENERATED|INVISIBLE|WITHOUT|/\*)"
+)
+# The clauses of a column that a model may declare in the words of the server.
+_ATTRIBUTES = ("ON", "COMMENT")
+_ON_UPDATE = re.compile(
+    r"ON\s+UPDATE\s+(?:CURRENT_TIMESTAMP|NOW|LOCALTIME|LOCALTIMESTAMP)\s*"
+    r"(?:\(\s*(?P<digits>\d*)\s*\))?",
+    re.IGNORECASE,
+)
+_COMMENT = re.compile(
+    r"""COMMENT\s*('(?:[^']|'')*'|"(?:[^"]|"")*")""", re.IGNORECASE | re.DOTALL
 )
 _COLLATION = re.compile(r"(?:CHARSET|CHARACTER SET|COLLATE)[ =](\w+)")
 _ACTION = re.compile(r"ON (DELETE|UPDATE) (CASCADE|SET \w+)")
@@ -192,6 +202,7 @@ class CreateTableText(ABC):
             auto_increment="AUTO_INCREMENT" in clauses,
             generated="GENERATED" in clauses,
             collation=collation,
+            attributes=tuple(clauses[kind] for kind in _ATTRIBUTES if kind in clauses),
         )
 
     def clauses(self, column: str) -> dict[str, str]:
@@ -317,6 +328,21 @@ def _plain_columns(group: str) -> tuple[str, ...]:
     parts = split_sql(group[1:-1], "[^,]+", QUOTED)
     names = [part for part in parts if re.fullmatch(_NAME, part)]
     return tuple(NAMES.key(unquoted(name)) for name in names)
+
+
+def attribute_meaning(text: str) -> str | None:
+    """Return a comparable form of ON UPDATE or COMMENT; None if it is neither."""
+    found = _ON_UPDATE.fullmatch(text)
+    if found is not None:
+        digits = int(found["digits"] or 0)
+        return f"ON UPDATE CURRENT_TIMESTAMP({digits})"
+    found = _COMMENT.fullmatch(text)
+    if found is not None:
+        quoted = found[1]
+        if quoted.startswith('"'):
+            quoted = literal(quoted[1:-1].replace('""', '"'))
+        return f"COMMENT {standard_strings(quoted)}"
+    return None
 
 
 def standard_strings(expression: str) -> str:

@@ -24,7 +24,7 @@ from migrations.engines.postgresql.column_types import (
     type_of_existing_column,
 )
 from migrations.engines.postgresql.conversions import PostgreSQLConversions
-from migrations.engines.postgresql.names import shortened
+from migrations.engines.postgresql.names import name_of_constraint, shortened
 from migrations.engines.postgresql.session import PostgreSQLSession
 from migrations.engines.session import Row
 from migrations.errors import ChangeRefused
@@ -90,7 +90,7 @@ class PostgreSQLDDL(StatementDDL):
         self._retyped: dict[str, None] = {}
         # Tables whose primary key is replaced.
         self._replaced_keys: set[str] = set()
-        # Of CHECK constraints that have none in the model.
+        # Of constraints that have none in the model.
         self._chosen_names: set[str] = set()
         # By table, the names of constraints that earlier statements drop.
         self._dropped_constraints: dict[str, set[str]] = {}
@@ -231,7 +231,7 @@ class PostgreSQLDDL(StatementDDL):
             )
         for key in operation.declared.foreign_keys:
             self._refuse_parent(operation.table, key.parent)
-        names = [index.name for index in operation.declared.indexes]
+        names = [index.name for index in operation.declared.indexes if index.name]
         self._refuse_taken_names(operation.table, names)
         yield from super().create_table(operation)
 
@@ -614,6 +614,8 @@ class PostgreSQLDDL(StatementDDL):
             yield from self._drop_replaced(table, index.name, operation.replaces)
             yield from self._build_index_as_it_was(table, index, operation.replaces)
             return
+        if not index.name:
+            index = index._replace(name=self._name_for_unique(table, index))
         if self.schema[table].index_named(index.name) is None:
             self._refuse_taken_constraint(table, index.name, [])
         source = self._key_source(table, index)
@@ -623,6 +625,38 @@ class PostgreSQLDDL(StatementDDL):
         full_name = f"{self.quote(index.name)} ON {self.quote(table)}"
         comment = self._details(table, index.name).comment
         yield from self._comment("CONSTRAINT", full_name, comment)
+
+    def _name_for_unique(self, table: str, index: Index) -> str:
+        """Return a name for a UNIQUE constraint without one, as PostgreSQL chooses it.
+
+        That of an invalid index, which a killed run has left, is used again.
+        """
+        actual = self.schema[table]
+        declared = self.declared(table).columns
+        columns = "_".join(declared[key].name for key in index.columns)
+        number = 0
+        while True:
+            suffix = f"key{number or ''}"
+            name = name_of_constraint(table, columns, suffix)
+            existing = actual.index_named(name)
+            if existing is not None:
+                is_free = existing._replace(valid=True, name="") == index._replace(
+                    is_constraint=existing.is_constraint
+                )
+            else:
+                is_free = not self._is_taken(table, name)
+            if is_free and name not in self._chosen_names:
+                self._chosen_names.add(name)
+                return name
+            number += 1
+
+    def _is_taken(self, table: str, name: str) -> bool:
+        """Whether something has the name that an index and its constraint need."""
+        taken = catalog_queries.TAKEN_NAMES
+        current = self.current_table(table)
+        if self.query_texts(taken, [name], current):
+            return True
+        return bool(self.query_texts(catalog_queries.CONSTRAINT, current, name))
 
     def _key_source(self, table: str, key: Index) -> _KeySource:
         """Return what a key is made of: an index, if the table has rows."""

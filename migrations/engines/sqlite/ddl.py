@@ -42,7 +42,7 @@ from migrations.engines.sqlite.table_text import (
 from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.report import Change
-from migrations.schema import Schema, Table
+from migrations.schema import Index, Schema, Table
 from migrations.sql_text import is_literal, literal
 
 _NEW_TABLE = "__new"  # at the end of its name
@@ -434,8 +434,24 @@ class SQLiteDDL(DDL):
 
     def create_index(self, operation: do.AddIndex) -> Change:
         table = operation.table
+        if not operation.definition.name:
+            name = self._name_for_unique(table, operation.definition)
+            definition = operation.definition._replace(name=name)
+            operation = operation._replace(definition=definition)
         self._refuse_taken_name(operation.definition.name, table)
         return self._blocking_writes(super().create_index(operation), table)
+
+    def _name_for_unique(self, table: str, index: Index) -> str:
+        """Return a name for the index in place of a UNIQUE constraint without one."""
+        columns = [self.declared(table).columns[key].name for key in index.columns]
+        base = f"{table}_{'_'.join(columns)}_key"
+        sql = "SELECT 1 FROM main.sqlite_master WHERE name = ? COLLATE NOCASE"
+        name = base
+        number = 0
+        while self.stored_schema.query(sql, (name,)):
+            number += 1
+            name = f"{base}{number}"
+        return name
 
     def _refuse_taken_name(self, name: str, table: str) -> None:
         """Refuse to create for a table what has the name of something of another table.

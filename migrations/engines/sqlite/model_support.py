@@ -43,6 +43,13 @@ class SQLiteModelSupport(ModelSupport):
             # SQLite creates the table, and then no row can be inserted.
             yield f"DEFAULT {default} has no value on SQLite: {error}"
 
+    def problem_of_attribute(self, field: peewee.Field, text: str) -> str:
+        if text.upper() != "AUTOINCREMENT":
+            return super().problem_of_attribute(field, text)
+        if not field.auto_increment:
+            return "is for an AutoField; use db.fields.AutoIncrementField"
+        return ""
+
     def problem_of_key_column(self, field: peewee.Field, key: str) -> str:
         return ""
 

@@ -218,7 +218,7 @@ class _Copy:
         declared = self.catalog.declared_by_name(name)
         for index in declared.indexes:
             if not self._has_equivalent(actual, index):
-                yield f"{name}.{index.name}: expected {index}, found no such index"
+                yield f"{name}.{index.label}: expected {index}, found no such index"
         for key in declared.foreign_keys:
             if not any(key.equivalent(other) for other in actual.foreign_keys):
                 yield f"{name}.{', '.join(key.columns)}: expected {key}"

@@ -272,7 +272,7 @@ class NewDefinition:
 
         The indexes of keys are numbered, so a key more or less changes their names.
         """
-        changed = [index.name for index in self.added_indexes]
+        changed = [index.name for index in self.added_indexes if index.name]
         condition = ""
         if changed:
             names = ", ".join(literal(name) for name in changed)
@@ -292,9 +292,11 @@ class NewDefinition:
         """
         for index in self.added_indexes:
             if index.is_constraint:
-                name = self.ddl.quote(index.name)
-                columns = self.ddl.quote_all(index.columns)
-                self._added_constraints.append(f"CONSTRAINT {name} UNIQUE {columns}")
+                constraint = f"UNIQUE {self.ddl.quote_all(index.columns)}"
+                if index.name:
+                    name = self.ddl.quote(index.name)
+                    constraint = f"CONSTRAINT {name} {constraint}"
+                self._added_constraints.append(constraint)
 
     def sql(self) -> str:
         """Return the text: columns, constraints, options, with their comments."""
@@ -408,7 +410,7 @@ class NewDefinition:
         if any(clause.columns == index.columns for index in self._dropped_unique):
             return True
         for index in self.added_indexes:
-            if name_key(clause.name) == name_key(index.name):
+            if clause.name and name_key(clause.name) == name_key(index.name):
                 return True
             if index.is_constraint and clause.columns == index.columns:
                 return True

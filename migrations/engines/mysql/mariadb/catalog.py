@@ -10,6 +10,7 @@ from migrations.engines.mysql.catalog import MySQLFamilyCatalog
 from migrations.engines.mysql.mariadb.show_create_table import MariaDBTableText
 from migrations.engines.mysql.server_errors import NOT_VISIBLE
 from migrations.engines.mysql.show_create_table import without_next_number
+from migrations.schema import ForeignKey
 
 
 class MariaDBCatalog(MySQLFamilyCatalog):
@@ -41,3 +42,7 @@ class MariaDBCatalog(MySQLFamilyCatalog):
             if text:
                 texts[name] = without_next_number(text)
         return texts
+
+    def implied_parent_columns(self, key: ForeignKey) -> tuple[str, ...]:
+        """Return the columns of the same names, and not the primary key."""
+        return key.columns
