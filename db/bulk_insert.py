@@ -33,6 +33,14 @@ from db.url import describe, shell_word
 _SHOWN_ROWS = 5  # of the refused rows in an error message
 
 
+# Parameter: a table.
+_ENGINE_WITHOUT_TRANSACTIONS = """
+SELECT t.engine FROM information_schema.tables t
+JOIN information_schema.engines e ON e.engine = t.engine
+WHERE t.table_schema = DATABASE() AND t.table_name = %s
+  AND COALESCE(e.transactions, 'NO') <> 'YES'"""
+
+
 class UploadRefused(peewee.IntegrityError, ValueError):
     """Nothing was uploaded; the text says why.
 
@@ -137,6 +145,7 @@ class BulkInsert:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        self._refuse_table_without_transactions()
         remaining = iter(rows)
         stored = 0
         columns: Columns = {}
@@ -214,6 +223,23 @@ class BulkInsert:
                 raise _unknown_column(f"the column {name} is given twice: {both}")
             found[name] = key
         return found
+
+    def _refuse_table_without_transactions(self) -> None:
+        """Refuse a table that would keep some rows of an upload that fails.
+
+        https://mariadb.com/kb/en/rollback/
+        """
+        if not isinstance(self.database, peewee.MySQLDatabase):
+            return
+        table = self.model._meta.table_name
+        for (engine,) in self.database.execute_sql(
+            _ENGINE_WITHOUT_TRANSACTIONS, (table,)
+        ):
+            raise _refused(
+                f"the storage engine of {table} is {engine}, which has no transactions "
+                "and would keep some rows of an upload that fails; run first: ALTER "
+                f"TABLE {table} ENGINE=InnoDB"
+            )
 
     def _transaction(self) -> Any:
         if isinstance(self.database, peewee.SqliteDatabase):

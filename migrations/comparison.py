@@ -145,8 +145,9 @@ def _compare_managed(
     if actual is None:
         yield repairable(name, "a table", "nothing", do.CreateTable(name, expected))
         return
-    if actual.kind != "table":
-        yield fatal(name, "a table", f"a {actual.kind}", ChangeRefused)
+    if actual.kind != expected.kind:
+        wanted, found = f"a {expected.kind}", f"a {actual.kind}"
+        yield fatal(name, wanted, found, ChangeRefused)
         return
     if _is_unrelated(expected, actual):
         found = "an unrelated table with that name"

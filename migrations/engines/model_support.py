@@ -37,6 +37,8 @@ _INDEX = re.compile(
     r"(CONSTRAINT\s+\S+\s+)?(UNIQUE|KEY|INDEX|FULLTEXT|SPATIAL)\b", re.IGNORECASE
 )
 _EXCLUDE = re.compile(r"(CONSTRAINT\s+\S+\s+)?EXCLUDE\b", re.IGNORECASE)
+# Of `Meta.table_settings`: a partitioned table, and one that inherits, is refused.
+_UNSUPPORTED_SETTINGS = re.compile(r"\b(?:PARTITION\s+BY|INHERITS)\b", re.IGNORECASE)
 _FIELD_OPTIONS = ("sequence", "unindexed")
 _META_OPTIONS = (
     "schema",
@@ -128,6 +130,10 @@ class ModelSupport(ABC):
             is_used = getattr(model._meta, option, None)
             if is_used and option not in self.supported_options:
                 yield f"Meta.{option} is not supported on {self.product}"
+
+        for clause in _UNSUPPORTED_SETTINGS.findall(" ".join(table.settings)):
+            words = " ".join(clause.upper().split())
+            yield f"{words} in Meta.table_settings is not supported; remove it"
 
     @abstractmethod
     def problem_of_name(self, name: str) -> str:

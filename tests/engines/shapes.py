@@ -40,12 +40,14 @@ class Shape(NamedTuple):
     :param make: returns the models, in any order. It is called once.
     :param engines: those on which Peewee can create them.
     :param mariadb_only: whether MySQL lacks what MariaDB has.
+    :param notes: the messages about tables that are as declared.
     """
 
     name: str
     make: Callable
     engines: tuple = ENGINES
     mariadb_only: bool = False
+    notes: tuple = ()
 
     @property
     def models(self):

@@ -120,6 +120,7 @@ def _collation(name):
     )
 
 
+_SETTINGS_NOTE = "things: Meta.table_settings is written once and never compared"
 _TWO_COLUMNS = "FOREIGN KEY (x, y) REFERENCES parents (a, b)"
 
 
@@ -398,6 +399,33 @@ SHAPES = [
             short=peewee.SmallIntegerField(null=True, index=True),
             key=peewee.BinaryUUIDField(unique=True),
         ),
+    ),
+    Shape(
+        "a storage engine without transactions",
+        with_meta(
+            {
+                "table_settings": ["ENGINE=myisam"],
+                "indexes": ((("a", "b"), True),),
+                "constraints": [SQL("CONSTRAINT positive CHECK (a > 0)")],
+            },
+            a=IntegerField(index=True),
+            b=CharField(9, constraints=[SQL("DEFAULT 'x'")]),
+        ),
+        MARIA,
+        notes=(
+            _SETTINGS_NOTE,
+            "things: MyISAM has no transactions: a statement that fails keeps the rows "
+            "that it has written",
+        ),
+    ),
+    Shape(
+        "settings of a table of InnoDB",
+        with_meta(
+            {"table_settings": ["ENGINE=InnoDB", "ROW_FORMAT=COMPRESSED"]},
+            a=IntegerField(index=True),
+        ),
+        MARIA,
+        notes=(_SETTINGS_NOTE,),
     ),
     Shape(
         "types of MariaDB",

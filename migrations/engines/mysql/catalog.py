@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple
 import peewee
 
 from db.url import describe
+from migrations.declaration import declared_table
 from migrations.engines.catalog import Catalog, UnknownType
 from migrations.engines.mysql.column_types import (
     is_unsigned,
@@ -30,11 +31,12 @@ from migrations.engines.mysql.show_create_table import (
     NAMES,
     CreateTableText,
     attribute_meaning,
+    kind_of_table,
     parsed_table,
     statement_of_temporary_table,
 )
 from migrations.index_text import parse_create_index
-from migrations.report import Difference, note
+from migrations.report import Difference, note, warning
 from migrations.schema import UTC_NOW, Column, Index, Schema, Table, Type
 from migrations.sql_text import is_literal, literal, literal_meaning, one_line
 
@@ -94,10 +96,28 @@ _ROUTINES = (
     "SELECT LOWER(routine_type), routine_name, routine_definition "
     "FROM information_schema.routines WHERE routine_schema = DATABASE() ORDER BY 2"
 )
+_ENGINE = re.compile(r"\b(?:ENGINE|TYPE)\s*=?\s*(\w+)", re.IGNORECASE)
 _TRIGGERS = (
     "SELECT trigger_name, event_object_table, action_statement "
     "FROM information_schema.triggers WHERE trigger_schema = DATABASE() ORDER BY 1"
 )
+
+
+class UnknownEngine(Exception):
+    """The server has no storage engine of a name."""
+
+
+class StorageEngine(NamedTuple):
+    """A storage engine other than InnoDB."""
+
+    name: str
+    has_transactions: bool
+
+
+def declared_engine(table: Table) -> str:
+    """Return the storage engine of a declared table in lower case, or ""."""
+    found = _ENGINE.findall(" ".join(table.settings))
+    return found[-1].lower() if found else ""
 
 
 class ReferringKey(NamedTuple):
@@ -419,11 +439,41 @@ class MySQLFamilyCatalog(Catalog):
             return False
         return is_unsigned(actual.type) == self._will_be_unsigned(table, expected)
 
+    def normalized_table(self, table: Table) -> Table:
+        """Return a declared table as its storage engine makes it.
+
+        One that has no foreign keys ignores them without a word:
+        https://dev.mysql.com/doc/refman/8.4/en/ansi-diff-foreign-keys.html
+        """
+        table = super().normalized_table(table)
+        engine = self.storage_engine(table)
+        if engine is None:
+            return table
+        return table._replace(kind=kind_of_table(engine.name), foreign_keys=())
+
+    def storage_engine(self, table: Table) -> StorageEngine | None:
+        """Return the storage engine of a declared table; None if it is InnoDB.
+
+        :raises UnknownEngine: the server does not have it.
+        """
+        name = declared_engine(table)
+        if name in ("", "innodb"):
+            return None
+        rows = self.session.query(
+            "SELECT engine, transactions FROM information_schema.engines "
+            "WHERE engine = %s AND support IN ('YES', 'DEFAULT')",
+            (name,),
+        )
+        for engine, transactions in rows:
+            return StorageEngine(engine, transactions == "YES")
+        raise UnknownEngine(name)
+
     def undeclared(self, expected: Table, actual: Table) -> Iterator[Difference]:
         """Yield a note for each column that may be unsigned although it is not so.
 
         And for each one that changes with every UPDATE, and is not declared to.
         """
+        yield from self._missing_guarantees(expected)
         for name, column in expected.columns.items():
             existing = actual.columns.get(name)
             if existing is None:
@@ -444,6 +494,28 @@ class MySQLFamilyCatalog(Catalog):
                     "numbers and is accepted for an id and what refers to one"
                 )
                 yield note(where, column.type, found, text)
+
+    def _missing_guarantees(self, expected: Table) -> Iterator[Difference]:
+        """Yield what the storage engine of a declared table does not guarantee."""
+        engine = self.storage_engine(expected)
+        if engine is None:
+            return
+        name = expected.name
+        if not engine.has_transactions:
+            text = (
+                f"{engine.name} has no transactions: a statement that fails keeps the "
+                "rows that it has written"
+            )
+            yield note(name, "a table of InnoDB", f"a {expected.kind}", text)
+        model = self.models.by_table[name]
+        declared = declared_table(model, self.session.database, names=self.names)
+        for key in declared.foreign_keys:
+            where = f"{name}.{', '.join(key.columns)}"
+            text = (
+                f"{engine.name} ignores this foreign key, so rows may have no parent; "
+                "use ENGINE=InnoDB"
+            )
+            yield warning(where, key, "no foreign key", text)
 
     def _will_be_unsigned(self, table: Table, column: Column) -> bool:
         """Whether a declared column will be unsigned once the phase is complete."""

@@ -253,7 +253,7 @@ class MySQLFamilyDDL(StatementDDL):
         self._refuse_what_breaks(reason, current, old)
         routines = self.catalog.routines_that_name(current, old)
         also_breaks = self.also_breaks(routines, old)
-        yield self.column_rename(operation, [self.session.server.online], also_breaks)
+        yield self.column_rename(operation, self._online(table), also_breaks)
 
     def _refuse_what_breaks(
         self, reason: str, table: str, column: str | None = None
@@ -344,7 +344,14 @@ class MySQLFamilyDDL(StatementDDL):
     def alter_online(
         self, description: str, table: str, parts: Iterable[str]
     ) -> Change:
-        return self._alter(description, table, [*parts, self.session.server.online])
+        online = self._online(table)
+        return self._alter(description, table, [*parts, *online], copies=not online)
+
+    def _online(self, table: str) -> list[str]:
+        """Return the part that lets others write meanwhile, which only InnoDB can."""
+        if self._existing(table).kind == "table":
+            return [self.session.server.online]
+        return []
 
     def drop_column(self, operation: do.DropColumn) -> Iterator[Change]:
         """One statement drops all that the column belongs to, and the column.
@@ -683,12 +690,11 @@ class MySQLFamilyDDL(StatementDDL):
             parts.append(f"DROP INDEX {self.quote(operation.replaces.name)}")
             parts += self._indexes_for_foreign_keys(table, existing.foreign_keys, left)
         parts.append(f"ADD {self._new_index(declared, index)}")
-        is_online = self.adds_index_online(table, index)
-        if is_online:
-            parts.append(self.session.server.online)
-        yield self._alter(
-            f"{verb} index {index.name}", table, parts, copies=not is_online
-        )
+        description = f"{verb} index {index.name}"
+        if self.adds_index_online(table, index):
+            yield self.alter_online(description, table, parts)
+        else:
+            yield self._alter(description, table, parts, copies=True)
 
     def _name_for_unique(self, table: str, index: Index) -> str:
         """Return a name for a UNIQUE constraint without one, as the server chooses it.

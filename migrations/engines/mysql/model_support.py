@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,11 @@ import peewee
 
 from migrations.declaration import Model, declared_table, table_name, type_of
 from migrations.engines.model_support import ModelSupport
-from migrations.engines.mysql.catalog import MySQLFamilyCatalog
+from migrations.engines.mysql.catalog import (
+    MySQLFamilyCatalog,
+    UnknownEngine,
+    declared_engine,
+)
 from migrations.engines.mysql.show_create_table import attribute_meaning
 from migrations.schema import Table
 
@@ -29,8 +32,6 @@ _WITHOUT_LENGTH = {
     "MEDIUMBLOB",
     "LONGBLOB",
 }
-
-_ENGINE = re.compile(r"\bENGINE\s*=?\s*(\w+)", re.IGNORECASE)
 _MAX_NAME_LENGTH = 64  # https://mariadb.com/kb/en/identifier-names/
 
 
@@ -86,9 +87,22 @@ class MySQLFamilyModelSupport(ModelSupport):
 
     def problems_of_options(self, model: Model, table: Table) -> Iterator[str]:
         yield from super().problems_of_options(model, table)
-        for engine in _ENGINE.findall(" ".join(table.settings)):
-            if engine.lower() != "innodb":
-                yield f"{engine} tables have no transactions; use ENGINE=InnoDB"
+        try:
+            engine = self.catalog.storage_engine(table)
+        except UnknownEngine as error:
+            yield f"the server has no storage engine {error}; use ENGINE=InnoDB"
+            return
+        if engine is not None:
+            return
+        for key in table.foreign_keys:
+            if key.parent not in self.models.by_table:
+                continue
+            parent = declared_table(self.models.by_table[key.parent])
+            if declared_engine(parent) not in ("", "innodb"):
+                yield (
+                    f"FOREIGN KEY ({', '.join(key.columns)}) refers to {key.parent}, "
+                    "whose storage engine has no foreign keys; use ENGINE=InnoDB there"
+                )
 
     def problem_of_attribute(self, field: peewee.Field, text: str) -> str:
         meaning = attribute_meaning(text)

@@ -54,7 +54,11 @@ _COMMENT = re.compile(
 _COLLATION = re.compile(r"(?:CHARSET|CHARACTER SET|COLLATE)[ =](\w+)")
 _ACTION = re.compile(r"ON (DELETE|UPDATE) (CASCADE|SET \w+)")
 # The next number, which grows with every row.
-_NEXT_NUMBER = re.compile(r"(?<=\n\) ENGINE=InnoDB) AUTO_INCREMENT=\d+")
+_NEXT_NUMBER = re.compile(r"(\n\) ENGINE=\w+) AUTO_INCREMENT=\d+")
+# Options that a temporary table cannot have.
+_NOT_TEMPORARY = re.compile(
+    r"\s*\b(?:ROW_FORMAT\s*=?\s*COMPRESSED|KEY_BLOCK_SIZE\s*=?\s*\d+)", re.IGNORECASE
+)
 # What the servers escape in a string; a backslash stays as they write it.
 _UNESCAPED = {r"\'": "''", r"\n": "\n", r"\r": "\r"}
 # How the servers mark an index that no query uses.
@@ -63,9 +67,16 @@ _UNUSED = {"IGNORED", "INVISIBLE"}
 _WITH_COLLATION = (*STRINGS, "enum", "set", "json")
 
 
+def kind_of_table(engine: str) -> str:
+    """Return what a table of a storage engine is called; one of InnoDB just so."""
+    if engine == "InnoDB":
+        return "table"
+    return f"{engine} table"
+
+
 def without_next_number(text: str) -> str:
     """Return a text that does not change with every inserted row."""
-    return _NEXT_NUMBER.sub("", text)
+    return _NEXT_NUMBER.sub(r"\1", text)
 
 
 def statement_of_temporary_table(text: str, name: str, further: str = "") -> str:
@@ -84,7 +95,7 @@ def statement_of_temporary_table(text: str, name: str, further: str = "") -> str
             items.append(" ".join(words))
     if further:
         items.append(further)
-    options = text.rpartition("\n)")[2]
+    options = _NOT_TEMPORARY.sub("", text.rpartition("\n)")[2])
     return f"CREATE TEMPORARY TABLE {name} ({', '.join(items)}){options}"
 
 
@@ -112,7 +123,8 @@ def for_temporary_table(sql: str) -> str:
         is_foreign_key = is_named or item.startswith("FOREIGN KEY ")
         if not is_foreign_key and not item.startswith("FULLTEXT INDEX "):
             items.append(item)
-    return f"{sql[:start]}{', '.join(items)}{sql[end:]}"
+    options = _NOT_TEMPORARY.sub("", sql[end:])
+    return f"{sql[:start]}{', '.join(items)}{options}"
 
 
 class CreateTableText(ABC):
@@ -171,10 +183,7 @@ class CreateTableText(ABC):
         """Return what kind of table it is; only those of InnoDB keep foreign keys."""
         if "PARTITION BY" in self.options:
             return "partitioned table"
-        engine = self.options.partition("ENGINE=")[2].split(" ")[0]
-        if engine == "InnoDB":
-            return "table"
-        return f"{engine} table"
+        return kind_of_table(self.options.partition("ENGINE=")[2].split(" ")[0])
 
     def usual_collation(self) -> str:
         """Return the collation of columns that are created without one."""
