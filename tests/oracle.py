@@ -234,7 +234,7 @@ def _shown(world, name):
     quoted = name.replace("`", "``")
     ((_, text, *_),) = world.query(f"SHOW CREATE TABLE `{quoted}`")
     # MySQL shows RESTRICT, which is the same as nothing, if a key was created with it.
-    text = text.replace(" ON DELETE RESTRICT", "")
+    text = text.replace(" ON DELETE RESTRICT", "").replace(" ON UPDATE RESTRICT", "")
     return re.sub(r" AUTO_INCREMENT=\d+", "", text)
 
 

@@ -247,8 +247,9 @@ class ModelSupport(ABC):
                 f"the type {text} is not supported on {self.product}: {reason}"
                 f"{self.advice_about_types}"
             )
-        if field.field_type == "DECIMAL":
-            digits, scale = field.get_modifiers()
+        modifiers = field.get_modifiers()
+        if field.field_type == "DECIMAL" and modifiers:  # those of an array have none
+            digits, scale = modifiers
             if not 0 <= scale <= digits <= self.max_decimal_digits:
                 yield (
                     f"a decimal of {digits, scale} is not supported on {self.product}"

@@ -85,7 +85,7 @@ class RowNotInserted(Exception):
 
 
 class RowNotPossible(RowNotInserted):
-    """No row of a table can be inserted without a permanent effect."""
+    """No row of a table can be made, or only one that has a permanent effect."""
 
     tried = False
 
@@ -165,6 +165,13 @@ class SampleRows(ABC):
         test.
         """
         return not isinstance(error, peewee.OperationalError)
+
+    def is_check_violation(self, error: Exception) -> bool:
+        """Whether a row was refused because of a CHECK constraint.
+
+        The default is for a database that ignores those in a smoke test.
+        """
+        return False
 
     def reason_not_to_try(self) -> str:
         """Return why the smoke test must not be tried at all, or "".
@@ -272,7 +279,19 @@ class SampleRows(ABC):
             raise RowNotPossible(
                 f"{table.name}: each key that was tried exists already"
             )
-        raise RowNotInserted(f"{table.name}: {one_line(first_refusal)}")
+        assert first_refusal is not None
+        raise self._refusal_of_row(table, given, first_refusal)
+
+    def _refusal_of_row(
+        self, table: Table, given: SampleRow, error: peewee.DatabaseError
+    ) -> RowNotInserted:
+        """Return the error about a row with given values that a table refused."""
+        reason = f"{table.name}: {one_line(error)}"
+        checked = self.checked_columns(table) & given.keys()
+        if checked and self.is_check_violation(error):
+            # Nobody looked for a parent whose key the CHECK accepts.
+            return RowNotPossible(reason)
+        return RowNotInserted(reason)
 
     def _has_key_of(self, table: Table, row: SampleRow) -> bool:
         """Whether a table has the values that a row has in one of its keys."""

@@ -375,6 +375,28 @@ SHAPES = [
         PG,
     ),
     Shape(
+        "arrays of numbers and of truths",
+        one(
+            shares=postgres_ext.ArrayField(
+                peewee.DecimalField,
+                {"max_digits": 9, "decimal_places": 2},
+                dimensions=2,
+            ),
+            flags=postgres_ext.ArrayField(
+                peewee.BooleanField, constraints=[SQL("DEFAULT '{}'")]
+            ),
+        ),
+        PG,
+    ),
+    Shape(
+        "a foreign key with a DEFAULT and a CHECK",
+        _parent_and_child({}, constraints=[SQL("DEFAULT 1 CHECK (up_id > 0)")]),
+    ),
+    Shape(
+        "a foreign key that restricts",
+        _parent_and_child({}, on_delete="RESTRICT", on_update="RESTRICT"),
+    ),
+    Shape(
         "indexes of PostgreSQL's kinds",
         raw(
             "CREATE INDEX raw_brin ON things USING brin (at) WITH (pages_per_range=9)",

@@ -73,8 +73,10 @@ class PostgreSQLModelSupport(ModelSupport):
         if default is None or not is_literal(default):
             return
         word = default.strip().upper()
-        is_boolean = word in ("TRUE", "FALSE")
-        if word != "NULL" and is_boolean != (field.field_type == "BOOL"):
+        says_boolean = word in ("TRUE", "FALSE")
+        type_ = self.catalog.parse_type(type_of(field, self.database))
+        is_boolean = type_.category == "boolean"  # an array of them is none
+        if word != "NULL" and says_boolean != is_boolean:
             yield (
                 "TRUE and FALSE are the DEFAULT of a BooleanField on PostgreSQL, and "
                 "of no other"

@@ -34,6 +34,7 @@ from migrations.engines.sample_rows import (
 from migrations.schema import Column, Table
 from migrations.sql_text import literal
 
+_CHECK_VIOLATION = "23514"
 # Stands for a value in a query. No condition that PostgreSQL prints has a comment.
 _VALUE = "/* the value */"
 # Which of some values a query accepts. An error that is caught writes no line to the
@@ -107,6 +108,9 @@ class PostgreSQLSampleRows(SampleRows):
         if any(_WHOLE_ROW.search(check.condition) for check in table.checks):
             return set(table.columns)
         return checked_columns(table)
+
+    def is_check_violation(self, error: Exception) -> bool:
+        return sqlstate(error) == _CHECK_VIOLATION
 
     def candidate_values(
         self, table: Table, column: Column, size: int, row: SampleRow
