@@ -23,7 +23,6 @@ from db.constraints import (
 from db.fields import AutoIncrementField
 from migrations.accepts import AcceptedColumn
 from migrations.drops import names_to_drop
-from migrations.errors import UnsupportedModel
 from migrations.schema import (
     Check,
     Column,
@@ -397,22 +396,28 @@ def has_plain_columns(index: peewee.Node) -> bool:
 def in_reference_order(models: Iterable[Model]) -> list[Model]:
     """Return models so that each comes after those that it refers to.
 
-    Where they refer to each other, the one with a DeferredForeignKey comes first.
-
-    :raises UnsupportedModel: they have circular foreign keys without one.
+    Where they refer to each other, the one with a DeferredForeignKey comes first, or
+    any of them.
     """
     left = {table_name(model): model for model in models}
     ordered: list[Model] = []
     while left:
         name = _first_without_reference(left)
         if name is None:
-            tables = " and ".join(_in_circles(left))
-            raise UnsupportedModel(
-                f"{tables} have circular foreign keys; use a DeferredForeignKey for "
-                "one of them"
-            )
+            name = _in_circles(left)[0]
         ordered.append(left.pop(name))
     return ordered
+
+
+def circular_tables(models: Iterable[Model]) -> tuple[str, ...]:
+    """Return tables of which none can be created first, as they refer to each other."""
+    left = {table_name(model): model for model in models}
+    while left:
+        name = _first_without_reference(left)
+        if name is None:
+            return tuple(sorted(_in_circles(left)))
+        del left[name]
+    return ()
 
 
 def _first_without_reference(models: Mapping[str, Model]) -> str | None:

@@ -18,7 +18,6 @@ from migrations.declaration import (
     Model,
     declared_foreign_key,
     declared_table,
-    in_reference_order,
     table_name,
 )
 from migrations.drops import names_to_drop
@@ -45,7 +44,6 @@ def validate_models(
             *_problems_of_drops(managed, drops),
         ]
     )
-    in_reference_order(managed)  # raises the error about circular foreign keys
 
 
 def _problems_of_required(requires: Mapping[Model, Iterable[str]]) -> Iterator[str]:

@@ -291,31 +291,6 @@ def test_foreign_key_to_a_column_without_a_key_is_refused():
     )
 
 
-def test_circular_foreign_keys_are_refused():
-    one = model("One", meta={"table_name": "ones"})
-    two = model("Two", meta={"table_name": "twos"}, one=peewee.ForeignKeyField(one))
-    one._meta.add_field("two", peewee.ForeignKeyField(two, null=True))
-    text = refused(one, two)
-    assert all(part in text for part in ("ones", "twos", "circular"))
-
-
-def test_only_the_tables_of_a_circle_are_named():
-    leaf = model("Leaf", meta={"table_name": "leaves"})
-    first = model("First", meta={"table_name": "first"})
-    second = model(
-        "Second",
-        meta={"table_name": "second"},
-        first=peewee.ForeignKeyField(first),
-        leaf=peewee.ForeignKeyField(leaf),
-    )
-    first._meta.add_field("second", peewee.ForeignKeyField(second, null=True))
-    below = model("Below", first=peewee.ForeignKeyField(first))
-    assert refused(leaf, below, first, second) == (
-        "first and second have circular foreign keys; use a DeferredForeignKey for "
-        "one of them"
-    )
-
-
 def test_unsupported_model_is_a_migration_error_and_a_value_error():
     assert issubclass(UnsupportedModel, MigrationError)
     assert issubclass(UnsupportedModel, ValueError)

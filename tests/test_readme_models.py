@@ -96,7 +96,7 @@ SUPPORTED = {
             for action in ("CASCADE", "SET NULL", "RESTRICT", "NO ACTION")
         ),
         to_region(on_delete="SET DEFAULT"), to_region(deferrable="INITIALLY DEFERRED"),
-        field(ForeignKeyField("self", null=True)),
+        field(ForeignKeyField("self", null=True)), circle(),
     ],
     "indexes": [
         field(CharField(9, index=True)), field(CharField(9, unique=True)),
@@ -144,7 +144,7 @@ UNSUPPORTED = {
     ],
     "primary key": [field(IntegerField(primary_key=True, sequence="numbers"))],
     "foreign keys": [
-        circle(),
+        to_region(on_delete="explode"),
     ],
     "indexes": [
         model(code=CharField(9), meta={"indexes": [HASHED]}),

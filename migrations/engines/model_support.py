@@ -17,6 +17,7 @@ import peewee
 from db.constraints import field_constraints, table_constraints
 from migrations.declaration import (
     Model,
+    circular_tables,
     declared_foreign_key,
     declared_table,
     has_plain_columns,
@@ -67,6 +68,9 @@ class ModelSupport(ABC):
     )
     # Whether a foreign key may be checked at COMMIT.
     has_deferrable_keys = True
+    # Whether tables may refer to each other without a DeferredForeignKey: Peewee then
+    # creates one before its parent.
+    has_circular_keys = False
     max_decimal_digits: float = math.inf
     # What to do about a type that the server does not know.
     advice_about_types = ""
@@ -96,6 +100,13 @@ class ModelSupport(ABC):
             tables.append(table)
             yield from self._problems_of_model(model, table)
         yield from self.problems_of_shared_names(tables)
+        models = [self.models.by_table[name] for name in self.models.managed]
+        circle = circular_tables(models)
+        if circle and not self.has_circular_keys:
+            yield (
+                f"{' and '.join(circle)} have circular foreign keys; use a "
+                "DeferredForeignKey for one of them"
+            )
 
     def _problems_of_model(self, model: Model, table: Table) -> Iterator[str]:
         """Yield the problems of one model, each with its name."""

@@ -63,6 +63,15 @@ def _circle():
     return [mayor, town]
 
 
+def _circle_without_deferred_key():
+    """Two tables that refer to each other, and one that refers to them."""
+    town = model("towns", "Town")
+    mayor = model("mayors", "Mayor", town=ForeignKeyField(town, on_delete="CASCADE"))
+    town._meta.add_field("mayor", ForeignKeyField(mayor, null=True))
+    street = model("streets", "Street", town=ForeignKeyField(town), n=IntegerField())
+    return [street, mayor, town]
+
+
 def _parent_and_child(parent_fields, **options):
     """Return a function that makes a table and one that refers to it."""
 
@@ -232,6 +241,11 @@ SHAPES = [
         MARIA,
     ),
     Shape("tables that refer to each other", _circle, ("postgresql", "mysql")),
+    Shape(
+        "a circle without a DeferredForeignKey",
+        _circle_without_deferred_key,
+        ("sqlite",),
+    ),
     Shape(
         "a foreign key that sets a DEFAULT",
         _parent_and_child(

@@ -64,6 +64,21 @@ def test_circle_that_no_row_can_enter_is_not_tried(target):
     assert report.smoke_test["insert"] is None
 
 
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"])
+def test_circle_without_a_deferred_foreign_key_is_refused_on_servers(target):
+    leaf = model("leaves", "Leaf")
+    one = model("ones", "One", leaf=ForeignKeyField(leaf))
+    two = model("twos", "Two", one=ForeignKeyField(one), leaf=ForeignKeyField(leaf))
+    one._meta.add_field("two", ForeignKeyField(two, null=True))
+    child = model("children", "Child", two=ForeignKeyField(two))
+    with pytest.raises(UnsupportedModel) as refused:
+        phase_of([child, two, leaf, one]).check(db.connect(target.url))
+    assert str(refused.value) == (
+        "ones and twos have circular foreign keys; use a DeferredForeignKey for one of "
+        "them"
+    )
+
+
 DEFERRED = "INITIALLY DEFERRED"
 
 

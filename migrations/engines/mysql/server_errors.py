@@ -33,7 +33,6 @@ NOT_SUPPORTED_YET = 1235
 # A change cannot be made with the ALGORITHM or the LOCK that the statement asks for.
 NOT_ONLINE = {1845, 1846}
 UNKNOWN_COLUMN = 1054
-CHECK_VIOLATED = 3819
 # A column cannot become NOT NULL, as it is NULL in a row.
 NULL_FOUND = {1048, 1138, 1265}
 CHECK_VIOLATED = {3819, 4025}  # of MySQL, of MariaDB

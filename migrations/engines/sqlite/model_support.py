@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class SQLiteModelSupport(ModelSupport):
     """Finds what SQLite cannot create, or a phase cannot compare there."""
 
+    has_circular_keys = True
     supported_options = frozenset({"strict_tables", "without_rowid", "table_settings"})
 
     def problems_of_options(self, model: Model, table: Table) -> Iterator[str]:

@@ -35,7 +35,7 @@ class MySQLSampleRows(MySQLFamilySampleRows):
         return checked_columns(table)
 
     def is_check_violation(self, error: Exception) -> bool:
-        return error_code(error) == CHECK_VIOLATED
+        return error_code(error) in CHECK_VIOLATED
 
     def candidate_values(
         self, table: Table, column: Column, size: int, row: SampleRow
