@@ -137,7 +137,8 @@ def test_unsupported_field_is_refused_by_name(field, message):
         ),
         (
             lambda: model(id=peewee.AutoField(sequence="counter")),
-            "Thing.id: sequence is not supported on SQLite; leave it out",
+            "Thing.id: sequence is not supported on SQLite; use AutoField(), which "
+            "takes a sequence that the table has as it is",
         ),
         (
             lambda: checked(SQL("CHECK (amount > 0) NO INHERIT")),

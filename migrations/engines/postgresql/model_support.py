@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class PostgreSQLModelSupport(ModelSupport):
     """Finds what PostgreSQL cannot create, or a phase cannot compare there."""
 
+    has_identity_columns = True
     max_decimal_digits = 1000
     supported_options = frozenset({"schema", "table_settings"})
     advice_about_types = (
