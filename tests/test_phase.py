@@ -204,11 +204,11 @@ def test_unsupported_field_is_refused_by_name(field, message):
         *(
             (
                 lambda what=what, value=value: model(meta={what: value}),
-                f"Thing: Meta.{what} is not supported on SQLite",
+                f"Thing: Meta.{what} is not supported on SQLite; {advice}",
             )
-            for what, value in (
-                ("schema", "other"),
-                ("options", {"a": "b"}),
+            for what, value, advice in (
+                ("schema", "other", "remove it, and name the database in the URL"),
+                ("options", {"a": "b"}, "it is for virtual tables; remove it"),
             )
         ),
         (
