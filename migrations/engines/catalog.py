@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from migrations.declaration import Model, declared_table
 from migrations.engines.session import Session
+from migrations.errors import UnsupportedModel
 from migrations.renames import Renamed, under_new_names
 from migrations.report import Difference
 from migrations.schema import (
@@ -30,6 +31,10 @@ from migrations.sql_text import comparable_condition, is_literal
 
 class UnknownType(Exception):
     """The database has no type of a name; the text says so in its words."""
+
+
+class UnusableDefault(Exception):
+    """A DEFAULT is no value of its column; the text says why."""
 
 
 class Catalog(ABC):
@@ -340,7 +345,13 @@ class Catalog(ABC):
             )
             columns = {}
             for name, column in table.columns.items():
-                column = self.normalized_default(column)
+                try:
+                    column = self.normalized_default(column)
+                except UnusableDefault as error:
+                    raise UnsupportedModel(
+                        f"{model.__name__}.{column.name}: DEFAULT {column.default} has "
+                        f"no value on {self.session.product}: {error}"
+                    ) from None
                 if column.collation:
                     collation = self.normalized_collation(column.collation)
                     column = column._replace(collation=collation)
@@ -358,6 +369,8 @@ class Catalog(ABC):
         """Return a declared column with its DEFAULT as the database will write it back.
 
         Of '8:00' it may make '08:00:00'.
+
+        :raises UnusableDefault: no row could have it.
         """
         return column
 

@@ -1,12 +1,25 @@
 """CHECK constraints without a name, DEFAULTs of any kind, collations: with rows."""
 
+import peewee
 import pytest
 from engines.shapes import model
-from peewee import SQL, CharField, Check, DateTimeField, IntegerField
+from oracle import definitions
+from peewee import (
+    SQL,
+    BooleanField,
+    CharField,
+    Check,
+    DateField,
+    DateTimeField,
+    DecimalField,
+    IntegerField,
+    SmallIntegerField,
+    UUIDField,
+)
 from states import ENGINES
 
 import db
-from migrations.errors import ChangeRefused
+from migrations.errors import ChangeRefused, MigrationError
 from migrations.phase import Phase
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
@@ -148,3 +161,53 @@ def test_rows_that_a_collation_makes_equal_are_shown(target, engine):
     assert_complete(target, ignoring)
     with pytest.raises(Exception, match="(?i)unique|duplicate"):
         target.execute("INSERT INTO things (word) VALUES ('A')")
+
+
+# -- DEFAULTs that are no value of their column
+
+
+def made_by_peewee(target, made):
+    """Return the definitions of Peewee's table, or None if it takes no DEFAULT."""
+    database = db.connect(target.url)
+    try:
+        with database.bind_ctx([made]), database.connection_context():
+            database.create_tables([made])
+            made.insert(word="a").execute()
+        return definitions(target)
+    except peewee.DatabaseError:
+        return None
+    finally:
+        target.execute("DROP TABLE IF EXISTS things")
+
+
+@pytest.mark.parametrize(
+    ("field", "default"),
+    [
+        (IntegerField, "'seven'"),
+        (IntegerField, "'7 apples'"),
+        (IntegerField, "99999999999"),
+        (IntegerField, "'12.5'"),
+        (IntegerField, "-0.4"),
+        (IntegerField, "12.5"),
+        (SmallIntegerField, "70000"),
+        (BooleanField, "'maybe'"),
+        (lambda **options: DecimalField(4, 2, **options), "12345.6"),
+        (lambda **options: DecimalField(4, 2, **options), "99.996"),
+        (lambda **options: DecimalField(4, 2, **options), "1.005"),
+        (lambda **options: CharField(3, **options), "'long'"),
+        (DateField, "'2024-02-30'"),
+        (UUIDField, "'x'"),
+    ],
+)
+def test_default_is_refused_where_no_row_can_have_it(target, field, default):
+    made = model(word=CharField(9), n=field(constraints=[SQL(f"DEFAULT {default}")]))
+    target.execute("DROP TABLE things")
+    by_peewee = made_by_peewee(target, made)
+    phase = phase_of(made)
+    if by_peewee is None:
+        with pytest.raises(MigrationError, match=r"\.n: .*DEFAULT|'n'"):
+            phase.check(db.connect(target.url))
+        return
+    phase.run(db.connect(target.url))
+    assert definitions(target) == by_peewee
+    assert_complete(target, made)

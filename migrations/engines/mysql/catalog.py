@@ -17,6 +17,7 @@ from migrations.engines.mysql.column_types import (
     is_unsigned,
     literal_cast,
     parse_type,
+    rounded_number,
 )
 from migrations.engines.mysql.server import CLUSTER_SYNC_SETTINGS
 from migrations.engines.mysql.server_errors import (
@@ -544,16 +545,20 @@ class MySQLFamilyCatalog(Catalog):
         return collation.lower()
 
     def normalized_default(self, column: Column) -> Column:
+        default = (column.default or "").strip()
+        if not is_literal(default):
+            return column
+        if column.type.category in ("integer", "decimal"):
+            number = rounded_number(default, column.type)
+            return column if number is None else column._replace(default=number)
         cast = literal_cast(column.type)
-        if cast is None or not is_literal(column.default or ""):
+        if cast is None:
             return column
         ((text,),) = self.session.query(
             f"SELECT CAST(CAST({column.default} AS {cast}) AS CHAR)"
         )
         if not text:  # not a value of that type
             return column
-        if column.type.category in ("integer", "decimal"):
-            return column._replace(default=text)
         return column._replace(default=literal(text))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 from migrations.schema import Type
 
@@ -38,9 +39,9 @@ _CATEGORIES: dict[str, tuple[str, int | None]] = {
 _WITH_SIZE = (*STRINGS, "blob", "decimal")
 _WITH_SCALE = ("decimal", "float")
 # By category, what CAST turns a literal into that a column of such a type would hold.
+_NUMBER = re.compile(r"\s*[-+]?(\d{1,65}\.?\d{0,65}|\.\d{1,65})\s*")
+_MAX_DIGITS = 65  # of a DECIMAL: https://mariadb.com/kb/en/decimal/
 _LITERAL_CASTS = {
-    "integer": "SIGNED",
-    "decimal": "DECIMAL({size}, {scale})",
     "date": "DATE",
     "time": "TIME",
     "datetime": "DATETIME",
@@ -104,13 +105,30 @@ def longest_text(type_: Type) -> int:
 def literal_cast(type_: Type) -> str | None:
     """Return the type for CAST with which the server reads a literal for a column.
 
-    None if the column holds the text of the literal as it is, or if there is no such
-    CAST.
+    None if the column holds the text of the literal as it is, if there is no such
+    CAST, or if it would read a text that is no value: of 'seven' it makes the number 0.
     """
-    cast = _LITERAL_CASTS.get(type_.category)
-    if cast is None:
+    return _LITERAL_CASTS.get(type_.category)
+
+
+def rounded_number(default: str, type_: Type) -> str | None:
+    """Return the number that a column of exact numbers has for a literal.
+
+    None if the literal is no number, or one of too many digits: then the server refuses
+    it. Whether an integer fits is left to the server, too.
+    """
+    text = {"TRUE": "1", "FALSE": "0"}.get(default.upper(), default.strip("'"))
+    if not _NUMBER.fullmatch(text):
         return None
-    return cast.format(size=type_.size, scale=type_.scale)
+    scale = type_.scale or 0
+    with localcontext() as context:
+        context.prec = 3 * _MAX_DIGITS
+        unit = Decimal(1).scaleb(-scale)
+        rounded = Decimal(text).quantize(unit, rounding=ROUND_HALF_UP) + 0  # no -0
+    digits = rounded.adjusted() + 1
+    if type_.category == "decimal" and rounded and digits > (type_.size or 0) - scale:
+        return None
+    return f"{rounded:f}"
 
 
 def text_with_collation(type_: Type, collation: str | None) -> str:

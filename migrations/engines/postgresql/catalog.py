@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import peewee
 
 from db.url import describe
-from migrations.engines.catalog import Catalog, UnknownType
+from migrations.engines.catalog import Catalog, UnknownType, UnusableDefault
 from migrations.engines.postgresql import catalog_queries, column_types
 from migrations.engines.postgresql.names import shortened
 from migrations.engines.postgresql.session import PostgreSQLSession
@@ -26,7 +26,7 @@ from migrations.schema import (
     Table,
     Type,
 )
-from migrations.sql_text import is_literal, literal, one_line
+from migrations.sql_text import is_literal, literal, literal_meaning, one_line
 
 Query = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 Place = tuple[str, str]  # a table, and a column of it
@@ -332,19 +332,28 @@ class PostgreSQLCatalog(Catalog):
 
     def normalized_default(self, column: Column) -> Column:
         default = column.default or ""
-        has_own_form = is_literal(default) and default[0] in _LITERAL_STARTS
-        if not has_own_form or "string" in column.type.category:
+        if not is_literal(default) or default[0] not in _LITERAL_STARTS:
+            return column
+        if "string" in column.type.category:
+            size = column.type.size
+            if size and len(literal_meaning(default)) > size:
+                raise UnusableDefault(f"it is longer than {size} characters")
             return column
         type_ = column_types.type_of_existing_column(column.type)
+        stored = type_
         if column.type.category == "decimal":
             # PostgreSQL keeps all digits of the default, and rounds in each row.
-            type_ = "numeric"
-        sql = f"SELECT CAST({default} AS {type_})::text"
-        with self.session.settings_transaction():
-            (text,) = self.session.query_texts(sql)
-        if default.startswith("'"):
-            text = f"{literal(text)}::{type_}"
-        return column._replace(default=text)
+            stored = "numeric"
+        # The second value is what a row gets.
+        sql = f"SELECT CAST({default} AS {stored})::text, CAST({default} AS {type_})"
+        try:
+            with self.session.settings_transaction():
+                ((text, _),) = self.session.query(sql)
+        except (peewee.DataError, peewee.ProgrammingError) as error:
+            raise UnusableDefault(str(error).splitlines()[0]) from None
+        if not default.startswith("'"):
+            return column  # PostgreSQL keeps a number as it is, and rounds in each row
+        return column._replace(default=f"{literal(text)}::{stored}")
 
 
 def read_tables(
