@@ -14,6 +14,7 @@ from another_phase import MANAGED, MODELS, phase
 from another_states import ROWS, TABLES, State, cases, held, insert, rows_of
 from drivers import server_of
 from engines.cases import case
+from engines.reports import assert_as_recorded
 from oracle import created_by_peewee, definitions, differing_definitions, exact_schema
 from states import ENGINES, REFUSED, REPAIRED, UNTOUCHED
 
@@ -65,9 +66,10 @@ def connect(world):
 
 
 @every(UNTOUCHED)
-def test_complete_tables_are_not_changed(made, state):
+def test_complete_tables_are_not_changed(made, state, request):
     before = made.dump()
     report = phase.run(connect(made))
+    assert_as_recorded(request, "warehouse", report)
     assert (report.status, report.changes) == ("up_to_date", ())
     assert made.dump() == before
     assert False not in report.smoke_test.values()
@@ -79,10 +81,11 @@ def test_complete_tables_are_not_changed(made, state):
 
 @every(REPAIRED)
 def test_differing_tables_are_repaired_as_peewee_creates_them(
-    made, made_by_peewee, state
+    made, made_by_peewee, state, request
 ):
     rows, before = rows_of(made), made.dump()
     checked = phase.check(connect(made))
+    assert_as_recorded(request, "warehouse", checked)
     assert (checked.status, made.dump()) == ("pending", before)
     report = phase.run(connect(made))
     assert report.status == "migrated"
@@ -96,10 +99,11 @@ def test_differing_tables_are_repaired_as_peewee_creates_them(
 
 
 @every(REFUSED)
-def test_irreparable_state_is_refused_and_changes_nothing(made, state):
+def test_irreparable_state_is_refused_and_changes_nothing(made, state, request):
     before = made.dump()
     with pytest.raises(MigrationError) as checked:
         phase.check(connect(made))
+    assert_as_recorded(request, "warehouse", checked.value)
     with pytest.raises(MigrationError) as refusal:
         phase.run(connect(made))
     assert made.dump() == before

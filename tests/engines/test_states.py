@@ -2,6 +2,7 @@
 
 import pytest
 from engines.cases import case
+from engines.reports import assert_as_recorded
 from states import ENGINES, REFUSED, REPAIRED, UNTOUCHED, cases
 
 import db
@@ -34,12 +35,18 @@ def made(world, engine, state, filled):
 
 
 @pytest.fixture
-def planned(made):
+def planned(made, request):
     """The changes or the error of a check, which changes nothing."""
     before = made.dump()
-    outcome = _outcome(phase_4_5.check, made)
+    try:
+        outcome = phase_4_5.check(db.connect(made.url))
+        result = [change.sql for change in outcome.changes]
+    except phase_4_5.MigrationError as error:
+        outcome = error
+        result = str(error)
     assert made.dump() == before
-    return outcome
+    assert_as_recorded(request, "weekly_actuals", outcome)
+    return result
 
 
 @every(UNTOUCHED)
@@ -79,14 +86,6 @@ def test_irreparable_state_is_refused_and_changes_nothing(made, state, planned):
     assert _match([str(refusal.value)], state.says)
     assert made.dump() == before
     assert planned == str(refusal.value)
-
-
-def _outcome(function, world):
-    try:
-        report = function(db.connect(world.url))
-    except phase_4_5.MigrationError as error:
-        return str(error)
-    return [change.sql for change in report.changes]
 
 
 def _match(messages, fragments):
