@@ -5,8 +5,6 @@ them: a new kind of constraint is one more attribute of `FieldConstraints` or
 `TableConstraints`, and one more case in the loop of the function that returns it.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any, NamedTuple
 
@@ -64,18 +62,21 @@ class FieldConstraints(NamedTuple):
     """The SQL of all other constraints, among them a second DEFAULT."""
     renamed_from: str | None = None
     """The name that the column had before, or None."""
-    checks: tuple[CheckConstraint, ...] = ()
+    checks: tuple["CheckConstraint", ...] = ()
     backfill: str | None = None
     """The SQL of the value that existing rows get, or None."""
     unique: tuple[str, ...] = ()
     """The name of each UNIQUE, "" for one without a name."""
-    foreign_keys: tuple[ForeignKeyConstraint, ...] = ()
+    foreign_keys: tuple["ForeignKeyConstraint", ...] = ()
     """Each REFERENCES."""
     collation: str | None = None
     not_null: bool = False
     """Whether they say NOT NULL."""
     attributes: tuple[str, ...] = ()
     """The SQL of clauses that only some databases have, such as ON UPDATE."""
+
+
+_NO_CONSTRAINTS = FieldConstraints(None, False, ())
 
 
 class CheckConstraint(NamedTuple):
@@ -116,7 +117,7 @@ def field_constraints(
 
     Whether that database accepts a default is not checked.
     """
-    found = FieldConstraints(None, False, ())
+    found = _NO_CONSTRAINTS
     for constraint in field.constraints or ():
         if isinstance(constraint, Backfill):
             found = found._replace(backfill=constraint.expression)
@@ -148,14 +149,16 @@ def table_constraints(model: type[peewee.Model]) -> TableConstraints:
         if isinstance(constraint, RenamedFrom):
             renamed_from = constraint.name
             continue
-        sql, parameters = _written(constraint, _NO_DATABASE)
-        foreign_key = _foreign_key(sql)
-        key = _key(sql)
         if isinstance(constraint, UniqueConstraint):
             unique.append(constraint)
-        elif foreign_key is not None:
+            continue
+        sql, parameters = _written(constraint, _NO_DATABASE)
+        foreign_key = _foreign_key(sql)
+        if foreign_key is not None:
             foreign_keys.append(foreign_key)
-        elif key is not None and key.is_primary:
+            continue
+        key = _key(sql)
+        if key is not None and key.is_primary:
             primary_key = key.columns
         elif key is not None:
             unique.append(UniqueConstraint(key.name, *key.columns))
@@ -324,6 +327,8 @@ def _reference(clause: _Clause) -> ForeignKeyConstraint | None:
 
 def _foreign_key(sql: str) -> ForeignKeyConstraint | None:
     """Return the foreign key that some SQL is; None if it is something else."""
+    if "FOREIGN" not in sql.upper():
+        return None  # to compile the pattern takes longer than all the rest
     found = re.fullmatch(_FOREIGN_KEY, sql, re.IGNORECASE | re.VERBOSE)
     if found is None:
         return None
@@ -346,6 +351,8 @@ class _KeyConstraint(NamedTuple):
 
 def _key(sql: str) -> _KeyConstraint | None:
     """Return the UNIQUE or PRIMARY KEY that some SQL is; None if it is neither."""
+    if "UNIQUE" not in sql.upper() and "PRIMARY" not in sql.upper():
+        return None  # as in `_foreign_key`
     found = re.fullmatch(_KEY, sql, re.IGNORECASE | re.VERBOSE)
     if found is None:
         return None

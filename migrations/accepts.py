@@ -6,8 +6,6 @@ says that `orders.placed_at` is left as it is where it allows NULL and has its d
 DEFAULT, whatever the model says about NULL. What is accepted is reported as a note.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from migrations.schema import Column

@@ -12,8 +12,6 @@ run.
 not look at types, nullability, defaults and foreign keys.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 

@@ -7,8 +7,6 @@ are parsed as the catalog's are. Whether a phase supports a model is the matter 
 `migrations.model_support`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +15,7 @@ import peewee
 
 from db.constraints import (
     ForeignKeyConstraint,
+    TableConstraints,
     field_constraints,
     table_constraints,
 )
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 Model = type[peewee.Model]
 _PARAMETER = "\0"  # stands for a value in SQL
 # The action of a foreign key, in its SQL.
-_ACTION = re.compile(r"ON (DELETE|UPDATE) (CASCADE|RESTRICT|NO ACTION|SET \w+)")
+_ACTION = r"ON (DELETE|UPDATE) (CASCADE|RESTRICT|NO ACTION|SET \w+)"
 _AUTOINCREMENT = "AUTOINCREMENT"
 _SHORT_NAME = 60  # characters that no database cuts
 # A database that is never opened, for what a model declares on every database alike.
@@ -185,7 +184,7 @@ def declared_table(
         primary_key=tuple(primary_key),
         indexes=(
             *_indexes(model, database, names),
-            *_unique_constraints(model, names),
+            *_unique_constraints(constraints, names),
             *unique_fields,
         ),
         foreign_keys=tuple(foreign_keys),
@@ -296,7 +295,7 @@ def declared_index(
     )
 
 
-def index_text(node: peewee.Node, database: peewee.Database) -> IndexText | None:
+def index_text(node: peewee.Node, database: peewee.Database) -> "IndexText | None":
     """Return the parts of the CREATE INDEX of a declared index; None if it is none.
 
     Values in its condition are written into it, as no database has parameters there.
@@ -314,9 +313,9 @@ def index_text(node: peewee.Node, database: peewee.Database) -> IndexText | None
     return parse_create_index(first)
 
 
-def _unique_constraints(model: Model, names: NameRule) -> list[Index]:
+def _unique_constraints(constraints: TableConstraints, names: NameRule) -> list[Index]:
     found = []
-    for each in table_constraints(model).unique:
+    for each in constraints.unique:
         columns = tuple(names.key(name) for name in each.columns)
         found.append(_unique_constraint(each.name, columns))
     return found
@@ -349,7 +348,7 @@ def declared_foreign_key(
 
 def _foreign_key(constraint: ForeignKeyConstraint, names: NameRule) -> ForeignKey:
     """Return a foreign key of `Meta.constraints`."""
-    actions = dict(_ACTION.findall(constraint.options))
+    actions = dict(re.findall(_ACTION, constraint.options))
     return ForeignKey(
         columns=tuple(names.key(name) for name in constraint.columns),
         parent=constraint.parent,

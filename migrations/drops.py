@@ -5,8 +5,6 @@
 A column goes with the indexes and constraints that it belongs to.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 

@@ -6,8 +6,6 @@ the schema as it will be afterwards; a plan is checked that way before its first
 statement.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -216,7 +214,7 @@ class AlterColumn(NamedTuple):
             return self.column.backfill
         return None
 
-    def merged_with(self, other: AlterColumn) -> AlterColumn:
+    def merged_with(self, other: "AlterColumn") -> "AlterColumn":
         """Return one operation that changes what this one or the other changes."""
         # The collation is known to the operation that makes it fit a foreign key.
         collation = self.column.collation or other.column.collation
@@ -379,7 +377,7 @@ class DropColumn(NamedTuple):
         table = schema[self.table].with_column_dropped(self.column.name)
         return schema.with_table(self.table, table)
 
-    def with_dependents(self, schema: Schema) -> DropColumn:
+    def with_dependents(self, schema: Schema) -> "DropColumn":
         """Return the operation with what belongs to the column in a schema."""
         table = schema[self.table]
         name = self.column.name

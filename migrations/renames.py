@@ -6,8 +6,6 @@ Everything else of a comparison and a plan is about the new names. A table and a
 that are still called otherwise in the database know it: see `current_name`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 

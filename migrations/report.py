@@ -1,7 +1,5 @@
 """What a call of a phase returns: the report and its parts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

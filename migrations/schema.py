@@ -4,8 +4,6 @@ Both sides of a comparison are a `Table`, so a type, an index or a foreign key l
 same whether it was read from a catalog or from a model. All of them are immutable.
 """
 
-from __future__ import annotations
-
 import enum
 import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -68,7 +66,7 @@ class Type(NamedTuple):
     size: int | None = None
     scale: int | None = None  # a decimal's digits behind the point
 
-    def covers(self, other: Type) -> bool:
+    def covers(self, other: "Type") -> bool:
         """Whether a column of this type holds every value of the other type."""
         if self.category != other.category or self.scale != other.scale:
             return False
@@ -190,18 +188,18 @@ class ForeignKey(NamedTuple):
     valid: bool = True  # False: the database never checked the rows that exist
     deferrable: str = ""  # "DEFERRABLE" or "DEFERRABLE INITIALLY DEFERRED"
 
-    def same_reference(self, other: ForeignKey) -> bool:
+    def same_reference(self, other: "ForeignKey") -> bool:
         """Whether both refer from the same columns to the same columns."""
         mine = (self.columns, self.parent, self.parent_columns)
         return mine == (other.columns, other.parent, other.parent_columns)
 
-    def equivalent(self, other: ForeignKey) -> bool:
+    def equivalent(self, other: "ForeignKey") -> bool:
         """Whether both do the same, whatever their names are."""
         if not self.same_reference(other):
             return False
         return (self.on_delete, self.on_update) == (other.on_delete, other.on_update)
 
-    def is_as_declared(self, declared: ForeignKey) -> bool:
+    def is_as_declared(self, declared: "ForeignKey") -> bool:
         """Whether it does what a declared one does.
 
         One that is checked later than declared is accepted.
@@ -343,12 +341,12 @@ class Table(NamedTuple):
         name = self.names.key(column)
         return tuple(key for key in self.foreign_keys if name in key.columns)
 
-    def with_column(self, column: Column) -> Table:
+    def with_column(self, column: Column) -> "Table":
         """Return the table with a column added, or with one of its name replaced."""
         key = self.names.key(column.name)
         return self._replace(columns={**self.columns, key: column})
 
-    def with_column_dropped(self, column: str) -> Table:
+    def with_column_dropped(self, column: str) -> "Table":
         """Return the table without a column, and without what belongs to it."""
         columns = {
             key: each for key, each in self.columns.items() if each.name != column
@@ -382,11 +380,11 @@ class Schema(Mapping[str, Table]):
     def __repr__(self) -> str:
         return f"Schema({', '.join(self._tables)})"
 
-    def with_table(self, name: str, table: Table) -> Schema:
+    def with_table(self, name: str, table: Table) -> "Schema":
         """Return a schema in which a name stands for this table."""
         return Schema({**self._tables, name: table})
 
-    def with_changed_keys(self, change: Callable[[ForeignKey], ForeignKey]) -> Schema:
+    def with_changed_keys(self, change: Callable[[ForeignKey], ForeignKey]) -> "Schema":
         """Return a schema in which each foreign key is what a function makes of it."""
         tables = {}
         for name, table in self._tables.items():
@@ -394,7 +392,7 @@ class Schema(Mapping[str, Table]):
             tables[name] = table._replace(foreign_keys=keys)
         return Schema(tables)
 
-    def without(self, names: Iterable[str]) -> Schema:
+    def without(self, names: Iterable[str]) -> "Schema":
         """Return a schema without some tables."""
         gone = set(names)
         left = {name: table for name, table in self._tables.items() if name not in gone}

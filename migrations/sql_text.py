@@ -8,30 +8,25 @@ from decimal import Decimal
 
 # Text and names in quotes, in every dialect except MySQL's.
 QUOTED = r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]"""
+# These are texts, not compiled patterns: `re` compiles one at its first use and keeps
+# it. Every worker imports this module, and most calls use few of them.
 # A number, and the part of it that is left without trailing zeros.
-_NUMBER = re.compile(r"(-?\d*(\.\d*[1-9])?)\.?0*")
-_LITERAL = re.compile(
-    r"\s*(-?\d+(\.\d+)?|'([^']|'')*'|TRUE|FALSE|NULL)\s*", re.IGNORECASE
-)
-_STRING = re.compile(r"('(?:[^']|'')*')")
+_NUMBER = r"(-?\d*(\.\d*[1-9])?)\.?0*"
+_LITERAL = r"(?i)\s*(-?\d+(\.\d+)?|'([^']|'')*'|TRUE|FALSE|NULL)\s*"
+_STRING = r"('(?:[^']|'')*')"
 # A text, a quoted name, or a word.
-_WORDS = re.compile(
-    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | `(?:[^`]|``)*` | [\w$]+""", re.VERBOSE
-)
+_WORDS = r"""(?x)'(?:[^']|'')*' | "(?:[^"]|"")*" | `(?:[^`]|``)*` | [\w$]+"""
 # A string, a quoted name, or a name that needs no quotes and is not a function's.
-_NAMES = re.compile(
-    r"""'(?:[^']|'')*'
-        | "(?P<double>(?:[^"]|"")*)" | `(?P<back>(?:[^`]|``)*)` | \[(?P<square>[^\]]*)\]
-        | (?<![\w$.:]) (?<!\bas\ ) (?P<plain>[^\W\d][\w$]*) (?![\w$]) (?!\s*\()""",
-    re.VERBOSE | re.IGNORECASE,
-)
+_NAMES = r"""(?ix)'(?:[^']|'')*'
+    | "(?P<double>(?:[^"]|"")*)" | `(?P<back>(?:[^`]|``)*)` | \[(?P<square>[^\]]*)\]
+    | (?<![\w$.:]) (?<!\bas\ ) (?P<plain>[^\W\d][\w$]*) (?![\w$]) (?!\s*\()"""
 # A name that means the same without quotes on every database.
-_PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+_PLAIN_NAME = r"[a-z_][a-z0-9_]*"
 
 
 def is_literal(default: str) -> bool:
     """Whether a DEFAULT is a number, a text, TRUE, FALSE or NULL."""
-    return _LITERAL.fullmatch(default) is not None
+    return re.fullmatch(_LITERAL, default) is not None
 
 
 def literal(text: str) -> str:
@@ -98,7 +93,7 @@ def literal_meaning(default: str) -> str:
     if len(text) > 1 and text.startswith("'") and text.endswith("'"):
         return text[1:-1].replace("''", "'")
     text = {"true": "1", "false": "0"}.get(text.lower(), text)
-    number = _NUMBER.fullmatch(text)
+    number = re.fullmatch(_NUMBER, text)
     if number:
         return number[1]
     return text
@@ -117,7 +112,7 @@ def comparable(sql: str, ignored: str = r'[\s"`]') -> str:
     :param ignored: a pattern of the characters that are left out.
     """
     text = ""
-    for part in _STRING.split(sql):
+    for part in re.split(_STRING, sql):
         if part.startswith("'"):
             text += part
         else:
@@ -143,7 +138,7 @@ def unquoted(name: str) -> str:
 def words_of(sql: str) -> set[str]:
     """Return all words and quoted names in SQL, in lower case and without quotes."""
     words = set()
-    for found in _WORDS.finditer(sql):
+    for found in re.finditer(_WORDS, sql):
         text = found[0]
         quote = text[0]
         if quote in ('"', "`"):
@@ -182,8 +177,8 @@ def with_renamed_column(sql: str, old: str, new: str) -> str:
             return start + new.replace(end, 2 * end) + end
         if has_backticks:
             return found[0]
-        if _PLAIN_NAME.fullmatch(new):
+        if re.fullmatch(_PLAIN_NAME, new):
             return new
         return '"' + new.replace('"', '""') + '"'
 
-    return _NAMES.sub(renamed, sql)
+    return re.sub(_NAMES, renamed, sql)

@@ -11,8 +11,6 @@ Each step logs what it does and records its part of the report. What one step ne
 another is an argument.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Iterator, Sequence

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from migrations.declaration import PhaseModels
 from migrations.engines.catalog import Catalog
-from migrations.engines.conversions import Conversions
 from migrations.engines.model_support import ModelSupport
 from migrations.engines.session import Session
 from migrations.report import Change
 from migrations.schema import Schema
 
 if TYPE_CHECKING:
+    from migrations.engines.conversions import Conversions
     from migrations.engines.ddl import DDL
     from migrations.engines.sample_rows import SampleRows
     from migrations.plan import Plan
@@ -26,7 +26,7 @@ class Engine(ABC):
     `session` connects, locks, executes and explains errors; `model_support` says what
     the database supports of the models; `catalog` reads; `conversions` writes SQL about
     values; `ddl` turns operations into statements; `sample_rows` makes the rows of the
-    smoke test. The last two are made, and imported, only by the calls that need them:
+    smoke test. The last three are made, and imported, only by the calls that need them:
     most calls have nothing to change.
     """
 

@@ -36,12 +36,11 @@ from migrations.engines.mysql.show_create_table import (
     parsed_table,
     statement_of_temporary_table,
 )
-from migrations.index_text import parse_create_index
 from migrations.report import Difference, note, warning
 from migrations.schema import UTC_NOW, Column, Index, Schema, Table, Type
 from migrations.sql_text import is_literal, literal, literal_meaning, one_line
 
-_WITH_EXPONENT = re.compile(r"-?\d+([.]\d+)?e[+-]?\d+", re.IGNORECASE)
+_WITH_EXPONENT = r"(?i)-?\d+([.]\d+)?e[+-]?\d+"
 # The name of the temporary table with which the server is asked how it writes a type or
 # an index, and of that index.
 _TEMPORARY_TABLE = "part of a model"
@@ -52,10 +51,9 @@ _DECLARED_TYPES: dict[tuple[str, str], str] = {}
 _STORED_PARTS: dict[object, tuple[str, ...] | None] = {}
 # The number of the note with the query in the server's form, and that note.
 _EXPLAINED = 1003
-_NORMAL_FORMS = re.compile(
-    r"(/\*.*?\*/ )?select (?P<declared>.*) AS `declared`,"
-    r"(?P<actual>.*) AS `actual`( from|$)",
-    re.DOTALL,
+_NORMAL_FORMS = (
+    r"(?s)(/\*.*?\*/ )?select (?P<declared>.*) AS `declared`,"
+    r"(?P<actual>.*) AS `actual`( from|$)"
 )
 # The name of a table, with its database if that is another one.
 _PATH = (
@@ -370,7 +368,7 @@ class MySQLFamilyCatalog(Catalog):
             return False
         for _, number, text in rows:
             if number == _EXPLAINED:
-                found = _NORMAL_FORMS.match(text)
+                found = re.match(_NORMAL_FORMS, text)
                 if found:
                     return found["declared"] == found["actual"]
         return False
@@ -399,6 +397,9 @@ class MySQLFamilyCatalog(Catalog):
 
         It does so for a temporary table. None if it cannot create that.
         """
+        # Imported only for indexes that are more than indexes of columns.
+        from migrations.index_text import parse_create_index
+
         text = parse_create_index(declared.definition)
         if text is None:
             return None
@@ -537,7 +538,7 @@ class MySQLFamilyCatalog(Catalog):
         call = default.lower().replace("()", "").strip("()")
         if call == "utc_timestamp":
             return UTC_NOW
-        if _WITH_EXPONENT.fullmatch(default):
+        if re.fullmatch(_WITH_EXPONENT, default):
             default = format(Decimal(default), "f")
         return literal_meaning(default).replace("\\\\", "\\")
 

@@ -9,12 +9,12 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from migrations.engines.mysql.catalog import MySQLFamilyCatalog
-from migrations.engines.mysql.conversions import MySQLFamilyConversions
 from migrations.engines.mysql.model_support import MySQLFamilyModelSupport
 from migrations.engines.mysql.session import MySQLFamilySession
 from migrations.schema import Schema
 
 if TYPE_CHECKING:
+    from migrations.engines.mysql.conversions import MySQLFamilyConversions
     from migrations.engines.mysql.ddl import MySQLFamilyDDL
     from migrations.engines.mysql.sample_rows import MySQLFamilySampleRows
 
@@ -32,6 +32,9 @@ class EngineParts(ABC):
 
     def conversions(self, catalog: MySQLFamilyCatalog) -> MySQLFamilyConversions:
         """Return what writes SQL about values. Called once per call, if at all."""
+        # Imported only where something changes, or may be an orphan.
+        from migrations.engines.mysql.conversions import MySQLFamilyConversions
+
         return MySQLFamilyConversions(catalog)
 
     @abstractmethod

@@ -10,7 +10,6 @@ from typing import ClassVar
 import peewee
 
 from db.url import CRYPTOGRAPHY_ADVICE, describe
-from migrations.engines import backfill
 from migrations.engines.mysql.server import SQL_MODE, Server
 from migrations.engines.mysql.server_errors import (
     CHECK_VIOLATED,
@@ -318,7 +317,10 @@ class MySQLFamilySession(Session):
 
     def execute_change(self, change: Change) -> None:
         if change.batches is not None:
-            backfill.fill_in_batches(self, change.batches)
+            # Imported only where a column is filled in batches.
+            from migrations.engines.backfill import fill_in_batches
+
+            fill_in_batches(self, change.batches)
             return
         try:
             with self.variables(dict(change.settings)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import peewee
 
@@ -15,7 +15,6 @@ from migrations.engines.postgresql import catalog_queries, column_types
 from migrations.engines.postgresql.names import shortened
 from migrations.engines.postgresql.session import PostgreSQLSession
 from migrations.engines.session import MigrationLockHeld
-from migrations.index_text import IndexText, parse_create_index
 from migrations.schema import (
     Check,
     Column,
@@ -27,6 +26,9 @@ from migrations.schema import (
     Type,
 )
 from migrations.sql_text import is_literal, literal, literal_meaning, one_line
+
+if TYPE_CHECKING:
+    from migrations.index_text import IndexText
 
 Query = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 Place = tuple[str, str]  # a table, and a column of it
@@ -40,7 +42,7 @@ _SAME_CONDITIONS: dict[object, bool] = {}
 # that the server writes of it; None if it cannot create it.
 _INDEX_DEFINITIONS: dict[object, str | None] = {}
 # What a model rarely declares of an index, and somebody may have set.
-_STORAGE = re.compile(r"\s*(?:WITH \([^)]*\)|TABLESPACE \S+)")
+_STORAGE = r"\s*(?:WITH \([^)]*\)|TABLESPACE \S+)"
 # By database and type as a model declares it: the type as the server writes it.
 _DECLARED_TYPES: dict[tuple[str, str], str] = {}
 _ACTIONS = {
@@ -307,6 +309,9 @@ class PostgreSQLCatalog(Catalog):
 
     def _as_written_by_server(self, table: Table, declared: Index) -> str | None:
         """Return the server's text of a declared index; None if it cannot create it."""
+        # Imported only for indexes that are more than indexes of columns.
+        from migrations.index_text import parse_create_index
+
         text = parse_create_index(declared.definition)
         if text is None:
             return None
@@ -486,7 +491,9 @@ def _checks(parts: Parts) -> tuple[Check, ...]:
 
 def _without_names(definition: str) -> IndexText | None:
     """Return the parts of the server's CREATE INDEX that make it what it does."""
+    from migrations.index_text import parse_create_index
+
     text = parse_create_index(definition)
     if text is None:
         return None
-    return text._replace(name="", table="", suffix=_STORAGE.sub("", text.suffix))
+    return text._replace(name="", table="", suffix=re.sub(_STORAGE, "", text.suffix))

@@ -38,7 +38,7 @@ def _types_by_name() -> dict[str, tuple[str, int | None]]:
 _TYPES = _types_by_name()
 # The digits of fractions of a second that a type has if it names none.
 _DEFAULT_DIGITS = {"time": 6, "datetime": 6}
-_ALL_DIGITS = re.compile(r"^(time|timestamp)\(6\)")  # as many as without a number
+_ALL_DIGITS = r"^(time|timestamp)\(6\)"  # as many as without a number
 _WITH_SIZE = re.compile(r"(.*?)\s*\(([\d\s,-]+)\)(.*)")
 # Not types of an existing column: they create a sequence, too.
 _SERIAL_TYPES = {"SERIAL": "INTEGER", "BIGSERIAL": "BIGINT", "SMALLSERIAL": "SMALLINT"}
@@ -50,19 +50,14 @@ _UTC_NOW_EXPRESSIONS = {
     "current_timestampattimezone'utc'",
     "timezone'utc',current_timestamp",
 }
-_STRING = re.compile(r"('(?:[^']|'')*')")
-_CAST = re.compile(
-    r"""::[\w."]+ ([ ]varying|[ ]precision)? (\([\d, ]+\))?
-        ([ ]with(out)?[ ]time[ ]zone)? (\[\])*""",
-    re.IGNORECASE | re.VERBOSE,
-)
+# These are texts, as in `migrations.sql_text`.
+_STRING = r"('(?:[^']|'')*')"
+_CAST = r"""(?ix)::[\w."]+ ([ ]varying|[ ]precision)? (\([\d, ]+\))?
+    ([ ]with(out)?[ ]time[ ]zone)? (\[\])*"""
 # As PostgreSQL writes it: 'text'::type, 3, '-3'::integer, true, NULL::type.
-_LITERAL = re.compile(
-    r"""\(? ('([^']|'')*' | -?[\d.]+ | true | false | null) \)?
-        (::[\w\s."()\[\],]+)?""",
-    re.IGNORECASE | re.VERBOSE,
-)
-_QUOTED_NUMBER = re.compile(r"'::(small|big)?(int|numeric|real|double|bool)", re.I)
+_LITERAL = r"""(?ix)\(? ('([^']|'')*' | -?[\d.]+ | true | false | null) \)?
+    (::[\w\s."()\[\],]+)?"""
+_QUOTED_NUMBER = r"(?i)'::(small|big)?(int|numeric|real|double|bool)"
 
 
 @cache
@@ -92,15 +87,15 @@ def parse_type(text: str) -> Type:
 def default_meaning(default: str) -> str:
     """Return a comparable form of a DEFAULT; see `Catalog.default_meaning`."""
     text = ""
-    for part in _STRING.split(default):
+    for part in re.split(_STRING, default):
         if part.startswith("'"):
             text += part
         else:
-            text += _CAST.sub("", part)
+            text += re.sub(_CAST, "", part)
     if re.sub(r"[\s()]", "", text.lower()) in _UTC_NOW_EXPRESSIONS:
         return UTC_NOW
     meaning = literal_meaning(text)
-    if _QUOTED_NUMBER.search(default):  # PostgreSQL writes -0.50 as '-0.50'::numeric
+    if re.search(_QUOTED_NUMBER, default):  # -0.50 is written as '-0.50'::numeric
         meaning = literal_meaning(meaning)
     return meaning
 
@@ -122,7 +117,7 @@ def keeps_stored_rows(source: Type, target: Type) -> bool:
 
 def same_name(actual: Type, declared: Type) -> bool:
     """Whether two types that are not known are the same, by the server's names."""
-    names = {_ALL_DIGITS.sub(r"\1", each.text) for each in (actual, declared)}
+    names = {re.sub(_ALL_DIGITS, r"\1", each.text) for each in (actual, declared)}
     return len(names) == 1
 
 
@@ -143,7 +138,7 @@ def is_literal(default: str) -> bool:
     """
     if "regclass" in default:
         return False
-    return _LITERAL.fullmatch(default) is not None
+    return re.fullmatch(_LITERAL, default) is not None
 
 
 def is_volatile(default: str | None) -> bool:

@@ -11,13 +11,13 @@ import peewee
 from migrations.declaration import PhaseModels
 from migrations.engines.engine import Engine
 from migrations.engines.postgresql.catalog import PostgreSQLCatalog
-from migrations.engines.postgresql.conversions import PostgreSQLConversions
 from migrations.engines.postgresql.model_support import PostgreSQLModelSupport
 from migrations.engines.postgresql.session import PostgreSQLSession
 from migrations.report import Change
 from migrations.schema import Schema
 
 if TYPE_CHECKING:
+    from migrations.engines.postgresql.conversions import PostgreSQLConversions
     from migrations.engines.postgresql.ddl import PostgreSQLDDL
     from migrations.engines.postgresql.sample_rows import PostgreSQLSampleRows
     from migrations.plan import Plan
@@ -43,6 +43,9 @@ class PostgreSQLEngine(Engine):
 
     @cached_property
     def conversions(self) -> PostgreSQLConversions:
+        # Imported only where something changes, or may be an orphan.
+        from migrations.engines.postgresql.conversions import PostgreSQLConversions
+
         return PostgreSQLConversions(self.catalog)
 
     def ddl(self, schema: Schema) -> PostgreSQLDDL:

@@ -17,7 +17,6 @@ import peewee
 
 from db.url import describe, without_password
 from migrations.declaration import PhaseModels
-from migrations.engines import backfill
 from migrations.engines.postgresql import catalog_queries
 from migrations.engines.session import (
     MigrationLockHeld,
@@ -58,7 +57,7 @@ SELECT name, current_setting(name), set_config(name, value, %s)
 FROM unnest(%s::text[], %s::text[]) AS t (name, value)
 WHERE current_setting(name, true) IS NOT NULL"""
 # Statements that PostgreSQL refuses to execute in a transaction.
-_CONCURRENTLY = re.compile(r"(CREATE (UNIQUE )?INDEX|DROP INDEX) CONCURRENTLY ")
+_CONCURRENTLY = r"(CREATE (UNIQUE )?INDEX|DROP INDEX) CONCURRENTLY "
 
 # SQLSTATEs, https://www.postgresql.org/docs/current/errcodes-appendix.html
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -521,7 +520,10 @@ class PostgreSQLSession(Session):
 
     def execute_change(self, change: Change) -> None:
         if change.batches is not None:
-            backfill.fill_in_batches(self, change.batches)
+            # Imported only where a column is filled in batches.
+            from migrations.engines.backfill import fill_in_batches
+
+            fill_in_batches(self, change.batches)
             return
         try:
             super().execute_change(change)
@@ -711,7 +713,7 @@ def _set_client_encoding(connection: Any, encoding: str) -> None:
 
 def _is_concurrent(group: Sequence[Change]) -> bool:
     """Whether a group is a statement that refuses to run in a transaction."""
-    return any(_CONCURRENTLY.match(change.sql) for change in group)
+    return any(re.match(_CONCURRENTLY, change.sql) for change in group)
 
 
 def _grouped_by_transaction(changes: Sequence[Change]) -> list[list[Change]]:

@@ -11,13 +11,13 @@ import peewee
 from migrations.declaration import PhaseModels
 from migrations.engines.engine import Engine
 from migrations.engines.sqlite.catalog import SQLiteCatalog
-from migrations.engines.sqlite.conversions import SQLiteConversions
 from migrations.engines.sqlite.model_support import SQLiteModelSupport
 from migrations.engines.sqlite.session import SQLiteSession
 from migrations.report import Change
 from migrations.schema import Schema
 
 if TYPE_CHECKING:
+    from migrations.engines.sqlite.conversions import SQLiteConversions
     from migrations.engines.sqlite.ddl import SQLiteDDL
     from migrations.engines.sqlite.sample_rows import SQLiteSampleRows
     from migrations.plan import Plan
@@ -43,6 +43,9 @@ class SQLiteEngine(Engine):
 
     @cached_property
     def conversions(self) -> SQLiteConversions:
+        # Imported only where something changes, or may be an orphan.
+        from migrations.engines.sqlite.conversions import SQLiteConversions
+
         return SQLiteConversions(self.catalog)
 
     def ddl(self, schema: Schema) -> SQLiteDDL:

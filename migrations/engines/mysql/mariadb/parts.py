@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from migrations.engines.mysql.catalog import MySQLFamilyCatalog
-from migrations.engines.mysql.conversions import MySQLFamilyConversions
 from migrations.engines.mysql.mariadb.catalog import MariaDBCatalog
 from migrations.engines.mysql.mariadb.model_support import MariaDBModelSupport
 from migrations.engines.mysql.parts import EngineParts
@@ -13,6 +12,7 @@ from migrations.engines.mysql.session import MySQLFamilySession
 from migrations.schema import Schema
 
 if TYPE_CHECKING:
+    from migrations.engines.mysql.conversions import MySQLFamilyConversions
     from migrations.engines.mysql.mariadb.ddl import MariaDBDDL
     from migrations.engines.mysql.mariadb.sample_rows import MariaDBSampleRows
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from migrations.engines.mysql.catalog import MySQLFamilyCatalog
-from migrations.engines.mysql.conversions import MySQLFamilyConversions
 from migrations.engines.mysql.mysql.catalog import MySQLCatalog
 from migrations.engines.mysql.mysql.model_support import MySQLModelSupport
 from migrations.engines.mysql.parts import EngineParts
@@ -13,6 +12,7 @@ from migrations.engines.mysql.session import MySQLFamilySession
 from migrations.schema import Schema
 
 if TYPE_CHECKING:
+    from migrations.engines.mysql.conversions import MySQLFamilyConversions
     from migrations.engines.mysql.mysql.conversions import MySQLConversions
     from migrations.engines.mysql.mysql.ddl import MySQLDDL
     from migrations.engines.mysql.mysql.sample_rows import MySQLSampleRows
