@@ -293,3 +293,28 @@ def test_key_of_a_table_outside_of_the_phase_is_read_again(file_and_database):
         "DROP TABLE people; CREATE TABLE people (name TEXT, number INT PRIMARY KEY)"
     )
     assert parent_columns() == [("number",)]
+
+
+def players_of(table):
+    """Return a phase that requires a table of some name, and refers to it."""
+
+    class Team(Model):
+        name = CharField(9, primary_key=True)
+
+        class Meta:
+            table_name = table
+
+    class Player(Model):
+        team = ForeignKeyField(Team, index=False)
+
+        class Meta:
+            table_name = "players"
+
+    return Phase("Players", requires={Team: ("name",)}, manages=[Player])
+
+
+def test_required_key_with_a_collation_is_accepted(file):
+    connection, path = file
+    connection.execute("CREATE TABLE team (name VARCHAR(9) COLLATE NOCASE PRIMARY KEY)")
+    assert players_of("team").ensure(sqlite_database(path)) is True
+    assert players_of("team").check(sqlite_database(path)).differences == ()

@@ -4,11 +4,9 @@ Peewee's `get_indexes` does not tell a partial, descending or expression index f
 plain one, and its `get_columns` leaves generated columns out.
 """
 
-from __future__ import annotations
-
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import peewee
 
@@ -18,6 +16,7 @@ from migrations.engines.sqlite.column_types import parse_type
 from migrations.engines.sqlite.session import SQLiteSession
 from migrations.engines.sqlite.table_text import (
     Clause,
+    TableText,
     name_key,
     names_and_words,
     parse_create_table,
@@ -39,38 +38,39 @@ from migrations.schema import (
 from migrations.sql_text import literal, literal_meaning, masked, one_line
 
 # All of these are UTC: https://sqlite.org/lang_datefunc.html
-_UTC_NOW = re.compile(
+_UTC_NOW = (
     r"[(\s]*((?i:current_timestamp)|(?i:datetime)\s*\(\s*'now'\s*\)"
     r"|(?i:strftime)\s*\(\s*'%Y-%m-%d %H:%M:%S'\s*,\s*'now'\s*\))[\s)]*"
 )
 # ABORT is the default: an error that undoes the statement.
-_CONFLICT = re.compile(r"\bON\s+CONFLICT\s+(?!ABORT)(\w+)", re.IGNORECASE)
+_CONFLICT = r"(?i)\bON\s+CONFLICT\s+(?!ABORT)(\w+)"
 # A type that SQLite accepts, whatever the words are.
-_WORDS_WITH_LENGTH = re.compile(r"[A-Za-z_ ]+(\(\d+(, ?\d+)?\))?")
+_WORDS_WITH_LENGTH = r"[A-Za-z_ ]+(\(\d+(, ?\d+)?\))?"
 _DEFERRED = "DEFERRABLE INITIALLY DEFERRED"
-_INITIALLY_DEFERRED = re.compile(
-    r"\bDEFERRABLE\s+INITIALLY\s+DEFERRED\b", re.IGNORECASE
-)
-_NOT_DEFERRABLE = re.compile(r"\bNOT\s+DEFERRABLE\b", re.IGNORECASE)
+_INITIALLY_DEFERRED = r"(?i)\bDEFERRABLE\s+INITIALLY\s+DEFERRED\b"
+_NOT_DEFERRABLE = r"(?i)\bNOT\s+DEFERRABLE\b"
 # Options of a table.
 _STRICT = "STRICT"
 _WITHOUT_ROWID = "WITHOUT ROWID"
-_AUTOINCREMENT = re.compile(r"\bAUTOINCREMENT\s*$", re.IGNORECASE)
 _STORED = (
     "SELECT CASE WHEN type = 'table' AND rootpage = 0 THEN 'virtual table' "
     "ELSE type END, name, sql"
 )
+# Each of these returns the rows of several tables at once; see `_rows_by_table`.
+_COLUMNS = """
+SELECT named.name, x.name, x.type, x."notnull", x.dflt_value, x.pk, x.hidden
+FROM named, pragma_table_xinfo(named.name, 'main') x ORDER BY cid"""
 _INDEX_PARTS = """
-SELECT i.name, i."unique", origin, partial, lower(x.name), "desc", coll, m.sql
-FROM pragma_index_list(?, 'main') i, pragma_index_xinfo(i.name, 'main') x
-LEFT JOIN main.sqlite_master m ON m.type = 'index' AND m.name = i.name
+SELECT named.name, i.name, i."unique", origin, partial, lower(x.name), "desc", coll
+FROM named, pragma_index_list(named.name, 'main') i,
+     pragma_index_xinfo(i.name, 'main') x
 WHERE key ORDER BY i.seq, seqno"""
 # A foreign key that names no parent columns refers to the primary key.
 _FOREIGN_KEY_PARTS = """
-SELECT id, lower("from"), "table", on_delete, on_update,
+SELECT named.name, id, lower("from"), "table", on_delete, on_update,
        lower(coalesce("to", (SELECT name FROM pragma_table_info(f."table", 'main')
                              WHERE pk = f.seq + 1), ''))
-FROM pragma_foreign_key_list(?, 'main') f ORDER BY id, seq"""
+FROM named, pragma_foreign_key_list(named.name, 'main') f ORDER BY id, seq"""
 # The tables m that refer to one, each with its foreign keys f.
 REFERRING_TABLES = """main.sqlite_master m, pragma_foreign_key_list(m.name, 'main') f
 WHERE m.type = 'table' AND f."table" = ?1 COLLATE NOCASE"""
@@ -83,12 +83,12 @@ _SCHEMA_CACHE_SIZE = 64
 # By the kind of a constraint ("NOT", "UNIQUE", "PRIMARY") and its columns, the
 # " ON CONFLICT …" that it has.
 _Conflicts = Mapping[tuple[str, tuple[str, ...]], str]
+_NO_TEXT = TableText((), "", {})
 
 
 class _ColumnRow(NamedTuple):
-    """A row of `PRAGMA table_xinfo`."""
+    """A row of `_COLUMNS`."""
 
-    position: int
     name: str
     type: str
     not_null: int
@@ -98,7 +98,7 @@ class _ColumnRow(NamedTuple):
 
 
 class _IndexPart(NamedTuple):
-    """A row of `_INDEX_PARTS`: one column of an index."""
+    """A row of `_INDEX_PARTS`, which is one column of an index, and the index's SQL."""
 
     index_name: str
     unique: int
@@ -108,6 +108,11 @@ class _IndexPart(NamedTuple):
     descending: int
     collation: str
     sql: str | None  # the CREATE INDEX; None for that of a constraint
+
+    @property
+    def has_collation(self) -> bool:
+        """Whether it has another collation than the usual one."""
+        return self.collation.upper() != "BINARY"
 
 
 class _ForeignKeyPart(NamedTuple):
@@ -119,6 +124,16 @@ class _ForeignKeyPart(NamedTuple):
     on_delete: str
     on_update: str
     parent_column: str
+
+
+class _StoredTable(NamedTuple):
+    """What SQLite says of a table."""
+
+    name: str
+    columns: list[_ColumnRow]
+    index_parts: list[_IndexPart]
+    key_parts: list[_ForeignKeyPart]
+    text: TableText
 
 
 class _TableIndexes(NamedTuple):
@@ -138,12 +153,14 @@ class SQLiteCatalog(Catalog):
     # -- tables
 
     def read(self) -> Schema:
-        cached = _SCHEMA_CACHE.get(self._cache_key(self._stored_texts()))
+        cached = _SCHEMA_CACHE.get(
+            self._cache_key(self._stored_texts(self.models.tables_to_read))
+        )
         if cached is not None:
             return cached
         # Otherwise another run's change may come between a text and what PRAGMAs say.
         with self.session.read_transaction():
-            texts = self._stored_texts()
+            texts = self._stored_texts(self.models.tables_to_read)
             schema = self._schema_of(texts)
         if not self._depends_on_texts_alone(schema):
             return schema
@@ -169,18 +186,15 @@ class SQLiteCatalog(Catalog):
     ) -> tuple[tuple[str, ...], tuple[Row, ...]]:
         return self.models.managed_or_old, tuple(texts)
 
-    def _stored_texts(self) -> list[Row]:
-        """Return kind, name and SQL of all that belongs to the phase's tables."""
-        conditions = [
-            f"tbl_name = {literal(name)} COLLATE NOCASE"
-            for name in self.models.tables_to_read
-        ]
-        of_phase = " OR ".join(conditions)
+    def _stored_texts(self, tables: Iterable[str]) -> list[Row]:
+        """Return kind, name and SQL of all that belongs to some tables."""
+        conditions = [f"tbl_name = {literal(name)} COLLATE NOCASE" for name in tables]
+        of_tables = " OR ".join(conditions)
         # A name without a schema means the temporary table, if there is one.
         return self.session.query(
-            f"{_STORED} FROM main.sqlite_master WHERE {of_phase} "
+            f"{_STORED} FROM main.sqlite_master WHERE {of_tables} "
             "UNION ALL SELECT 'temporary', name, sql FROM sqlite_temp_master "
-            f"WHERE type IN ('table', 'view') AND ({of_phase})"
+            f"WHERE type IN ('table', 'view') AND ({of_tables})"
         )
 
     def _schema_of(self, texts: Sequence[Row]) -> Schema:
@@ -190,22 +204,18 @@ class SQLiteCatalog(Catalog):
                     f"the temporary table {name} hides the real one on this "
                     "connection; drop it, then run again"
                 )
-        tables = {}
-        for kind, name, sql in texts:
-            if kind not in ("index", "trigger"):
-                tables[self.table_key(name)] = self._table(kind, name, sql)
-        return Schema(tables)
+        tables = self._tables(texts, self._is_managed)
+        return Schema({self.table_key(name): table for name, table in tables.items()})
 
     def tables(self, names: Iterable[str]) -> Schema:
-        sql = (
-            f"{_STORED} FROM main.sqlite_master "
-            "WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE"
-        )
+        wanted = list(names)
         found = {}
-        for wanted in names:
-            for kind, name, text in self.session.query(sql, (wanted,)):
-                found[wanted] = self._table(kind, name, text)
-        return Schema(found)
+        if wanted:
+            texts = self._stored_texts(wanted)
+            found = self._tables(texts, reads_text=lambda name: True)
+        by_key = {name_key(name): table for name, table in found.items()}
+        present = [name for name in wanted if name_key(name) in by_key]
+        return Schema({name: by_key[name_key(name)] for name in present})
 
     def _is_managed(self, name: str) -> bool:
         names = {name_key(each) for each in self.models.managed_or_old}
@@ -216,19 +226,72 @@ class SQLiteCatalog(Catalog):
 
     # -- one table
 
-    def _table(self, kind: str, name: str, sql: str) -> Table:
-        if kind != "table":
-            return Table(name, kind)
-        text = parse_create_table(sql, name)
-        clauses = text.clauses
-        is_managed = self._is_managed(name)
+    def _tables(
+        self, texts: Iterable[Row], reads_text: Callable[[str], bool]
+    ) -> dict[str, Table]:
+        """Return the tables, and the views, of some stored texts by their names.
+
+        :param reads_text: whether all is read of a table. Otherwise it lacks what is
+            only in its text, unless that may belong to a key.
+        """
+        tables = {}
+        table_texts = {}
+        index_texts = {}
+        for kind, name, sql in texts:
+            if kind == "table":
+                table_texts[name] = sql
+            elif kind == "index":
+                index_texts[name] = sql
+            elif kind in ("view", "virtual table"):
+                tables[name] = Table(name, kind)
+        names = list(table_texts)
+        columns = self._rows_by_table(_COLUMNS, names)
+        index_parts = self._rows_by_table(_INDEX_PARTS, names)
+        key_parts = self._rows_by_table(_FOREIGN_KEY_PARTS, names)
+        for name, sql in table_texts.items():
+            parts = [
+                _IndexPart._make((*row, index_texts.get(row[0])))
+                for row in index_parts[name]
+            ]
+            text = _NO_TEXT
+            if reads_text(name) or any(part.has_collation for part in parts):
+                text = parse_create_table(sql, name)
+            stored = _StoredTable(
+                name=name,
+                columns=[_ColumnRow(*row) for row in columns[name]],
+                index_parts=parts,
+                key_parts=[_ForeignKeyPart(*row) for row in key_parts[name]],
+                text=text,
+            )
+            tables[name] = self._table(stored)
+        return tables
+
+    def _rows_by_table(
+        self, query: str, names: Sequence[str]
+    ) -> dict[str, list[Sequence[Any]]]:
+        """Return the rows of a query about tables, by the name that a row begins with.
+
+        One question about all tables is answered faster than one about each.
+
+        :param query: selects from `named`, which has the names.
+        """
+        found: dict[str, list[Sequence[Any]]] = {name: [] for name in names}
+        if names:
+            values = ", ".join(["(?)"] * len(names))
+            sql = f"WITH named (name) AS (VALUES {values}) {query}"
+            for name, *row in self.session.query(sql, names):
+                found[name].append(row)
+        return found
+
+    def _table(self, stored: _StoredTable) -> Table:
+        rows = stored.columns
+        clauses = stored.text.clauses
+        is_managed = self._is_managed(stored.name)
         conflicts = {}
         if is_managed:
             conflicts = _conflicts_of(clauses)
-        pragma = f"PRAGMA main.table_xinfo({self.session.quote(name)})"
-        rows = [_ColumnRow(*row) for row in self.session.query(pragma)]
         key = _primary_key_of(rows)
-        indexes = self._indexes(name, clauses, conflicts)
+        indexes = _indexes(stored.index_parts, clauses, conflicts)
         # A key of one column without an index of its own is another name of the rowid.
         is_rowid = len(key) == 1 and not indexes.primary_key
         reuses_ids = is_rowid and not _has_autoincrement(clauses)
@@ -244,35 +307,18 @@ class SQLiteCatalog(Catalog):
             )
             columns[name_key(row.name)] = column
         return Table(
-            name=name,
-            kind=kind,
+            name=stored.name,
             columns=columns,
             primary_key=tuple(column + key_conflict for column in key_columns),
             indexes=indexes.indexes,
-            foreign_keys=tuple(self._foreign_keys(name, clauses)),
+            foreign_keys=tuple(self._foreign_keys(stored)),
             checks=tuple(_checks(clauses)),
             names=self.names,
-            options=_options_of(text.options),
+            options=_options_of(stored.text.options),
         )
 
-    def _indexes(
-        self, table: str, clauses: Sequence[Clause], conflicts: _Conflicts
-    ) -> _TableIndexes:
-        parts_by_index: dict[str, list[_IndexPart]] = {}
-        for row in self.session.query(_INDEX_PARTS, (table,)):
-            part = _IndexPart(*row)
-            parts_by_index.setdefault(part.index_name, []).append(part)
-        indexes = []
-        primary_key: tuple[str, ...] = ()
-        for parts in parts_by_index.values():
-            index = _index(parts, clauses, conflicts)
-            if parts[0].origin == "pk":
-                primary_key = index.columns
-            else:
-                indexes.append(index)
-        return _TableIndexes(tuple(indexes), primary_key)
-
-    def _foreign_keys(self, table: str, clauses: Sequence[Clause]) -> list[ForeignKey]:
+    def _foreign_keys(self, stored: _StoredTable) -> list[ForeignKey]:
+        clauses = stored.text.clauses
         names = {
             (clause.columns, name_key(clause.target)): clause.name
             for clause in clauses
@@ -280,8 +326,7 @@ class SQLiteCatalog(Catalog):
         }
         deferred = _deferred_keys(clauses)
         parts_by_key: dict[int, list[_ForeignKeyPart]] = {}
-        for row in self.session.query(_FOREIGN_KEY_PARTS, (table,)):
-            part = _ForeignKeyPart(*row)
+        for part in stored.key_parts:
             parts_by_key.setdefault(part.id, []).append(part)
         keys = []
         for parts in parts_by_key.values():
@@ -329,7 +374,7 @@ class SQLiteCatalog(Catalog):
 
     def declared_type(self, text: str) -> Type:
         """Return the meaning of a type: SQLite takes any words for one."""
-        if text and not _WORDS_WITH_LENGTH.fullmatch(text):
+        if text and not re.fullmatch(_WORDS_WITH_LENGTH, text):
             try:
                 self.session.query(f"EXPLAIN SELECT CAST(NULL AS {text})")
             except peewee.DatabaseError as error:
@@ -419,7 +464,7 @@ class SQLiteCatalog(Catalog):
                 yield note(where, "no collation", found, text)
 
     def default_meaning(self, default: str) -> str:
-        if _UTC_NOW.fullmatch(default):
+        if default == "CURRENT_TIMESTAMP" or re.fullmatch(_UTC_NOW, default):
             return UTC_NOW
         return literal_meaning(default)
 
@@ -442,9 +487,11 @@ def _deferred_keys(clauses: Iterable[Clause]) -> set[tuple[tuple[str, ...], str]
     """
     found = set()
     for clause in clauses:
-        if clause.kind in ("FOREIGN", "REFERENCES"):
+        may_be_deferred = "DEFERRED" in clause.text.upper()
+        if clause.kind in ("FOREIGN", "REFERENCES") and may_be_deferred:
             text = masked(clause.text)
-            if _INITIALLY_DEFERRED.search(text) and not _NOT_DEFERRABLE.search(text):
+            is_deferred = re.search(_INITIALLY_DEFERRED, text)
+            if is_deferred and not re.search(_NOT_DEFERRABLE, text):
                 found.add((clause.columns, name_key(clause.target)))
     return found
 
@@ -457,7 +504,9 @@ def _conflicts_of(clauses: Iterable[Clause]) -> dict[tuple[str, tuple[str, ...]]
     """
     conflicts = {}
     for clause in clauses:
-        found = _CONFLICT.search(clause.text)
+        found = None
+        if "CONFLICT" in clause.text.upper():
+            found = re.search(_CONFLICT, clause.text)
         if found:
             key = (clause.kind, clause.columns)
             conflicts[key] = f" ON CONFLICT {found[1].upper()}"
@@ -501,6 +550,26 @@ def _column(
         auto_increment=is_rowid and in_key,
         generated=row.hidden > 1,
     )
+
+
+def _indexes(
+    all_parts: Iterable[_IndexPart],
+    clauses: Sequence[Clause],
+    conflicts: _Conflicts,
+) -> _TableIndexes:
+    """Return the indexes of a table."""
+    parts_by_index: dict[str, list[_IndexPart]] = {}
+    for part in all_parts:
+        parts_by_index.setdefault(part.index_name, []).append(part)
+    indexes = []
+    primary_key: tuple[str, ...] = ()
+    for parts in parts_by_index.values():
+        index = _index(parts, clauses, conflicts)
+        if parts[0].origin == "pk":
+            primary_key = index.columns
+        else:
+            indexes.append(index)
+    return _TableIndexes(tuple(indexes), primary_key)
 
 
 def _index(
@@ -587,7 +656,8 @@ def _collations_of(clauses: Iterable[Clause]) -> dict[str, str]:
 def _has_autoincrement(clauses: Iterable[Clause]) -> bool:
     """Whether the ids of deleted rows are never used again."""
     for clause in clauses:
-        if clause.kind == "PRIMARY" and _AUTOINCREMENT.search(clause.text):
+        words = clause.text.upper().split()
+        if clause.kind == "PRIMARY" and words[-1] == "AUTOINCREMENT":
             return True
     return False
 

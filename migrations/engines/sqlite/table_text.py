@@ -6,8 +6,6 @@
 It finds where a clause begins and ends, and what the clause names; no more.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -23,9 +21,8 @@ _COMMENT = r"--[^\n]*|/\*.*?(?:\*/|\Z)"
 _WORD = r"[^\x00-#%-/:-@\[-^`{-\x7f]"
 _NAME = re.compile(rf"\s*({QUOTED}|{_WORD}+)")
 _CLOSING_QUOTES = {'"': '"', "`": "`", "[": "]", "'": "'"}
-_TABLE_CONSTRAINT = re.compile(
-    rf"(?:CONSTRAINT|PRIMARY|UNIQUE|CHECK|FOREIGN)(?!{_WORD})", re.IGNORECASE
-)
+# The words that begin a table constraint.
+_TABLE_CONSTRAINTS = ("CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN")
 # The outermost parentheses of a masked text.
 _PARENTHESES = re.compile(r"\((x*)\)")
 _KEYWORDS = (
@@ -90,6 +87,7 @@ class _Item(NamedTuple):
     start: int
     end: int
     text: str  # without blanks around it
+    masked: str  # the same text, masked
 
 
 def parse_create_table(sql: str, table: str) -> TableText:
@@ -108,7 +106,7 @@ def parse_create_table(sql: str, table: str) -> TableText:
     items = _items_of(text[start : parentheses.end(1)])
     clauses: list[Clause] = []
     for item in items:
-        clauses += _clauses_of(item.text)
+        clauses += _clauses_of(item)
     comments: dict[str, tuple[str, ...]] = {}
     for position, comment in _comments_of(sql):
         column = _column_of_comment(items, position - start, sql[start:])
@@ -240,11 +238,13 @@ def _items_of(text: str) -> list[_Item]:
     """Return the items between the commas of a list."""
     items = []
     start = 0
-    for comma in re.finditer(",", masked(text)):
-        end = comma.start()
-        items.append(_Item(start, end, text[start:end].strip()))
-        start = comma.end()
-    items.append(_Item(start, len(text), text[start:].strip()))
+    for masked_item in masked(text).split(","):
+        end = start + len(masked_item)
+        item = text[start:end]
+        blanks = len(item) - len(item.lstrip())
+        item = item.strip()
+        items.append(_Item(start, end, item, masked_item[blanks : blanks + len(item)]))
+        start = end + len(",")
     return items
 
 
@@ -253,7 +253,10 @@ def _name_at(text: str, position: int = 0) -> str:
     found = _NAME.match(text, position)
     if found is None:
         return ""
-    name = found[1]
+    return _unquoted(found[1])
+
+
+def _unquoted(name: str) -> str:
     closing = _CLOSING_QUOTES.get(name[0])
     if closing is None:
         return name
@@ -262,49 +265,48 @@ def _name_at(text: str, position: int = 0) -> str:
 
 def _column_of(item: str) -> str:
     """Return the column that an item defines; "" for a table constraint."""
-    if _TABLE_CONSTRAINT.match(item):
+    found = _NAME.match(item)
+    if found is None or found[1].upper() in _TABLE_CONSTRAINTS:
         return ""
-    return name_key(_name_at(item))
+    return name_key(_unquoted(found[1]))
 
 
-def _clauses_of(item: str) -> Iterator[Clause]:
+def _clauses_of(item: _Item) -> Iterator[Clause]:
     """Yield the clauses of a column, or table constraints.
 
     SQLite accepts table constraints without a comma between them.
     """
-    column = _column_of(item)
-    masked_item = masked(item)
+    text = item.text
+    column = _column_of(text)
     search_from = 1 if column else 0  # a column may have the name of a keyword
     starts = [
         found
-        for found in _CLAUSE_START.finditer(masked_item, search_from)
+        for found in _CLAUSE_START.finditer(item.masked, search_from)
         if found["kind"]
     ]
     ends = [found.start() for found in starts[1:]]
-    ends.append(len(item))
+    ends.append(len(text))
     if column:
-        end = starts[0].start() if starts else len(item)
-        yield Clause(column, "", item[:end].strip())
+        end = starts[0].start() if starts else len(text)
+        yield Clause(column, "", text[:end].strip())
     for start, end in zip(starts, ends):
-        yield _clause(column, item, masked_item, start, end)
+        yield _clause(column, item, start, end)
 
 
-def _clause(
-    column: str, item: str, masked_item: str, start: re.Match[str], end: int
-) -> Clause:
+def _clause(column: str, item: _Item, start: re.Match[str], end: int) -> Clause:
     """Return the clause of an item that begins with a match and ends at a position."""
     name = ""
     if start["name"]:
-        name = _name_at(item, start.start("name"))
+        name = _name_at(item.text, start.start("name"))
     inner = ""
-    parentheses = _PARENTHESES.search(masked_item, start.start(), end)
+    parentheses = _PARENTHESES.search(item.masked, start.start(), end)
     if parentheses:
-        inner = item[parentheses.start(1) : parentheses.end(1)].strip()
+        inner = item.text[parentheses.start(1) : parentheses.end(1)].strip()
     return Clause(
         column=column,
         kind=start["kind"].split()[0].upper(),
-        text=item[start.start() : end].strip(),
+        text=item.text[start.start() : end].strip(),
         name=name,
         inner=inner,
-        target=_name_at(item, start.end()),
+        target=_name_at(item.text, start.end()),
     )
