@@ -313,6 +313,14 @@ def players_of(table):
     return Phase("Players", requires={Team: ("name",)}, manages=[Player])
 
 
+def test_phases_may_spell_a_required_table_in_their_own_way(file):
+    connection, path = file
+    connection.execute("CREATE TABLE Team (name VARCHAR(9) NOT NULL PRIMARY KEY)")
+    assert players_of("Team").ensure(sqlite_database(path)) is True
+    for table in ("Team", "team", "TEAM"):
+        assert players_of(table).ensure(sqlite_database(path)) is False
+
+
 def test_required_key_with_a_collation_is_accepted(file):
     connection, path = file
     connection.execute("CREATE TABLE team (name VARCHAR(9) COLLATE NOCASE PRIMARY KEY)")
