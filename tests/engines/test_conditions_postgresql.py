@@ -69,3 +69,21 @@ def test_another_condition_is_replaced(world, rows):
     assert phase.run(db.connect(made.url)).status == "migrated"
     made.execute("INSERT INTO task (state, hours) VALUES ('busy', 1)")
     assert phase.run(db.connect(made.url)).status == "up_to_date"
+
+
+def test_function_that_was_replaced_makes_another_condition(world):
+    made = world("postgresql").make(NOTHING)
+    function = (
+        "CREATE OR REPLACE FUNCTION positive(number integer) RETURNS boolean "
+        "LANGUAGE sql IMMUTABLE AS 'SELECT number > {}'"
+    )
+    made.execute(
+        function.format(0),
+        "CREATE TABLE task (id serial PRIMARY KEY, state varchar(10) NOT NULL, "
+        "hours integer NOT NULL, CONSTRAINT task_rule CHECK (positive(hours)))",
+    )
+    phase = phase_of("hours > 0")
+    assert phase.check(db.connect(made.url)).differences == ()
+    made.execute(function.format(1))
+    (difference,) = phase.check(db.connect(made.url)).differences
+    assert difference.actual == "CHECK (positive(hours))"

@@ -35,12 +35,6 @@ Place = tuple[str, str]  # a table, and a column of it
 Parts = list[str]  # each the JSON object of one column, index or constraint
 
 
-# By database, table, its columns, and two conditions, or by database, type, and two
-# DEFAULTs: whether these are the same.
-_SAME_CONDITIONS: dict[object, bool] = {}
-# By database, table, its columns, and the CREATE INDEX of a declared index: the text
-# that the server writes of it; None if it cannot create it.
-_INDEX_DEFINITIONS: dict[object, str | None] = {}
 # What a model rarely declares of an index, and somebody may have set.
 _STORAGE = r"\s*(?:WITH \([^)]*\)|TABLESPACE \S+)"
 # By database and type as a model declares it: the type as the server writes it.
@@ -73,6 +67,15 @@ class PostgreSQLCatalog(Catalog):
     def __init__(self, session: PostgreSQLSession) -> None:
         super().__init__(session)
         self.managed = list(self.models.managed_or_old)
+        # What the server answered in this call. In the next one it may answer something
+        # else: a function or an operator may be another one by then.
+        #
+        # By table, its columns, and two conditions, or by type and two DEFAULTs:
+        # whether these are the same.
+        self._same_conditions: dict[object, bool] = {}
+        # By table, its columns, and the CREATE INDEX of a declared index: the text that
+        # the server writes of it; None if it cannot create it.
+        self._index_definitions: dict[object, str | None] = {}
 
     # -- declared tables
 
@@ -253,24 +256,22 @@ class PostgreSQLCatalog(Catalog):
         """Whether PostgreSQL reads two CHECK conditions as the same expression."""
         if declared == actual:
             return True
-        place = describe(self.session.database)
         columns = tuple(table.columns.values())
-        question = (place, table.name, columns, declared, actual)
-        if question not in _SAME_CONDITIONS:
+        question = (table.name, columns, declared, actual)
+        if question not in self._same_conditions:
             source = self.current_source(table)
             sql = f"SELECT ({declared}), ({actual}) FROM {source} AS t"
-            _SAME_CONDITIONS[question] = self._reads_the_same(sql)
-        return _SAME_CONDITIONS[question]
+            self._same_conditions[question] = self._reads_the_same(sql)
+        return self._same_conditions[question]
 
     def same_expression(self, type_: Type, declared: str, actual: str) -> bool:
-        place = describe(self.session.database)
         text = column_types.type_of_existing_column(type_)
-        question = (place, text, declared, actual)
-        if question not in _SAME_CONDITIONS:
+        question = (text, declared, actual)
+        if question not in self._same_conditions:
             values = [f"CAST(({each}) AS {text})" for each in (declared, actual)]
             sql = f"SELECT {', '.join(values)}"
-            _SAME_CONDITIONS[question] = self._reads_the_same(sql)
-        return _SAME_CONDITIONS[question]
+            self._same_conditions[question] = self._reads_the_same(sql)
+        return self._same_conditions[question]
 
     def _reads_the_same(self, sql: str) -> bool:
         """Whether PostgreSQL reads both columns of a query as the same expression.
@@ -297,12 +298,12 @@ class PostgreSQLCatalog(Catalog):
         """
         if declared.definition == actual.definition:
             return True
-        place = describe(self.session.database)
         columns = tuple(table.columns.values())
-        question = (place, table.name, columns, declared.definition)
-        if question not in _INDEX_DEFINITIONS:
-            _INDEX_DEFINITIONS[question] = self._as_written_by_server(table, declared)
-        written = _INDEX_DEFINITIONS[question]
+        question = (table.name, columns, declared.definition)
+        if question not in self._index_definitions:
+            written = self._as_written_by_server(table, declared)
+            self._index_definitions[question] = written
+        written = self._index_definitions[question]
         if written is None:
             return super().same_index(table, declared, actual)
         return _without_names(written) == _without_names(actual.definition)
