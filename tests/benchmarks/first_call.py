@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-from .common import compare
+from .common import compare, compiled_environment
 
 IMPORTS = {
     "ensure": "import db\nfrom migrations import phase_4_5",
@@ -77,11 +77,9 @@ def first_call(engine, url, rounds=25):
 
 def _process(name, url, folder):
     program = PROCESS.format(imports=IMPORTS[name], call=CALLS[name])
-    environment = dict(os.environ)
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     printed = subprocess.run(
         [sys.executable, "-c", program, url, folder],
-        env=environment,
+        env=compiled_environment(),
         stdout=subprocess.PIPE,
         text=True,
         check=True,
