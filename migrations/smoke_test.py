@@ -264,6 +264,8 @@ class _TableTest:
 
         attempt = self.rows.attempt(insert)
         if attempt.error is not None:
+            if self.rows.refused_by_expression(self.table, attempt.error):
+                return self._not_tried(what, one_line(attempt.error))
             return self._is_key_violation(attempt.error)
         accepted_until_commit = attempt.result
         if accepted_until_commit:

@@ -85,7 +85,7 @@ class RowNotInserted(Exception):
 
 
 class RowNotPossible(RowNotInserted):
-    """No row of a table can be made, or only one that has a permanent effect."""
+    """No row of a table is known that can be inserted without a permanent effect."""
 
     tried = False
 
@@ -166,12 +166,12 @@ class SampleRows(ABC):
         """
         return not isinstance(error, peewee.OperationalError)
 
-    def is_check_violation(self, error: Exception) -> bool:
-        """Whether a row was refused because of a CHECK constraint.
+    @abstractmethod
+    def refused_by_expression(self, table: Table, error: Exception) -> bool:
+        """Whether a CHECK refused a row, or the expression of a generated column.
 
-        The default is for a database that ignores those in a smoke test.
+        Such a refusal is about the values that were tried: others may be accepted.
         """
-        return False
 
     def reason_not_to_try(self) -> str:
         """Return why the smoke test must not be tried at all, or "".
@@ -279,19 +279,27 @@ class SampleRows(ABC):
             raise RowNotPossible(
                 f"{table.name}: each key that was tried exists already"
             )
-        assert first_refusal is not None
-        raise self._refusal_of_row(table, given, first_refusal)
+        self._refuse_without_fitting_values(table, row, first_refusal)
+        raise RowNotInserted(f"{table.name}: {one_line(first_refusal)}")
 
-    def _refusal_of_row(
-        self, table: Table, given: SampleRow, error: peewee.DatabaseError
-    ) -> RowNotInserted:
-        """Return the error about a row with given values that a table refused."""
-        reason = f"{table.name}: {one_line(error)}"
-        checked = self.checked_columns(table) & given.keys()
-        if checked and self.is_check_violation(error):
-            # Nobody looked for a parent whose key the CHECK accepts.
-            return RowNotPossible(reason)
-        return RowNotInserted(reason)
+    def _refuse_without_fitting_values(
+        self, table: Table, row: SampleRow, refusal: Exception | None
+    ) -> None:
+        """Refuse to insert a row for which only values are missing.
+
+        :param row: the last one that was tried.
+        :param refusal: that of the first one.
+        """
+        for name in self.checked_columns(table):
+            if name not in row and not table.columns[name].optional:
+                raise RowNotPossible(
+                    f"{table.name}: no value for {table.columns[name].name} was found "
+                    "that its CHECK constraints accept"
+                )
+        if refusal is not None and self.refused_by_expression(table, refusal):
+            raise RowNotPossible(
+                f"{table.name}: no row was found that it accepts: {one_line(refusal)}"
+            )
 
     def _has_key_of(self, table: Table, row: SampleRow) -> bool:
         """Whether a table has the values that a row has in one of its keys."""

@@ -171,6 +171,48 @@ def test_more_than_500_rows_are_looked_for(empty, engine):
             assert rows.has_leftovers()
 
 
+UNKNOWN_VALUES = {
+    "of one column": "number integer NOT NULL, CHECK (number * 7 = 7777777)",
+    "of two columns": "low integer NOT NULL, high integer NOT NULL, "
+    "CONSTRAINT rare CHECK (low * high = 1234567 AND low > 9 AND high > 9)",
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN_VALUES)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_check_that_no_known_value_satisfies_is_no_failure(empty, engine, case, caplog):
+    columns = UNKNOWN_VALUES[case]
+    empty.execute(
+        f"CREATE TABLE note ({ID[engine]}, text varchar(20) NOT NULL UNIQUE, {columns})"
+    )
+    caplog.set_level("WARNING", "migrations")
+    tried = steps(empty, NOTES)
+    if engine == "sqlite" or getattr(empty, "is_mariadb", False):
+        assert tried["insert"] is True  # CHECKs are ignored
+        return
+    assert (tried["insert"], tried["unique"], tried["cleanup"]) == (None, None, True)
+    reason = "  the smoke test cannot insert a row of note: no "
+    (found,) = [text for text in reasons(caplog) if text.startswith(reason)]
+    if case == "of one column":
+        assert found == (
+            f"{reason}value for number was found that its CHECK constraints accept"
+        )
+
+
+@pytest.mark.parametrize("engine", SERVERS)
+def test_value_that_a_generated_column_refuses_is_no_failure(empty, engine, caplog):
+    empty.execute(
+        f"CREATE TABLE note ({ID[engine]}, text varchar(20) NOT NULL UNIQUE, "
+        "number integer NOT NULL, "
+        "more integer GENERATED ALWAYS AS (number * 3000000000) STORED)"
+    )
+    caplog.set_level("WARNING", "migrations")
+    tried = steps(empty, NOTES)
+    assert (tried["insert"], tried["unique"], tried["cleanup"]) == (None, None, True)
+    reason = "  the smoke test cannot insert a row of note: no row was found that it "
+    assert any(text.startswith(reason) for text in reasons(caplog))
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_keys_with_few_values_are_no_failure(empty, engine, monkeypatch):
     drawn = random.Random(5)

@@ -10,11 +10,13 @@ from decimal import Decimal
 
 from migrations.engines.mysql.nontransactional import tables_without_transactions
 from migrations.engines.mysql.server_errors import (
+    CHECK_VIOLATED,
     DISCONNECTED,
     DOES_NOT_EXIST,
     INTERRUPTED,
     LOCKED,
     READ_ONLY,
+    VALUE_ERRORS,
     error_code,
 )
 from migrations.engines.mysql.session import MySQLFamilySession
@@ -170,6 +172,13 @@ class MySQLFamilySampleRows(SampleRows):
     @abstractmethod
     def literal_of(self, column: Column) -> str:
         """Return an expression for a column's value as a literal of SQL."""
+
+    def refused_by_expression(self, table: Table, error: Exception) -> bool:
+        code = error_code(error)
+        if code in CHECK_VIOLATED:
+            return True
+        is_generated = any(column.generated for column in table.columns.values())
+        return is_generated and code in VALUE_ERRORS
 
     def is_refusal(self, error: Exception) -> bool:
         return error_code(error) not in _NOT_ABOUT_THE_ROW

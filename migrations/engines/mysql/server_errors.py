@@ -36,6 +36,8 @@ UNKNOWN_COLUMN = 1054
 # A column cannot become NOT NULL, as it is NULL in a row.
 NULL_FOUND = {1048, 1138, 1265}
 CHECK_VIOLATED = {3819, 4025}  # of MySQL, of MariaDB
+# A value is out of range, of the wrong kind, too long, or that of a division by 0.
+VALUE_ERRORS = {1264, 1292, 1365, 1366, 1406, 1690}
 # The text of the error 1005, which may mean anything, if it means that a foreign key of
 # that name exists.
 FOREIGN_KEY_EXISTS = "errno: 121"

@@ -34,7 +34,6 @@ from migrations.engines.sample_rows import (
 from migrations.schema import Column, Table
 from migrations.sql_text import literal
 
-_CHECK_VIOLATION = "23514"
 # Stands for a value in a query. No condition that PostgreSQL prints has a comment.
 _VALUE = "/* the value */"
 # Which of some values a query accepts. An error that is caught writes no line to the
@@ -76,6 +75,8 @@ _FIXED_TEXTS = (
     "2000-01-09 17:00:00",
 )
 _READ_ONLY_TRANSACTION = "25006"
+_CHECK_VIOLATION = "23514"
+_DATA_EXCEPTION = "22"  # the class of such errors
 # A published table without a REPLICA IDENTITY accepts no UPDATE and DELETE.
 _NOT_IN_PREREQUISITE_STATE = "55000"
 
@@ -108,9 +109,6 @@ class PostgreSQLSampleRows(SampleRows):
         if any(_WHOLE_ROW.search(check.condition) for check in table.checks):
             return set(table.columns)
         return checked_columns(table)
-
-    def is_check_violation(self, error: Exception) -> bool:
-        return sqlstate(error) == _CHECK_VIOLATION
 
     def candidate_values(
         self, table: Table, column: Column, size: int, row: SampleRow
@@ -204,6 +202,13 @@ class PostgreSQLSampleRows(SampleRows):
         if code == _READ_ONLY_TRANSACTION:
             return False
         return super().is_refusal(error)
+
+    def refused_by_expression(self, table: Table, error: Exception) -> bool:
+        code = sqlstate(error)
+        if code == _CHECK_VIOLATION:
+            return True
+        is_generated = any(column.generated for column in table.columns.values())
+        return is_generated and code.startswith(_DATA_EXCEPTION)
 
     def reason_not_to_try(self) -> str:
         query = catalog_queries.TABLES_WITH_ROW_SECURITY

@@ -66,6 +66,9 @@ class SQLiteSampleRows(SampleRows):
                 long_tables.append(name)
         return long_tables
 
+    def refused_by_expression(self, table: Table, error: Exception) -> bool:
+        return False  # CHECKs are ignored
+
     def checked_at_commit(self, table: Table, row: SampleRow) -> bool:
         own_key = self.key_of(table, row)
         rowid = rowid_name(table.columns)

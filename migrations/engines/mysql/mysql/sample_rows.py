@@ -17,7 +17,6 @@ from migrations.engines.checked_values import (
 from migrations.engines.mysql.column_types import STRINGS
 from migrations.engines.mysql.conversions import cast_to
 from migrations.engines.mysql.sample_rows import MySQLFamilySampleRows
-from migrations.engines.mysql.server_errors import CHECK_VIOLATED, error_code
 from migrations.engines.sample_rows import SampleRow, random_text
 from migrations.schema import Column, Table, Type
 from migrations.sql_text import literal
@@ -33,9 +32,6 @@ class MySQLSampleRows(MySQLFamilySampleRows):
 
     def checked_columns(self, table: Table) -> set[str]:
         return checked_columns(table)
-
-    def is_check_violation(self, error: Exception) -> bool:
-        return error_code(error) in CHECK_VIOLATED
 
     def candidate_values(
         self, table: Table, column: Column, size: int, row: SampleRow
