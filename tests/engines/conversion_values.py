@@ -1,14 +1,16 @@
-"""Which values are converted from which types to which: per engine, as data."""
+"""Which values are converted from which types to which: per server, as data."""
 
+from functools import partial
 from typing import NamedTuple
 
 import peewee
+from playhouse import mysql_ext, postgres_ext, sqlite_ext
 
 from db.fields import JSONField
 
 
 class Values(NamedTuple):
-    """The values of one engine."""
+    """The values of one server."""
 
     key: str  # the column `id`
     sources: dict  # by type of a column: values of it, as SQL
@@ -49,6 +51,51 @@ TARGETS = {
     "blob": peewee.BlobField,
     "JSON": JSONField,
     "UUID": peewee.UUIDField,
+}
+
+
+def field_of(type_):
+    """Return a class of fields of a type for which Peewee has none."""
+    return type("OwnField", (peewee.Field,), {"field_type": type_})
+
+
+def array_of(field, **settings):
+    """Return a function that makes a field of arrays, without an index."""
+    return partial(postgres_ext.ArrayField, field, settings, index=False)
+
+
+# With the types that only PostgreSQL has. Their fields have a GIN index if not told
+# otherwise.
+POSTGRESQL_TARGETS = {
+    **TARGETS,
+    "JSONB": partial(postgres_ext.BinaryJSONField, index=False),
+    "array of integers": array_of(peewee.IntegerField),
+    "array of strings": array_of(peewee.CharField, max_length=3),
+    "array of texts": array_of(peewee.TextField),
+    "datetime with time zone": postgres_ext.DateTimeTZField,
+    "interval": postgres_ext.IntervalField,
+    "hstore": partial(postgres_ext.HStoreField, index=False),
+    "text search": partial(postgres_ext.TSVectorField, index=False),
+    "text in any case": field_of("CITEXT"),
+    "short time with time zone": field_of("TIMESTAMPTZ(0)"),
+    "MAC address": field_of("MACADDR"),
+    "network": field_of("CIDR"),
+    "bit string": field_of("BIT VARYING"),
+}
+MARIADB_TARGETS = {
+    **TARGETS,
+    "JSON of playhouse": mysql_ext.JSONField,
+    "unsigned": field_of("INT UNSIGNED"),
+    "year": field_of("YEAR"),
+    "zoned datetime": field_of("TIMESTAMP"),
+}
+SQLITE_TARGETS = {
+    **TARGETS,
+    "JSON of playhouse": sqlite_ext.JSONField,
+    "JSONB": sqlite_ext.JSONBField,
+    "decimal as text": sqlite_ext.TDecimalField,
+    "ISO datetime": sqlite_ext.ISODateTimeField,
+    "any": peewee.AnyField,
 }
 UUID = "'6ccd780c-baba-1026-9564-5b8c656024db'"
 TEXTS = (
@@ -105,11 +152,37 @@ MARIADB = Values(
         "inet6": ("'::1'", "'::10.0.0.1'"),
     },
     quick=("char(40)", "enum('0','1','2','10','x')"),
-    targets=TARGETS,
+    targets=MARIADB_TARGETS,
     text="CAST(value AS CHAR)",
     texts={"bit": "CAST(value + 0 AS CHAR)"},
     settings=("SET sql_mode = 'STRICT_ALL_TABLES'",),
     table=" DEFAULT CHARACTER SET latin1",
+)  # fmt: skip
+
+_ONLY_MARIADB = ("uuid", "inet6")
+MYSQL = MARIADB._replace(
+    sources={
+        **{
+            type_: values
+            for type_, values in MARIADB.sources.items()
+            if type_ not in _ONLY_MARIADB
+        },
+        "json": (
+            "'{\"a\": 1}'", "'7'", "'\"7\"'", "'7.0'", "'\"2020-02-29\"'", "'true'",
+            "'null'", "CAST(CAST('2020-02-29' AS DATE) AS JSON)",
+            "CAST(CAST(0.1 AS DECIMAL(5, 3)) AS JSON)", "'[1, 2]'",
+        ),
+        "point": ("ST_GeomFromText('POINT(1 2)')",),
+        "vector(2)": ("string_to_vector('[1, 2]')",),
+    },
+    quick=(),
+    # The text of bytes that are not UTF-8 is NULL.
+    text="coalesce(CAST(value AS CHAR), HEX(value))",
+    texts={
+        "bit": "CAST(value + 0 AS CHAR)",
+        "point": "ST_AsText(value)",
+        "vector": "vector_to_string(value)",
+    },
 )  # fmt: skip
 
 # A column of any type holds values of any type.
@@ -129,7 +202,7 @@ SQLITE = Values(
         _ANY_VALUES,
     ),
     quick=("TEXT", "REAL", "BLOB"),
-    targets=TARGETS,
+    targets=SQLITE_TARGETS,
     text="value",
 )  # fmt: skip
 
@@ -193,17 +266,31 @@ POSTGRESQL = Values(
         "mood": ("'7'", "'true'", "'2020-02-29'", "'x'"),
         "plain_text": ("'7'", "'x'", "''"),
         "pair": ("'(1,x)'",),
+        "varchar(20)[]": ("'{1,abcdef}'", "'{}'", "'{NULL}'"),
+        "interval day to second(0)": ("'1 day'", "'10:11:12'"),
+        "timestamptz(0)": ("'2020-02-29 10:11:12+02'",),
+        "timestamp(3)": ("'2020-02-29 10:11:12.345'",),
+        "hstore": ("'a=>1'", "'a=>NULL, b=>\"x y\"'", "''"),
+        "citext": ("'7'", "'Ab'", "'ab'"),
+        "macaddr8": ("'08:00:2b:01:02:03:04:05'", "'08:00:2b:ff:fe:02:03:04'"),
     },
     quick=("text", "numeric"),
-    targets=TARGETS,
+    targets=POSTGRESQL_TARGETS,
     text="value::text",
     texts={"inet": "abbrev(value)"},
     settings=(
         "SET TimeZone = 'UTC'",
+        "CREATE EXTENSION IF NOT EXISTS hstore",
+        "CREATE EXTENSION IF NOT EXISTS citext",
         "CREATE TYPE mood AS ENUM ('7', 'true', '2020-02-29', 'x')",
         "CREATE DOMAIN plain_text AS text",
         "CREATE TYPE pair AS (number integer, word text)",
     ),
 )  # fmt: skip
 
-VALUES = {"sqlite": SQLITE, "postgresql": POSTGRESQL, "mysql": MARIADB}
+VALUES = {
+    "sqlite": SQLITE,
+    "postgresql": POSTGRESQL,
+    "mysql": MARIADB,
+    "mysql97": MYSQL,
+}
