@@ -206,6 +206,15 @@ SHAPES = [
         ),
     ),
     Shape(
+        "a UNIQUE on the primary key",
+        with_meta(
+            {"constraints": [SQL("UNIQUE (id)"), SQL("UNIQUE (id, n)")]},
+            id=IntegerField(primary_key=True),
+            n=IntegerField(),
+        ),
+        PG,
+    ),
+    Shape(
         "NULL and NOT NULL in the constraints",
         one(
             a=IntegerField(null=True, constraints=[SQL("NOT NULL")]),

@@ -82,11 +82,14 @@ class PostgreSQLCatalog(Catalog):
     def normalized_table(self, table: Table) -> Table:
         """Cut names of indexes as the server does.
 
-        Peewee makes names of up to 64 characters of the names of the columns.
+        Peewee makes names of up to 64 characters of the names of the columns. A UNIQUE
+        without a name on the columns of the primary key makes no index of its own.
         """
         table = super().normalized_table(table)
         indexes = [
-            index._replace(name=shortened(index.name)) for index in table.indexes
+            index._replace(name=shortened(index.name))
+            for index in table.indexes
+            if index.name or index.columns != table.primary_key
         ]
         return table._replace(indexes=tuple(indexes))
 
