@@ -641,3 +641,86 @@ def test_main_returns_the_exit_status(path, capsys):
 
 def test_count_of_one_row_is_singular(cli):
     assert re.search(r"workflows +1 row$", cli().stderr, re.MULTILINE)
+
+
+# -- the whole log
+
+BEGINNING = ["Phase 4.5: weekly_actuals in URL"]
+VALIDATE = ["── Validate", "✓ historical_sales, stores, categories, workflows"]
+MISSING = "✗ weekly_actuals: expected a table, found nothing"
+CREATED = [
+    "── Migrate",
+    "  create table weekly_actuals: SQL",
+    "  create index idx_weekly_actuals_workflow: SQL",
+    "  create index idx_weekly_actuals_store: SQL",
+    "  create index idx_weekly_actuals_date: SQL",
+]
+COMPLETE = "✓ weekly_actuals is as declared"
+SMOKE_TEST = [
+    "── Smoke test",
+    "  category_id ON DELETE CASCADE: not tried, it would read all of historical_sales",
+    *("✓ insert", "✓ select", "✓ unique", "✓ foreign_keys", "✓ cascade", "✓ cleanup"),
+]
+STATISTICS = [
+    "── Statistics",
+    "historical_sales  1,234 rows",
+    "stores            2 rows",
+    "categories        1 row",
+    "workflows         1 row",
+    "weekly_actuals    0 rows",
+]
+
+
+def log_of(cli, *arguments):
+    """Return the messages of the log, without durations, SQL and the URL."""
+    lines = []
+    for line in messages(cli(*arguments)):
+        text = re.sub(r"sqlite:///\S+", "URL", line)
+        text = re.sub(r": (CREATE|DROP) .*", ": SQL", text)
+        lines.append(re.sub(r"\d+\.\d+ s", "0.0 s", text))
+    return lines
+
+
+def test_log_of_a_run_says_what_is_done(cli):
+    assert log_of(cli) == [
+        *BEGINNING,
+        *VALIDATE,
+        MISSING,
+        *CREATED,
+        COMPLETE,
+        *SMOKE_TEST,
+        *STATISTICS,
+        "✓ migrated in 0.0 s: 4 statements",
+    ]
+    again = [*BEGINNING, *VALIDATE, COMPLETE, *SMOKE_TEST, *STATISTICS]
+    assert log_of(cli) == [*again, "✓ nothing to do"]
+
+
+def test_log_of_a_check_says_what_a_run_would_do(cli):
+    found = [*BEGINNING, *VALIDATE, MISSING, "a run would execute 4 statements"]
+    assert log_of(cli, "--check") == found
+    assert log_of(cli, "--dry-run") == found
+    cli("-q")
+    complete = [*BEGINNING, *VALIDATE, "✓ nothing to do"]
+    assert log_of(cli, "--check") == complete
+
+
+def test_log_of_a_run_without_its_last_steps(cli):
+    done = log_of(cli, "--no-smoke-test", "--no-statistics")
+    assert done[-2:] == [COMPLETE, "✓ migrated in 0.0 s: 4 statements"]
+    assert len(done) == len(BEGINNING + VALIDATE + CREATED) + 3
+
+
+def test_log_of_a_rollback_says_what_is_dropped(cli):
+    cli("-q")
+    beginning = [*BEGINNING, "── Roll back"]
+    planned = log_of(cli, "--rollback", "--dry-run")
+    assert planned == [*beginning, "a run would execute 1 statement"]
+    assert log_of(cli, "--rollback") == [
+        *beginning,
+        "  drop table weekly_actuals: SQL",
+        "✓ dropped weekly_actuals",
+    ]
+    nothing = [*beginning, "there is no weekly_actuals"]
+    assert log_of(cli, "--rollback") == [*nothing, "✓ nothing to do"]
+    assert log_of(cli, "--rollback", "--dry-run") == [*nothing, "✓ nothing to do"]

@@ -28,6 +28,7 @@ from db.init_db import init_db
 from db.models import StoreCluster
 from migrations import phase_4_5
 from migrations.engines import engine_for
+from migrations.report import Change
 
 
 def with_settings(world, settings):
@@ -45,6 +46,35 @@ def settings_of(database):
 
 
 # -- settings
+
+
+@pytest.mark.mariadb_only
+def test_script_sets_what_a_run_sets(fresh):
+    engine = engine_for(db.connect(fresh.url), phase_4_5.phase.models, 10.0)
+    own = Change("", "SELECT 'é'", settings=(("alter_algorithm", "'COPY'"),))
+    with engine.session.connected():
+        script = engine.session.script([Change("", "SELECT 1"), own])
+    settings = [line for line in script if "wsrep_sync_wait = 9" not in line]
+    mode = "STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION"
+    assert sorted(settings[:9]) == [
+        "SET SESSION alter_algorithm = 'DEFAULT';",
+        "SET SESSION check_constraint_checks = 1;",
+        "SET SESSION foreign_key_checks = 1;",
+        "SET SESSION innodb_lock_wait_timeout = 1;",
+        "SET SESSION lock_wait_timeout = 1;",
+        "SET SESSION max_statement_time = 0;",
+        f"SET SESSION sql_mode = '{mode}';",
+        "SET SESSION time_zone = '+00:00';",
+        "SET SESSION unique_checks = 1;",
+    ]
+    assert settings[9:] == [
+        "SET NAMES utf8mb4;",
+        "SELECT 1;",
+        "SET SESSION alter_algorithm = 'COPY';",
+        "SELECT 'é';",
+        "SET SESSION alter_algorithm = 'DEFAULT';",
+    ]
+
 
 MODES = (
     "ANSI_QUOTES", "ORACLE", "NO_BACKSLASH_ESCAPES", "EMPTY_STRING_IS_NULL",

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 
 import pytest
 from application import ROOT
@@ -20,6 +21,8 @@ from states import REPAIRED, State, row
 
 import db
 from migrations import phase_4_5
+from migrations.engines import engine_for
+from migrations.report import Change
 
 SECONDS = 10  # a test that waits for longer fails
 # The seconds between two reports of a change.
@@ -68,6 +71,36 @@ def reacting(give_up, *reactions):
 
 
 # -- what is reported
+
+
+@pytest.mark.parametrize(
+    ("activity", "progress", "line"),
+    [
+        ("", ("", None), "  rebuild t: 0 s so far"),
+        ("", ("copy", None), "  rebuild t: 0 s so far, copy"),
+        ("", ("copy", 0.256), "  rebuild t: 0 s so far, copy 26 %"),
+        ("filling", ("copy", 0.5), "  rebuild t: 0 s so far, filling"),
+    ],
+)
+def test_line_about_progress(
+    file_and_database, frequent_reports, monkeypatch, caplog, activity, progress, line
+):
+    session = engine_for(file_and_database[1], phase_4_5.phase.models, 1.0).session
+    done = threading.Event()
+
+    def answer():
+        done.set()
+        return progress
+
+    monkeypatch.setattr(session, "progress", answer)
+    session.activity = activity
+    if activity:
+        caplog.handler.addFilter(lambda record: done.set() or True)
+    with caplog.at_level(logging.INFO, "migrations"):
+        session._log_progress(Change("rebuild t", ""), time.monotonic(), done)
+    (record,) = caplog.records
+    assert record.getMessage() == line
+    assert record.progress is True
 
 
 def slow_file(tmp_path):

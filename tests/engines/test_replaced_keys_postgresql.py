@@ -35,5 +35,9 @@ def test_column_of_the_replaced_key_becomes_nullable(world, rows, type_):
     )
     assert PHASE.check(db.connect(made.url)).status == "pending"
     assert PHASE.run(db.connect(made.url)).status == "migrated"
+    unique = "conrelid = 'member'::regclass AND contype = 'u'"
+    assert made.query(f"SELECT conname FROM pg_constraint WHERE {unique}") == [
+        ("member_number_key",)
+    ]
     made.execute("INSERT INTO member (email) VALUES ('c@d')")
     assert PHASE.run(db.connect(made.url)).status == "up_to_date"
