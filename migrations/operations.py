@@ -372,6 +372,7 @@ class DropColumn(NamedTuple):
     # What is in the way: the columns of foreign keys that refer to it, each with its
     # table. Planning finds it out, too.
     referring: tuple[str, ...] = ()
+    left_columns: tuple[str, ...] = ()  # those that the table has afterwards
 
     def apply_to(self, schema: Schema) -> Schema:
         table = schema[self.table].with_column_dropped(self.column.name)
@@ -386,6 +387,9 @@ class DropColumn(NamedTuple):
             checks=table.checks_with(name),
             foreign_keys=table.foreign_keys_with(name),
             referring=tuple(self._referring_columns(schema)),
+            left_columns=tuple(
+                column.name for column in table.columns.values() if column.name != name
+            ),
         )
 
     def _referring_columns(self, schema: Schema) -> Iterator[str]:

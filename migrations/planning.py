@@ -81,12 +81,16 @@ def _with_children_first(
 ) -> list[Operation]:
     """Return operations so that a column goes before the one that it refers to.
 
-    Its foreign key goes with it.
+    Its foreign key goes with it. A generated column goes before the others, of which it
+    is made, and one that was added later before the earlier ones.
 
     :param operations: in order of execution.
     :param schema: the tables as they are, under their new names.
     """
-    waiting = [each for each in operations if isinstance(each, do.DropColumn)]
+    drops = [each for each in operations if isinstance(each, do.DropColumn)]
+    generated = [each for each in drops if each.column.generated]
+    generated.sort(key=lambda drop: _place_in_table(drop, schema), reverse=True)
+    waiting = generated + [each for each in drops if each not in generated]
     ordered: list[Operation] = []
     for operation in operations:
         if not isinstance(operation, do.DropColumn):
@@ -97,6 +101,11 @@ def _with_children_first(
         waiting.remove(first)
         ordered.append(first)
     return ordered
+
+
+def _place_in_table(drop: do.DropColumn, schema: Schema) -> int:
+    table = schema[drop.table]
+    return list(table.columns).index(table.names.key(drop.column.name))
 
 
 def _is_parent(

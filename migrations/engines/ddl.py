@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import peewee
@@ -32,7 +32,7 @@ from migrations.schema import (
     name_of_guard,
     name_while_filled,
 )
-from migrations.sql_text import masked
+from migrations.sql_text import masked, mentions
 
 
 class DDL(ABC):
@@ -248,6 +248,22 @@ class DDL(ABC):
             "again"
         )
 
+    def generated_from(
+        self, operation: do.DropColumn, expressions: Mapping[str, str]
+    ) -> list[str]:
+        """Return the generated columns of a table that are made of a dropped column.
+
+        Without those that the plan drops.
+
+        :param expressions: by name, the definition of each generated column.
+        """
+        return [
+            f"generated column {name}"
+            for name, expression in expressions.items()
+            if name in operation.left_columns
+            and mentions(expression, operation.column.name)
+        ]
+
     def guard_of(self, operation: do.DropColumn) -> Check | None:
         """Return the CHECK that a column holds no value, or None if it may.
 
@@ -313,10 +329,11 @@ class DDL(ABC):
         """
         database = self.session.database
         context = database.get_sql_context(scope=peewee.SCOPE_VALUES)
-        field = self.models.by_table[table]._meta.columns[column.name]
+        field = copy.copy(self.models.by_table[table]._meta.columns[column.name])
+        if not column.auto_increment:
+            field.primary_key = False  # which an operation of its own makes of it
         declared = field_constraints(field, database)
         if declared.unique or declared.foreign_keys or not with_checks:
-            field = copy.copy(field)
             clauses = self._clauses_of_added_column(column, declared, with_checks)
             field.constraints = [peewee.SQL(clause) for clause in clauses]
         return str(context.sql(field.ddl(context)).query()[0])

@@ -89,6 +89,7 @@ class ModelSupport(ABC):
     max_decimal_digits: float = math.inf
     # What to do about a type that the server does not know.
     advice_about_types = ""
+    advice_about_collations = ""
     # Of _META_OPTIONS and _FIELD_OPTIONS, what this database has.
     supported_options = frozenset({"table_settings"})
 
@@ -141,6 +142,11 @@ class ModelSupport(ABC):
 
     def _problems_of_field(self, field: peewee.Field, table: Table) -> Iterator[str]:
         yield from self.problems_of_type(field)
+        if field.collation and not self.has_collation(field.collation):
+            yield (
+                f"there is no collation {field.collation!r} on {self.product}; "
+                f"{self.advice_about_collations}"
+            )
         for option, advice in _FIELD_OPTIONS.items():
             if getattr(field, option, None) and option not in self.supported_options:
                 yield f"{option} is not supported on {self.product}; {advice}"
@@ -282,6 +288,14 @@ class ModelSupport(ABC):
                 yield (
                     f"a decimal of {digits, scale} is not supported on {self.product}"
                 )
+
+    def has_collation(self, collation: str) -> bool:
+        """Whether there is such a collation.
+
+        On SQLite the application may have made one that is unknown here; then it is
+        the rehearsal that fails.
+        """
+        return True
 
     def problems_of_field_constraints(self, field: peewee.Field) -> Iterator[str]:
         """Yield what is wrong with the `constraints` of a field."""

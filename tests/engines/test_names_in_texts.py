@@ -58,7 +58,9 @@ def make(world):
 def drop_objects(world):
     if world.engine == "mysql":
         world.execute("DROP VIEW IF EXISTS busy", "DROP TRIGGER IF EXISTS cut")
-        world.execute("DROP FUNCTION IF EXISTS total", "DROP PROCEDURE IF EXISTS empty")
+        world.execute(
+            "DROP FUNCTION IF EXISTS total", "DROP PROCEDURE IF EXISTS delete_all"
+        )
 
 
 def create_trigger(world, name, of):
@@ -86,13 +88,13 @@ def create_routines(world, name, of):
     if world.engine == "mysql":
         world.execute(
             f"CREATE FUNCTION total() RETURNS INT READS SQL DATA RETURN ({query})",
-            f"CREATE PROCEDURE empty() DELETE FROM {of}",
+            f"CREATE PROCEDURE delete_all() DELETE FROM {of}",
         )
         return "function total"
     world.execute(
         "CREATE FUNCTION total() RETURNS integer LANGUAGE plpgsql AS "
         f"$$ BEGIN RETURN ({query}); END $$",
-        "CREATE PROCEDURE empty() LANGUAGE plpgsql AS "
+        "CREATE PROCEDURE delete_all() LANGUAGE plpgsql AS "
         f"$$ BEGIN DELETE FROM {of}; END $$",
     )
     return "total()"
@@ -126,7 +128,7 @@ def test_what_names_a_renamed_column_is_found(make, engine, name):
     routine = create_routines(world, column, of)
     text = descriptions(there, database)
     assert f"and so does {routine}, whose text names {name}" in text
-    assert "empty" not in text
+    assert "delete_all" not in text
 
 
 @pytest.mark.parametrize("engine", SERVERS)
@@ -143,7 +145,7 @@ def test_what_names_a_dropped_column_is_found(make, engine, name):
     routine = create_routines(world, column, of)
     text = descriptions(there, database)
     assert f"; {routine}, whose text names {name}, fails from then on" in text
-    assert "empty" not in text
+    assert "delete_all" not in text
 
 
 @pytest.mark.parametrize("engine", SERVERS)
@@ -159,7 +161,7 @@ def test_what_names_a_renamed_table_is_found(make, engine, name):
     routine = create_routines(world, column, of)
     text = descriptions(there, database)
     assert routine in text
-    assert "empty" in text
+    assert "delete_all" in text
     assert f"whose text names {name}" in text
 
 

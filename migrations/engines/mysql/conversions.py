@@ -112,7 +112,7 @@ class MySQLFamilyConversions(Conversions):
 
     def with_collation(self, value: str, actual: Column, planned: Column) -> str:
         if planned.collation:  # of the parent that the column will refer to
-            return _in_collation(value, planned.collation)
+            return in_collation(value, planned.collation)
         return value
 
     def key_expression(self, part: str) -> str:
@@ -138,7 +138,7 @@ class MySQLFamilyConversions(Conversions):
         for value, name in zip(values, key.parent_columns):
             collation = self._collation_of_parent(key.parent, name)
             if collation:
-                value = _in_collation(value, collation)
+                value = in_collation(value, collation)
             compared.append(value)
         return super().orphan_condition(compared, key, child_source, parent_source)
 
@@ -186,7 +186,8 @@ def escape_backslashes(default: str) -> str:
     return default.replace("\\", "\\\\")
 
 
-def _in_collation(value: str, collation: str) -> str:
+def in_collation(value: str, collation: str) -> str:
+    """Return a text in a collation, whose name begins with its character set."""
     character_set, separator, _ = collation.partition("_")
     sql = f"CONVERT({value} USING {character_set})"
     if separator:

@@ -363,6 +363,12 @@ class MySQLFamilyDDL(StatementDDL):
         dependents = self.catalog.breaks_if_renamed(current, column.current_name)
         for other in self.catalog.referring_tables(current, column.current_name):
             dependents.append(f"foreign key of {other}")
+        expressions = {
+            other.name: self._clauses(table, other.name).get("GENERATED", "")
+            for other in self.schema[table].columns.values()
+            if other.generated
+        }
+        dependents += self.generated_from(operation, expressions)
         self.refuse_to_drop(operation, dependents)
         parts = [
             f"DROP FOREIGN KEY {self.quote(key.name or '')}"
@@ -435,6 +441,7 @@ class MySQLFamilyDDL(StatementDDL):
         rewritten = set(_REWRITTEN_CLAUSES)
         definition = clauses[""]
         if operation.changes_type:
+            self._refuse_auto_increment(operation, clauses)
             self._refuse_default_that_is_lost(operation)
             self._refuse_update_in_local_time(operation, clauses)
             self._refuse_if_referred_to(operation)
@@ -480,6 +487,24 @@ class MySQLFamilyDDL(StatementDDL):
         modify = " ".join([f"MODIFY {self.quote(actual.name)} {definition}", *kept])
         yield self._alter(
             f"change column {actual.name} to text", table, [modify], copies=True
+        )
+
+    def _refuse_auto_increment(
+        self, operation: do.AlterColumn, clauses: Mapping[str, str]
+    ) -> None:
+        """Refuse to make something else than a number of an auto-increment column."""
+        column, actual = operation.column, operation.actual
+        if "AUTO_INCREMENT" not in clauses or column.auto_increment:
+            return
+        if column.type.category in ("integer", "float"):
+            return
+        table = self.current_table(operation.table)
+        name = self.quote(actual.current_name)
+        modify = f"MODIFY {name} {actual.type.text} NOT NULL"
+        raise ChangeRefused(
+            f"{operation.table}.{actual.name} has to be converted to "
+            f"{column.type.text}, and is AUTO_INCREMENT, which is for numbers; if it "
+            f"is no longer meant to be, run first: {self.alter_table(table, [modify])}"
         )
 
     def _refuse_default_that_is_lost(self, operation: do.AlterColumn) -> None:

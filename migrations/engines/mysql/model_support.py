@@ -14,8 +14,11 @@ from migrations.engines.mysql.catalog import (
     UnknownEngine,
     declared_engine,
 )
+from migrations.engines.mysql.conversions import in_collation
+from migrations.engines.mysql.server_errors import NO_COLLATION, error_code
 from migrations.engines.mysql.show_create_table import attribute_meaning
 from migrations.schema import Table
+from migrations.sql_text import literal
 
 if TYPE_CHECKING:
     from migrations.index_text import IndexText
@@ -42,6 +45,7 @@ class MySQLFamilyModelSupport(ModelSupport):
     # InnoDB refuses SET DEFAULT: https://mariadb.com/kb/en/foreign-keys/
     supported_actions = frozenset({"NO ACTION", "RESTRICT", "CASCADE", "SET NULL"})
     has_deferrable_keys = False
+    advice_about_collations = "choose one of: SHOW COLLATION"
     max_decimal_digits = 65  # https://mariadb.com/kb/en/decimal/
     # Whether an index may be one of expressions.
     has_expression_indexes = False
@@ -53,6 +57,17 @@ class MySQLFamilyModelSupport(ModelSupport):
             yield f"it needs a length on {self.product}; use CharField(n)"
             return
         yield from super().problems_of_type(field)
+
+    def has_collation(self, collation: str) -> bool:
+        """Ask the server for a text in it, as it is written with its character set."""
+        session = self.catalog.session
+        try:
+            session.query(f"SELECT {in_collation(literal(''), collation)}")
+        except peewee.DatabaseError as error:
+            if error_code(error) not in NO_COLLATION:
+                raise
+            return False
+        return True
 
     def problem_of_key_column(self, field: peewee.Field, key: str) -> str:
         text = type_of(field, self.database)

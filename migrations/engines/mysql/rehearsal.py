@@ -195,9 +195,13 @@ class Rehearsal:
         return None
 
     def _advice(self, change: Change) -> str:
-        """Return which undeclared CHECKs a changed column has, as they may be why."""
+        """Return what may be why: table_settings, or CHECKs of a changed column."""
         found = []
         for operation in self.plan.operations:
+            if isinstance(operation, do.CreateTable) and operation.declared.settings:
+                settings = " ".join(operation.declared.settings)
+                if change.sql.endswith(f" {settings}"):
+                    return f"; correct Meta.table_settings {settings!r}"
             if not isinstance(operation, do.AlterColumn):
                 continue
             column = self.quote(operation.actual.name)

@@ -35,6 +35,8 @@ NOT_ONLINE = {1845, 1846}
 UNKNOWN_COLUMN = 1054
 # A column cannot become NOT NULL, as it is NULL in a row.
 NULL_FOUND = {1048, 1138, 1265}
+# An unknown character set or collation, or one of another character set.
+NO_COLLATION = {1115, 1253, 1273}
 CHECK_VIOLATED = {3819, 4025}  # of MySQL, of MariaDB
 # A value is out of range, of the wrong kind, too long, or that of a division by 0.
 VALUE_ERRORS = {1264, 1292, 1365, 1366, 1406, 1690}

@@ -328,6 +328,11 @@ DEPENDENTS_OF_COLUMN = f"""{_DESCRIBED.format(source="pg_depend d")}
   AND d.refobjsubid = (
       SELECT attnum FROM pg_attribute WHERE attrelid = d.refobjid AND attname = %s)
 ORDER BY 1"""
+# The columns of a table except some of them, as they are described.
+OTHER_COLUMNS = """
+SELECT pg_describe_object('pg_class'::regclass, attrelid, attnum) FROM pg_attribute
+WHERE attrelid = to_regclass(quote_ident(%s)) AND attnum > 0
+  AND attname <> ALL (%s::text[])"""
 # Functions whose text has a word, or two of them: a text does not follow a rename.
 FUNCTIONS_THAT_NAME = """
 SELECT p.oid::regprocedure::text FROM pg_proc p

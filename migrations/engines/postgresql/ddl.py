@@ -307,7 +307,14 @@ class PostgreSQLDDL(StatementDDL):
         """
         table, column = operation.table, operation.column
         current = self._current(table, column.name)
-        dependents = self.catalog.dependents_of_column(*current)
+        dropped = self.query_texts(
+            catalog_queries.OTHER_COLUMNS, current[0], self._current_names(operation)
+        )
+        dependents = [
+            each
+            for each in self.catalog.dependents_of_column(*current)
+            if each not in dropped
+        ]
         for trigger, function in self._triggers_that_name(*current):
             dependents.append(f"trigger {trigger}, which calls {function},")
         self.refuse_to_drop(operation, dependents)
@@ -320,6 +327,11 @@ class PostgreSQLDDL(StatementDDL):
         sql = self.alter_table(table, [f"DROP COLUMN {self.quote(column.name)}"])
         functions = self._functions_that_name(*current)
         yield Change(self.drop_description(operation, functions), sql)
+
+    def _current_names(self, operation: do.DropColumn) -> list[str]:
+        """Return the columns that the table has afterwards, and the dropped one."""
+        names = [*operation.left_columns, operation.column.name]
+        return [self.current_column(operation.table, name) for name in names]
 
     def _add_guard(
         self, table: str, column: Column, guard: Check, is_left: bool

@@ -12,10 +12,14 @@ from migrations.declaration import Model, type_of
 from migrations.engines.model_support import ModelSupport
 from migrations.engines.postgresql.names import MAX_NAME_LENGTH, shortened
 from migrations.schema import Table
-from migrations.sql_text import is_literal
+from migrations.sql_text import is_literal, unquoted
 
 if TYPE_CHECKING:
     from migrations.index_text import IndexText
+
+
+_COLLATION = """
+SELECT FROM pg_collation WHERE collname = %s AND pg_collation_is_visible(oid)"""
 
 
 class PostgreSQLModelSupport(ModelSupport):
@@ -27,6 +31,7 @@ class PostgreSQLModelSupport(ModelSupport):
     advice_about_types = (
         "; if it is one of an extension, run first: CREATE EXTENSION name"
     )
+    advice_about_collations = "choose one of: SELECT collname FROM pg_collation"
 
     def problems_of_options(self, model: Model, table: Table) -> Iterator[str]:
         yield from super().problems_of_options(model, table)
@@ -41,6 +46,14 @@ class PostgreSQLModelSupport(ModelSupport):
         ):
             quoted = self.catalog.session.quote(schema)
             yield (f"there is no schema {schema!r}; run first: CREATE SCHEMA {quoted}")
+
+    def has_collation(self, collation: str) -> bool:
+        # PostgreSQL folds a name without quotes, and Peewee writes it as it is.
+        name = unquoted(collation)
+        if name == collation:
+            name = collation.lower()
+        schema, _, last = name.rpartition(".")
+        return bool(schema) or bool(self.catalog.session.query(_COLLATION, (last,)))
 
     def problem_of_key_column(self, field: peewee.Field, key: str) -> str:
         text = type_of(field, self.database)

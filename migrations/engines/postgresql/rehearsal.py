@@ -115,7 +115,7 @@ class Rehearsal:
         error = self._error_of(sql)
         if error is not None:
             reason = one_line(error).partition(" LINE 1:")[0]
-            advice = self._advice(sql) or "; repair that by hand, then run again"
+            advice = self._advice(change.sql, sql)
             raise ChangeRefused(
                 f"the change would fail, nothing was changed: {change.description}: "
                 f"{reason}{advice} ({change.sql})"
@@ -141,7 +141,20 @@ class Rehearsal:
             return error
         return None
 
-    def _advice(self, sql: str) -> str:
+    def _advice(self, original: str, sql: str) -> str:
+        """Return what to do about a statement that fails.
+
+        :param sql: as it is executed on the copies.
+        """
+        for operation in self.plan.operations:
+            if isinstance(operation, CreateTable) and operation.declared.settings:
+                settings = " ".join(operation.declared.settings)
+                if original.endswith(f") {settings}"):
+                    return f"; correct Meta.table_settings {settings!r}, then run again"
+        default = "; repair that by hand, then run again"
+        return self._advice_about_column(sql) or default
+
+    def _advice_about_column(self, sql: str) -> str:
         """Return which constraints or indexes of a column prevent its new type."""
         altered = _ALTERED_TYPE.match(sql)
         if altered is None:

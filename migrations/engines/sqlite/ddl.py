@@ -243,12 +243,12 @@ class SQLiteDDL(DDL):
         if table is None:
             self._refuse_taken_name(name, name)
             return _TableChanges(self._own_statements(operations))
-        for operation in operations:
-            if isinstance(operation, do.DropColumn):
-                self._refuse_key_without_parent(operation)
         if all(_needs_no_definition(operation) for operation in operations):
             return _TableChanges(self._own_statements(operations))
         definition = NewDefinition(self, table, operations, self.stored_schema)
+        for operation in operations:
+            if isinstance(operation, do.DropColumn):
+                self._refuse_what_breaks(operation, definition)
         edits = any(_is_edit(operation) for operation in operations)
         rebuilds = self._needs_rebuild(operations, definition)
         if rebuilds or (edits and not self._schema_is_writable):
@@ -384,10 +384,12 @@ class SQLiteDDL(DDL):
         change = Change(operation.description, sql)
         yield self._blocking_writes(change, operation.table)
 
-    def _refuse_key_without_parent(self, operation: do.DropColumn) -> None:
-        """Refuse to drop a column that a foreign key refers to.
+    def _refuse_what_breaks(
+        self, operation: do.DropColumn, definition: NewDefinition
+    ) -> None:
+        """Refuse to drop what a foreign key or a generated column needs.
 
-        SQLite would drop it all the same.
+        SQLite would drop the parent of a foreign key all the same.
         """
         sql = (
             f"SELECT DISTINCT m.name FROM {REFERRING_TABLES} "
@@ -401,6 +403,7 @@ class SQLiteDDL(DDL):
             for (name,) in self.session.query(sql, names)
             if self.catalog.table_key(name) not in managed
         ]
+        found += self.generated_from(operation, definition.generated_columns())
         self.refuse_to_drop(operation, found)
 
     def _add_column(self, operation: do.AddColumn) -> Iterator[Change]:

@@ -26,6 +26,7 @@ from migrations.operations import Operation
 from migrations.schema import Index, Table
 from migrations.sql_text import QUOTED, literal, masked, mentions
 
+_AUTOINCREMENT = re.compile(r"\s+AUTOINCREMENT\b", re.IGNORECASE)
 _DEFERRABLE = re.compile(
     r"\b(?:NOT\s+)?DEFERRABLE(?:\s+INITIALLY\s+\w+)?", re.IGNORECASE
 )
@@ -59,6 +60,7 @@ class NewDefinition:
         self.options = text.options
         self.comments = text.comments
         self._validate_columns(table)
+        self.columns = tuple(table.columns.values())
         self.primary_key: tuple[str, ...] = ()  # a new one; () if it stays as it is
         self.auto_increment_column = ""  # its only column, if it is auto-increment
         self.added_id = ""  # that column, if the table does not have it yet
@@ -209,6 +211,15 @@ class NewDefinition:
             )
 
     # -- what a plan wants to know
+
+    def generated_columns(self) -> dict[str, str]:
+        """Return the expression of each generated column, by its name."""
+        names = {name_key(column.name): column.name for column in self.columns}
+        return {
+            names[clause.column]: clause.text
+            for clause in self.clauses
+            if clause.kind in ("GENERATED", "AS")
+        }
 
     def names_in_other_clause(self, column: str) -> bool:
         """Whether something else than a column's own definition names it.
@@ -383,6 +394,8 @@ class NewDefinition:
         }
         if replaced_by.get(clause.kind, False) or self._is_replaced(clause):
             return []
+        if clause.kind == "PRIMARY" and change.column.type.text.upper() != "INTEGER":
+            return [_AUTOINCREMENT.sub("", clause.text)]  # is for an INTEGER only
         return [clause.text]
 
     def _altered_column(self, change: do.AlterColumn) -> list[str]:
