@@ -121,6 +121,7 @@ def test_error_in_one_line():
         ("num > 1", "n", "n > 1"),
         ("NUM > 1", "n", "n > 1"),
         ("num > 1", "N m", '"N m" > 1'),
+        ("num > 1", 'a"b', '"a""b" > 1'),
         ('"num" > 1', 'a"b', '"a""b" > 1'),
         ("`num` > num", "a`b", "`a``b` > num"),
         ("[num] > 1", "n", "[n] > 1"),
