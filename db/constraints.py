@@ -48,6 +48,7 @@ _FOREIGN_KEY = rf"""{_OF_CONSTRAINT}
     FOREIGN\s+KEY\s*(?P<columns>{_NAME_LIST})\s*{_REFERENCES}\s*"""
 _KEY = rf"""{_OF_CONSTRAINT}
     (?P<kind>UNIQUE|PRIMARY\s+KEY)\s*(?P<columns>{_NAME_LIST})\s*"""
+_NAME_OR_PERCENT = re.compile(r'"(?:[^"]|"")*"|`(?:[^`]|``)*`|%%')
 _NO_DATABASE = peewee.Database(None)  # writes SQL with the quotes of the SQL standard
 
 
@@ -137,8 +138,10 @@ def field_constraints(
     return found
 
 
-def table_constraints(model: type[peewee.Model]) -> TableConstraints:
-    """Return the constraints of a model's table."""
+def table_constraints(
+    model: type[peewee.Model], database: peewee.Database = _NO_DATABASE
+) -> TableConstraints:
+    """Return the constraints of a model's table, as SQL for the given database."""
     unique = []
     foreign_keys = []
     checks: list[CheckConstraint] = []
@@ -152,7 +155,7 @@ def table_constraints(model: type[peewee.Model]) -> TableConstraints:
         if isinstance(constraint, UniqueConstraint):
             unique.append(constraint)
             continue
-        sql, parameters = _written(constraint, _NO_DATABASE)
+        sql, parameters = _written(constraint, database)
         foreign_key = _foreign_key(sql)
         if foreign_key is not None:
             foreign_keys.append(foreign_key)
@@ -183,7 +186,21 @@ def _written(
 ) -> tuple[str, list[Any]]:
     """Return a constraint as SQL and its parameters."""
     sql, parameters = database.get_sql_context().sql(constraint).query()
-    return sql, parameters
+    return as_executed(sql, database), parameters
+
+
+def as_executed(sql: str, database: peewee.Database) -> str:
+    """Return DDL of Peewee's as its driver sends it, which makes `%` of `%%`.
+
+    Names stay as they are.
+    """
+    if database.param != "%s":
+        return sql
+
+    def sent(found: re.Match[str]) -> str:
+        return "%" if found[0] == "%%" else found[0]
+
+    return _NAME_OR_PERCENT.sub(sent, sql)
 
 
 class _Clause(NamedTuple):

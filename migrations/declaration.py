@@ -16,6 +16,7 @@ import peewee
 from db.constraints import (
     ForeignKeyConstraint,
     TableConstraints,
+    as_executed,
     field_constraints,
     table_constraints,
 )
@@ -162,7 +163,7 @@ def declared_table(
         for field in meta.sorted_fields
         if isinstance(field, peewee.ForeignKeyField)
     ]
-    constraints = table_constraints(model)
+    constraints = table_constraints(model, database)
     foreign_keys += [_foreign_key(each, names) for each in constraints.foreign_keys]
     unique_fields = []
     checks = [Check(each.name, each.condition) for each in constraints.checks]
@@ -192,7 +193,7 @@ def declared_table(
         renamed_from=constraints.renamed_from,
         names=names,
         options=_options(model),
-        settings=_settings(model),
+        settings=_settings(model, database),
     )
 
 
@@ -206,12 +207,12 @@ def _options(model: Model) -> tuple[str, ...]:
     return tuple(options)
 
 
-def _settings(model: Model) -> tuple[str, ...]:
+def _settings(model: Model, database: peewee.Database) -> tuple[str, ...]:
     """Return what Peewee writes behind the parentheses of a table, as it is."""
     settings = model._meta.table_settings or ()
     if isinstance(settings, str):
-        return (settings,)
-    return tuple(settings)
+        settings = (settings,)
+    return tuple(as_executed(each, database) for each in settings)
 
 
 def _column(
@@ -307,7 +308,7 @@ def index_text(node: peewee.Node, database: peewee.Database) -> "IndexText | Non
 
     context = database.get_sql_context(param=_PARAMETER)
     sql, values = context.sql(node).query()
-    first, *others = sql.split(_PARAMETER)
+    first, *others = as_executed(sql, database).split(_PARAMETER)
     for value, text in zip(values, others):
         first += f"{value_literal(value)}{text}"
     return parse_create_index(first)

@@ -60,6 +60,20 @@ def test_default_is_the_sql_after_the_word(written, default):
     assert found == FieldConstraints(default, False, ())
 
 
+@pytest.mark.parametrize(
+    ("url", "default"),
+    [
+        ("sqlite://", """'10%%' || "a%%" || `b%%`"""),
+        ("postgresql://127.0.0.1/shop", """'10%' || "a%%" || `b%%`"""),
+        ("mysql://127.0.0.1/shop", """'10%' || "a%%" || `b%%`"""),
+    ],
+)
+@pytest.mark.drivers
+def test_doubled_percent_sign_is_read_as_the_driver_reads_it(url, default):
+    written = field(SQL("""DEFAULT '10%%' || "a%%" || `b%%`"""))
+    assert field_constraints(written, db.connect(url)).default == default
+
+
 @pytest.mark.skipif(not hasattr(peewee, "Default"), reason="Peewee 4.0 has no Default")
 def test_default_of_peewee_is_read():
     assert field_constraints(field(peewee.Default("7"))).default == "7"

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import peewee
 
-from db.constraints import FieldConstraints, field_constraints
+from db.constraints import FieldConstraints, as_executed, field_constraints
 from migrations import operations as do
 from migrations.engines.catalog import Catalog
 from migrations.engines.conversions import Conversions
@@ -125,7 +125,10 @@ class DDL(ABC):
         model = self.models.by_table[operation.table]
         manager = peewee.SchemaManager(model, self.session.database)
         sql = self._with_deferred_keys(
-            manager._create_table(safe=False).query()[0], operation.declared
+            as_executed(
+                manager._create_table(safe=False).query()[0], self.session.database
+            ),
+            operation.declared,
         )
         yield Change(f"create table {operation.table}", sql)
         for index in operation.declared.indexes:
@@ -336,7 +339,7 @@ class DDL(ABC):
         if declared.unique or declared.foreign_keys or not with_checks:
             clauses = self._clauses_of_added_column(column, declared, with_checks)
             field.constraints = [peewee.SQL(clause) for clause in clauses]
-        return str(context.sql(field.ddl(context)).query()[0])
+        return as_executed(context.sql(field.ddl(context)).query()[0], database)
 
     def _clauses_of_added_column(
         self, column: Column, declared: FieldConstraints, with_checks: bool
@@ -363,7 +366,7 @@ class DDL(ABC):
         declared = field_constraints(field, database)
         field.collation = field.collation or declared.collation
         field.constraints = None
-        return str(context.sql(field.ddl(context)).query()[0])
+        return as_executed(context.sql(field.ddl(context)).query()[0], database)
 
     def check_constraint(self, check: Check) -> str:
         """Return a CHECK as a constraint of a table."""

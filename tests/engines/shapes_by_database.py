@@ -206,6 +206,20 @@ SHAPES = [
         ),
     ),
     Shape(
+        "percent signs, as drivers of servers want them",
+        with_meta(
+            {"constraints": [SQL("CONSTRAINT ends CHECK (word LIKE '%%a%%')")]},
+            word=CharField(9, constraints=[SQL("DEFAULT '10%%a'")]),
+            n=IntegerField(constraints=[SQL("CHECK (n %% 2 = 0)")]),
+        ),
+        ("postgresql", "mysql"),
+    ),
+    Shape(
+        "percent signs in the condition of an index",
+        raw("CREATE INDEX i ON things (word) WHERE word LIKE '10%%'", word=TextField()),
+        PG,
+    ),
+    Shape(
         "a UNIQUE on the primary key",
         with_meta(
             {"constraints": [SQL("UNIQUE (id)"), SQL("UNIQUE (id, n)")]},
