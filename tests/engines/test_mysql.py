@@ -30,7 +30,7 @@ from migrations.phase import Phase
 
 pytestmark = [
     pytest.mark.drivers("mysql97"),
-    pytest.mark.xdist_group("mysql97"),  # one process starts one server
+    pytest.mark.xdist_group("mysql97"),  # with loadgroup, one process starts a server
 ]
 STEPS = dict.fromkeys(
     ("insert", "select", "unique", "foreign_keys", "cascade", "cleanup"), True
