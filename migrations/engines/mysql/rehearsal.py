@@ -285,8 +285,15 @@ def _without_dropped_keys(sql: str) -> str:
 
 
 def _longest_columns(table: Table) -> list[Column]:
-    """Return the columns of a limited length, from the longest one on."""
-    limited = [each for each in table.columns.values() if each.type.size]
+    """Return the columns of a limited length, from the longest one on.
+
+    The values of a TEXT or BLOB are not stored in the row.
+    """
+    limited = []
+    for column in table.columns.values():
+        is_apart = re.search("text|blob", column.type.text, re.IGNORECASE)
+        if column.type.size and not is_apart:
+            limited.append(column)
     return sorted(limited, key=_length, reverse=True)[:_SHOWN_COLUMNS]
 
 
