@@ -42,7 +42,10 @@ def test_dry_run_of_a_rollback_is_refused_as_the_rollback(cli, migrated):
     planned = cli("--rollback", "--dry-run", "-q")
     assert planned.returncode == 1
     assert planned.stdout == ""
-    assert "weekly_actuals holds 1 row; save them" in planned.stderr
+    assert planned.stderr.rstrip().endswith(
+        "✗ refused: weekly_actuals holds 1 row; "
+        "save them, or drop them too with --force (force=True)"
+    )
     assert (
         cli("--rollback", "-q").stderr.partition("|")[2]
         == (planned.stderr.partition("|")[2])

@@ -58,7 +58,7 @@ def test_table_that_is_not_dropped_fails_the_rollback(
     without_effect("DROP TABLE", "weekly_actuals")
     error = failure_of(made, capsys, "--rollback")
     assert error["type"] == "VerificationFailed"
-    assert "weekly_actuals is still there" in error["message"]
+    assert error["message"] == "weekly_actuals is still there after the drop"
     assert made.columns()
 
 
