@@ -328,13 +328,13 @@ class Table(NamedTuple):
 
     def left_guards(self, column: str) -> tuple[Check, ...]:
         """Return the CHECKs that an interrupted run has added to drop a column."""
+        guards = [check for check in self.checks if check.name.endswith(_GUARD)]
+        if not guards:
+            return ()
         wanted = comparable_condition(f'"{column}" IS NULL')
-        found = []
-        for check in self.checks:
-            condition = comparable_condition(check.condition)
-            if check.name.endswith(_GUARD) and condition == wanted:
-                found.append(check)
-        return tuple(found)
+        return tuple(
+            check for check in guards if comparable_condition(check.condition) == wanted
+        )
 
     def foreign_keys_with(self, column: str) -> tuple[ForeignKey, ...]:
         """Return the foreign keys that a column is in."""

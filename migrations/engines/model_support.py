@@ -34,12 +34,10 @@ if TYPE_CHECKING:
     from migrations.index_text import IndexText
 
 # Of `Meta.constraints`.
-_INDEX = re.compile(
-    r"(CONSTRAINT\s+\S+\s+)?(UNIQUE|KEY|INDEX|FULLTEXT|SPATIAL)\b", re.IGNORECASE
-)
-_EXCLUDE = re.compile(r"(CONSTRAINT\s+\S+\s+)?EXCLUDE\b", re.IGNORECASE)
+_INDEX = r"(?i)(CONSTRAINT\s+\S+\s+)?(UNIQUE|KEY|INDEX|FULLTEXT|SPATIAL)\b"
+_EXCLUDE = r"(?i)(CONSTRAINT\s+\S+\s+)?EXCLUDE\b"
 # Of `Meta.table_settings`: a partitioned table, and one that inherits, is refused.
-_UNSUPPORTED_SETTINGS = re.compile(r"\b(?:PARTITION\s+BY|INHERITS)\b", re.IGNORECASE)
+_UNSUPPORTED_SETTINGS = r"(?i)\b(?:PARTITION\s+BY|INHERITS)\b"
 # By an option of a field, what to do instead.
 _FIELD_OPTIONS = {
     "sequence": "use AutoField(), which takes a sequence that the table has as it is",
@@ -162,7 +160,9 @@ class ModelSupport(ABC):
             is_used = getattr(model._meta, option, None)
             if is_used and option not in self.supported_options:
                 yield f"Meta.{option} is not supported on {self.product}; {advice}"
-        for clause in _UNSUPPORTED_SETTINGS.findall(" ".join(table.settings)):
+        if not table.settings:
+            return
+        for clause in re.findall(_UNSUPPORTED_SETTINGS, " ".join(table.settings)):
             words = " ".join(clause.upper().split())
             yield f"{words} in Meta.table_settings is not supported; remove it"
 
@@ -333,12 +333,12 @@ class ModelSupport(ABC):
 
 def _instead_of(sql: str) -> str:
     """Return what to write in place of a constraint in `Meta.constraints`."""
-    if _INDEX.match(sql):
+    if re.match(_INDEX, sql):
         return (
             "write it in Meta.indexes: SQL('CREATE INDEX name ON table (columns)'), or "
             "CREATE UNIQUE INDEX"
         )
-    if _EXCLUDE.match(sql):
+    if re.match(_EXCLUDE, sql):
         return "add it after a run, by hand: it stays there"
     return (
         'write UniqueConstraint(name, *columns), SQL("CONSTRAINT name CHECK '

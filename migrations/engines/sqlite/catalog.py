@@ -156,11 +156,11 @@ class SQLiteCatalog(Catalog):
     # -- tables
 
     def read(self) -> Schema:
-        cached = _SCHEMA_CACHE.get(
-            self._cache_key(self._stored_texts(self.models.tables_to_read))
-        )
-        if cached is not None:
-            return cached
+        if _SCHEMA_CACHE:
+            texts = self._stored_texts(self.models.tables_to_read)
+            cached = _SCHEMA_CACHE.get(self._cache_key(texts))
+            if cached is not None:
+                return cached
         # Otherwise another run's change may come between a text and what PRAGMAs say.
         with self.session.read_transaction():
             texts = self._stored_texts(self.models.tables_to_read)

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from urllib.parse import unquote, urlsplit
 
 import peewee
 
@@ -77,6 +76,10 @@ class SQLiteSession(Session):
         if path == ":memory:":
             return ""
         if path.startswith("file:") and self.database.connect_params.get("uri"):
+            # Imported only for a URI: without a driver of a server, nothing else has
+            # imported it.
+            from urllib.parse import unquote, urlsplit
+
             location = urlsplit(path)
             options = location.query.split("&")
             if "mode=memory" in options or "vfs=memdb" in options:
