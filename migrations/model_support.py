@@ -60,11 +60,16 @@ def _problems_of_required(requires: Mapping[Model, Iterable[str]]) -> Iterator[s
 def _problems_of_managed(
     requires: Mapping[Model, Iterable[str]], managed: list[Model]
 ) -> Iterator[str]:
-    tables = [table_name(model) for model in managed]
     known_tables = {table_name(model) for model in [*requires, *managed]}
-    for name in sorted(set(tables)):
-        if tables.count(name) > 1:
-            yield f"the name {name} is given twice"
+    models_of: dict[str, list[str]] = {}
+    for model in managed:
+        models_of.setdefault(table_name(model), []).append(model.__name__)
+    for name, models in sorted(models_of.items()):
+        if len(models) > 1:
+            yield (
+                f"the name {name} is given twice, by {' and '.join(models)}; manage "
+                "only one of them, or rename a table"
+            )
     for model in managed:
         if model in requires:
             yield f"{model.__name__} is both required and managed"

@@ -264,7 +264,10 @@ def test_required_column_that_no_model_has_is_refused():
 
 
 def test_two_models_of_one_table_are_refused():
-    assert "things is given twice" in refused(model("One"), model("Two"))
+    assert refused(model("One"), model("Two")) == (
+        "the name things is given twice, by One and Two; manage only one of them, or "
+        "rename a table"
+    )
 
 
 def test_two_indexes_of_one_name_are_refused():
