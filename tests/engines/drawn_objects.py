@@ -113,6 +113,45 @@ MARIADB = Objects(
     ),
 )
 
+MYSQL = Objects(
+    types={
+        **{type_: MARIADB.types[type_] for type_ in MARIADB.types if type_ != "uuid"},
+        "varchar(20) collate utf8mb4_bin": ("'1'", "'b'"),
+        "binary(16)": ("'1'",),
+        "year": ("2020",),
+        "point": ("ST_GeomFromText('POINT(1 2)')",),
+    },
+    keys=(
+        *MARIADB.keys,
+        "id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY",
+        "id CHAR(36) DEFAULT (uuid()) PRIMARY KEY",
+    ),
+    parts=(
+        *(part for part in MARIADB.parts if "IGNORED" not in part),
+        "KEY item_a ({a}, {b}) INVISIBLE",
+        "CONSTRAINT own_check CHECK ({a} > 5) NOT ENFORCED",
+        "CONSTRAINT once CHECK ({b} IS NOT NULL)",
+        "KEY own_expression ((lower({a})))",
+        "UNIQUE own_expression (({a} + 1), {b})",
+        "KEY own_array ((CAST({a} AS UNSIGNED ARRAY)))",
+        "own_invisible INT DEFAULT 1 INVISIBLE",
+        "own_stored INT AS (CAST({a} AS SIGNED)) STORED",
+        "own_default VARCHAR(40) DEFAULT (concat('a', 'b'))",
+    ),
+    statements=(
+        *MARIADB.statements,
+        "CREATE TABLE own_check (k INT, CONSTRAINT own_check CHECK (k > 1))",
+        "CREATE TABLE kid (k INT, CONSTRAINT once CHECK (k > 1))",
+        "CREATE TABLE kid (k INT, CONSTRAINT item_ibfk_1 CHECK (k > 1))",
+        "ALTER TABLE item ALTER COLUMN {a} SET DEFAULT (1 + 1)",
+        "ALTER TABLE item ALTER COLUMN {a} SET INVISIBLE",
+        "ALTER TABLE item PARTITION BY HASH (id) PARTITIONS 2",
+        "CREATE VIEW own_view AS SELECT max({a}) AS a FROM item GROUP BY {b}",
+        "ANALYZE TABLE item UPDATE HISTOGRAM ON a, b WITH 4 BUCKETS",
+    ),
+    before=MARIADB.before,
+)
+
 POSTGRESQL = Objects(
     types={
         "integer": ("1", "2", "-3"),
@@ -295,4 +334,4 @@ POSTGRESQL = Objects(
     ),
 )
 
-OBJECTS = {"mysql": MARIADB, "postgresql": POSTGRESQL}
+OBJECTS = {"mysql": MARIADB, "postgresql": POSTGRESQL, "mysql97": MYSQL}
