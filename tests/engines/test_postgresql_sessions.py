@@ -131,6 +131,14 @@ def test_statement_timeout_of_a_role_does_not_end_a_count(complete, owner, opene
         assert engine.catalog.count("slow") == 4_000_000
 
 
+def test_connection_prepares_statements_as_before(complete):
+    database = db.connect(complete.url.replace("://", "+psycopg://"))
+    with database.connection_context():
+        database.connection().prepare_threshold = 7
+        phase_4_5.check(database)
+        assert database.connection().prepare_threshold == 7
+
+
 def test_count_in_the_callers_transaction_keeps_its_settings(half):
     database = db.connect(half.url)
     with (
