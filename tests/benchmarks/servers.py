@@ -66,9 +66,6 @@ def measure(engine, sizes):
 def database_on(server):
     """Yield the URL of a new database on a server, with the sample data."""
     name = f"benchmark_{uuid.uuid4().hex}"
-    if not urlsplit(server).path.strip("/"):  # each server has one of these
-        existing = "postgres" if server.startswith("postgres") else "mysql"
-        server = urlsplit(server)._replace(path=f"/{existing}").geturl()
     admin = db.connect(server)
     admin.execute_sql(f"CREATE DATABASE {name}")
     try:
