@@ -250,6 +250,14 @@ def test_field_of_another_package_stores_what_it_makes():
     assert bad.value.problems == [(0, "odd is 5, expected a value of OddField")]
 
 
+@pytest.mark.parametrize("field_type", ["ODDJSON", "ANY"])
+def test_type_that_is_not_known_has_a_kind_of_its_own(field_type):
+    field = peewee.BareField()
+    field.field_type = field_type
+    Given = type("Given", (peewee.Model,), {"odd": field})
+    assert Column(Given.odd).kind.description == "a value of BareField"
+
+
 def test_field_of_another_package_may_have_a_known_type():
     class OddField(peewee.Field):
         field_type = "VARCHAR"
