@@ -270,3 +270,40 @@ def test_entry_that_cannot_be_meant_is_an_error(entry, problem):
     with pytest.raises(UnsupportedModel) as refused:
         phase(entry).check(db.connect("sqlite:///:memory:"))
     assert str(refused.value) == f"drops has {entry!r}, {problem}"
+
+
+NO_VALUE = "let region_id hold no value until it is dropped"
+REBUILD = [
+    "create the new table, drop column region_id with foreign key fk_region",
+    "copy 2 rows",
+    "keep the highest id ever used",
+    "drop the old table",
+    "rename the new table",
+    "restore index ix_notes",
+    "restore index ix_both",
+]
+STATEMENTS = {
+    "sqlite": [
+        *[("prepare the rebuild", None)] * 2,
+        *((f"rebuild suppliers: {text}", "reads and writes") for text in REBUILD),
+        *[("finish the rebuild", None)] * 2,
+    ],
+    "postgresql": [
+        (NO_VALUE, None),
+        ("validate the check suppliers_region_id__empty", None),
+        ("drop column region_id with foreign key fk_region", None),
+    ],
+    "mysql": [
+        (NO_VALUE, "writes"),
+        ("drop column region_id with index fk_region, foreign key fk_region", None),
+    ],
+}
+
+
+@pytest.mark.mariadb_only
+@on_every_engine
+def test_each_statement_of_a_drop_says_what_it_does(world, engine):
+    database = make(world(engine), *ROWS)
+    report = phase("suppliers.region_id", model=supplier()).check(database)
+    described = [(each.description, each.blocks) for each in report.changes]
+    assert described == STATEMENTS[engine]
