@@ -11,7 +11,7 @@ from typing import NamedTuple
 from migrations.errors import ChangeRefused
 from migrations.operations import DropCheck, DropColumn, DropForeignKey, DropIndex
 from migrations.report import Difference, fatal, repairable
-from migrations.schema import Schema, Table
+from migrations.schema import NO_ROW, Schema, Table, no_value
 
 _Drop = DropColumn | DropIndex | DropCheck | DropForeignKey
 
@@ -66,12 +66,13 @@ def without_dropped(actual: Table, table: str, names: Iterable[str]) -> Remainin
     return Remaining(remaining, tuple(found))
 
 
-def left_guards(actual: Table, table: str, column: str) -> Iterator[Difference]:
-    """Yield a difference for each CHECK that an interrupted drop of a column has left.
+def left_guards(actual: Table, table: str, condition: str) -> Iterator[Difference]:
+    """Yield a difference for each CHECK that an interrupted drop has left.
 
     :param table: the declared name of the table.
+    :param condition: as that of `Table.left_guards`.
     """
-    for check in actual.left_guards(column):
+    for check in actual.left_guards(condition):
         kind = f"CHECK ({check.condition})"
         text = f"found {kind}, which a run that was interrupted has left"
         drop = DropCheck(table, check)
@@ -79,16 +80,17 @@ def left_guards(actual: Table, table: str, column: str) -> Iterator[Difference]:
 
 
 def without_left_guards(actual: Table, table: str) -> Remaining:
-    """Return a table without what interrupted drops have left of columns that stay.
+    """Return a table without what interrupted drops have left of it, as it stays.
 
     :param table: the declared name of the table.
     """
     found: list[Difference] = []
     kept = actual.checks
-    for column in actual.columns.values():
-        left = actual.left_guards(column.name)
+    names = [column.name for column in actual.columns.values()]
+    for condition in [NO_ROW, *map(no_value, names)]:
+        left = actual.left_guards(condition)
         kept = tuple(check for check in kept if check not in left)
-        found += left_guards(actual, table, column.name)
+        found += left_guards(actual, table, condition)
     return Remaining(actual._replace(checks=kept), tuple(found))
 
 

@@ -420,6 +420,18 @@ class DropColumn(NamedTuple):
         return text
 
 
+class ForbidRows(NamedTuple):
+    """Let a table hold no row until it is dropped; it fails if there is one.
+
+    Others may have written rows since they were counted.
+    """
+
+    table: str
+
+    def apply_to(self, schema: Schema) -> Schema:
+        return schema
+
+
 class DropTable(NamedTuple):
     """Drop a table with its indexes and triggers."""
 
@@ -434,6 +446,7 @@ Operation = (
     RenameTable
     | RenameColumn
     | CreateTable
+    | ForbidRows
     | DropForeignKey
     | DropCheck
     | AddColumn
@@ -453,6 +466,7 @@ EXECUTION_ORDER: tuple[type[Operation], ...] = (
     RenameTable,
     RenameColumn,
     CreateTable,
+    ForbidRows,
     DropForeignKey,
     DropCheck,
     AddColumn,

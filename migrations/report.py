@@ -27,7 +27,7 @@ class Guard(NamedTuple):
     """
 
     name: str  # of the CHECK
-    undo: str = ""  # what is executed before, if the CHECK is in the table by then
+    undo: str = ""  # what drops the CHECK, if a transaction does not roll it back
 
 
 class Change(NamedTuple):

@@ -16,8 +16,10 @@ from migrations.sql_text import comparable_condition, mentioned_names, mentions
 UTC_NOW = "now in UTC"
 # The suffix of a part of a unique index in which two rows may not both be NULL.
 NULLS_NOT_DISTINCT = " NULLS NOT DISTINCT"
-# The end of the name of a CHECK that a run adds before it drops a column.
+# The end of the name of a CHECK that is added before a column or a table is dropped.
 _GUARD = "__empty"
+# The condition of a CHECK that no row satisfies.
+NO_ROW = "1 = 0"
 _LONGEST_NAME = 63  # in bytes, on every database
 _LOWER_ASCII = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -46,14 +48,21 @@ def name_while_filled(column: str) -> str:
     return f"{column[:50]}__fill"
 
 
-def name_of_guard(table: str, column: str) -> str:
+def name_of_guard(table: str, column: str = "") -> str:
     """Return the name of the CHECK that a column holds no value, until it is dropped.
 
-    A run that finds it was preceded by one that was interrupted. It drops the column
-    with it, or, if the column stays, it alone.
+    Without a column, that of the CHECK that a table holds no row. A run that finds it
+    was preceded by one that was interrupted. It drops the column with it, or, if that
+    stays, it alone.
     """
-    name = f"{table}_{column}".encode()[: _LONGEST_NAME - len(_GUARD)]
-    return name.decode(errors="ignore") + _GUARD
+    name = f"{table}_{column}" if column else table
+    short_name = name.encode()[: _LONGEST_NAME - len(_GUARD)]
+    return short_name.decode(errors="ignore") + _GUARD
+
+
+def no_value(column: str) -> str:
+    """Return the condition that a column holds no value."""
+    return f'"{column}" IS NULL'
 
 
 class Type(NamedTuple):
@@ -326,12 +335,15 @@ class Table(NamedTuple):
             check for check in self.checks if mentions(check.condition, column)
         )
 
-    def left_guards(self, column: str) -> tuple[Check, ...]:
-        """Return the CHECKs that an interrupted run has added to drop a column."""
+    def left_guards(self, condition: str) -> tuple[Check, ...]:
+        """Return the CHECKs that were added before a drop that was interrupted.
+
+        :param condition: `NO_ROW`, or that a column holds `no_value`.
+        """
         guards = [check for check in self.checks if check.name.endswith(_GUARD)]
         if not guards:
             return ()
-        wanted = comparable_condition(f'"{column}" IS NULL')
+        wanted = comparable_condition(condition)
         return tuple(
             check for check in guards if comparable_condition(check.condition) == wanted
         )

@@ -36,11 +36,12 @@ from migrations.operations import (
     DropColumn,
     DropForeignKey,
     DropTable,
+    ForbidRows,
     Operation,
 )
 from migrations.refusals import refuse_what_cannot_be_repaired
 from migrations.report import Change, Difference, Report, SmokeTestSteps
-from migrations.schema import Schema
+from migrations.schema import Schema, no_value
 
 _COUNTED_VALUES = 10_000  # of a column that is to be dropped; each run counts them
 _ATTEMPTS = 5  # of a run that finds values in a column that is to be dropped
@@ -177,7 +178,7 @@ class PhaseCall:
         if not drop.column.optional:
             message += "; until then inserts without it fail, as it is NOT NULL"
         yield difference._replace(severity="warning", message=message, repaired_by=None)
-        yield from left_guards(table, drop.table, drop.column.name)
+        yield from left_guards(table, drop.table, no_value(drop.column.name))
 
     def _log_differences(
         self, found: Comparison, level_of_errors: int = logging.INFO
@@ -404,7 +405,7 @@ class PhaseCall:
         logger.info("── Roll back")
         existing = self.session.retry_on_lock(self.engine.catalog.read)
         if not existing.keys().isdisjoint(self.managed):
-            self.session.with_migration_lock(lambda: self._drop(force))
+            self._drop_unless_written_to(force)
         if self.session.executed:
             self.report = self.report._replace(status="rolled_back")
             logger.info("✓ dropped %s", self.tables)
@@ -436,7 +437,32 @@ class PhaseCall:
         if not force:
             self._refuse_to_drop_rows(present)
         self._refuse_to_break_dependents(present)
-        return self.engine.ddl(schema).statements(_drops(schema, present))
+        operations = _drops(schema, present)
+        if not force:
+            operations = [*map(ForbidRows, present), *operations]
+        return self.engine.ddl(schema).statements(operations)
+
+    def _drop_unless_written_to(self, force: bool) -> None:
+        """Drop the managed tables; start again if a row is written meanwhile.
+
+        :raises ChangeRefused: a table holds rows.
+        """
+        for _ in range(_ATTEMPTS):
+            if self._attempt_drop(force):
+                return
+        raise ChangeRefused(
+            f"{self.tables}: other sessions write to it; stop them, then run again, or "
+            "drop it with its rows with --force (force=True)"
+        )
+
+    def _attempt_drop(self, force: bool) -> bool:
+        """Drop the managed tables; return False if a row was written meanwhile."""
+        try:
+            self.session.with_migration_lock(lambda: self._drop(force))
+        except ValueWritten:
+            logger.info("  a row was written to a table that is dropped")
+            return False
+        return True
 
     def _drop(self, force: bool) -> None:
         self.session.execute_all(self._drop_statements(force))

@@ -22,8 +22,9 @@ from migrations.engines.conversions import Conversions
 from migrations.errors import ChangeRefused
 from migrations.operations import Operation
 from migrations.renames import rename_description
-from migrations.report import Batches, Change
+from migrations.report import Batches, Change, Guard
 from migrations.schema import (
+    NO_ROW,
     Check,
     Column,
     ForeignKey,
@@ -31,6 +32,7 @@ from migrations.schema import (
     Table,
     name_of_guard,
     name_while_filled,
+    no_value,
 )
 from migrations.sql_text import masked, mentions
 
@@ -276,10 +278,11 @@ class DDL(ABC):
         """
         if operation.drops_values or operation.column.generated:
             return None
-        for left in self.schema[operation.table].left_guards(operation.column.name):
+        column = operation.column.name
+        for left in self.schema[operation.table].left_guards(no_value(column)):
             return left
-        name = name_of_guard(operation.table, operation.column.name)
-        return Check(name, f"{self.quote(operation.column.name)} IS NULL")
+        name = name_of_guard(operation.table, column)
+        return Check(name, f"{self.quote(column)} IS NULL")
 
     # -- the values of existing rows
 
@@ -409,6 +412,7 @@ class StatementDDL(DDL):
             do.RenameTable: self.rename_table,
             do.RenameColumn: self.rename_column,
             do.CreateTable: self.create_table,
+            do.ForbidRows: self.forbid_rows,
             do.DropForeignKey: self.drop_foreign_key,
             do.DropCheck: self.drop_check,
             do.AddColumn: self.add_column,
@@ -431,6 +435,16 @@ class StatementDDL(DDL):
     @abstractmethod
     def rename_column(self, operation: do.RenameColumn) -> Iterable[Change]:
         """Rename a column; refuse what would break and does not follow by itself."""
+
+    def forbid_rows(self, operation: do.ForbidRows) -> Iterable[Change]:
+        """Add a CHECK that no row satisfies, unless an interrupted run has done so."""
+        table = operation.table
+        if self.schema[table].left_guards(NO_ROW):
+            return
+        guard = Check(name_of_guard(table), NO_ROW)
+        sql = self.alter_table(table, [f"ADD {self.check_constraint(guard)}"])
+        change = Change(f"let {table} hold no row until it is dropped", sql)
+        yield change._replace(guard=Guard(guard.name))
 
     @abstractmethod
     def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterable[Change]:

@@ -36,7 +36,7 @@ from migrations.engines.session import (
     logger,
 )
 from migrations.errors import ChangeRefused, DatabaseUnavailable, MigrationError
-from migrations.report import Change
+from migrations.report import Change, Guard
 from migrations.schema import NameRule
 from migrations.sql_text import literal
 
@@ -314,6 +314,20 @@ class MySQLFamilySession(Session):
         return True
 
     # -- changes
+
+    def execute_all(self, changes: Iterable[Change]) -> None:
+        """Each statement commits, so guards are dropped again if a later one fails."""
+        guards: list[Guard] = []
+        for change in changes:
+            try:
+                super().execute_all([change])
+            except ValueWritten:
+                for guard in guards:
+                    undo = Change(f"drop the check {guard.name}", guard.undo)
+                    super().execute_all([undo])
+                raise
+            if change.guard is not None and change.guard.undo:
+                guards.append(change.guard)
 
     def execute_change(self, change: Change) -> None:
         if change.batches is not None:

@@ -362,6 +362,8 @@ class SQLiteDDL(DDL):
             if isinstance(operation, do.CreateTable):
                 changes += self.create_table(operation)
             elif isinstance(operation, do.DropTable):
+                # Nobody writes between the count of its rows and this, so `ForbidRows`
+                # is nothing to do.
                 changes += self.drop_table(operation)
             elif isinstance(operation, do.AddColumn):
                 changes += self._add_column(operation)
@@ -715,7 +717,7 @@ def _needs_no_definition(operation: Operation) -> bool:
         return operation.replaces is None and not operation.definition.is_constraint
     if isinstance(operation, do.DropIndex):
         return not operation.definition.is_constraint
-    return isinstance(operation, do.DropTable)
+    return isinstance(operation, do.ForbidRows | do.DropTable)
 
 
 def _changes_values(operation: do.AlterColumn) -> bool:

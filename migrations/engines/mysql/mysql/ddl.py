@@ -117,6 +117,10 @@ class MySQLDDL(MySQLFamilyDDL):
                 return True
         return False
 
+    def forbid_rows(self, operation: do.ForbidRows) -> Iterator[Change]:
+        for change in super().forbid_rows(operation):
+            yield self._without_key_checks(change)
+
     def drop_column(self, operation: do.DropColumn) -> Iterator[Change]:
         for change in super().drop_column(operation):
             if change.guard is not None:
