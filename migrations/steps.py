@@ -439,7 +439,7 @@ class PhaseCall:
         self._refuse_to_break_dependents(present)
         operations = _drops(schema, present)
         if not force:
-            operations = [*map(ForbidRows, present), *operations]
+            operations = [*map(ForbidRows, reversed(present)), *operations]
         return self.engine.ddl(schema).statements(operations)
 
     def _drop_unless_written_to(self, force: bool) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from migrations.schema import (
+    NO_ROW,
     Check,
     Column,
     ForeignKey,
@@ -13,6 +14,7 @@ from migrations.schema import (
     Type,
     name_of_guard,
     name_while_filled,
+    no_value,
 )
 
 INTEGER = Type("INTEGER", "integer", 4)
@@ -298,7 +300,14 @@ def test_guards_that_an_interrupted_run_has_left():
             Check("t_a2__empty", '"a" IS NOT NULL'),
         ),
     )
-    assert made.left_guards("a") == (guard,)
+    assert made.left_guards(no_value("a")) == (guard,)
+
+
+def test_guard_that_an_interrupted_rollback_has_left():
+    guard = Check("t__empty", "(1 = 0)")
+    made = table("a", checks=(Check("own", "1 = 0"), guard))
+    assert made.left_guards(NO_ROW) == (guard,)
+    assert made.left_guards(no_value("a")) == ()
 
 
 def test_schema_is_a_mapping_that_does_not_change():

@@ -68,3 +68,13 @@ def assert_as_recorded(request, subject, outcome):
         text = json.dumps(recorded, indent=1, sort_keys=True, ensure_ascii=False)
         path.write_text(f"{text}\n", "utf-8")
     assert lines == recorded.get(state.name), __doc__
+
+
+def dropped_tables(report):
+    """Return the tables that a call has dropped, in their order."""
+    prefix = "drop table "
+    return [
+        each.description.removeprefix(prefix)
+        for each in report.changes
+        if each.description.startswith(prefix)
+    ]

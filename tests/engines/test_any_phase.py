@@ -14,7 +14,7 @@ from another_phase import MANAGED, MODELS, phase
 from another_states import ROWS, TABLES, State, cases, held, insert, rows_of
 from drivers import server_of
 from engines.cases import case
-from engines.reports import assert_as_recorded
+from engines.reports import assert_as_recorded, dropped_tables
 from oracle import created_by_peewee, definitions, differing_definitions, exact_schema
 from states import ENGINES, REFUSED, REPAIRED, UNTOUCHED
 
@@ -390,7 +390,7 @@ def test_script_of_a_dry_run_says_its_encoding(world, engine, monkeypatch):
 def test_tables_are_dropped_in_the_order_of_their_references(complete):
     report = phase.rollback(connect(complete))
     assert report.status == "rolled_back"
-    dropped = [each.description.removeprefix("drop table ") for each in report.changes]
+    dropped = dropped_tables(report)
     assert sorted(dropped) == sorted(NAMES)
     for child, parent in (
         ("order_lines", "order"),
@@ -420,7 +420,8 @@ def test_force_drops_tables_with_rows_and_no_others(filled):
 @on_every_engine
 def test_rollback_drops_an_incomplete_set_of_tables(complete):
     complete.execute("DROP TABLE order_lines")
-    assert len(phase.rollback(connect(complete)).changes) == 3
+    report = phase.rollback(connect(complete))
+    assert sorted(dropped_tables(report)) == sorted(set(NAMES) - {"order_lines"})
     assert phase.rollback(connect(complete)).status == "up_to_date"
 
 

@@ -133,8 +133,9 @@ def test_default_that_is_a_value_of_the_new_type_stays(file, column, default, st
 
 NULLS = (
     "rows conflict with the change, nothing was changed: tickets.state: expected NOT "
-    'NULL, found NULL allowed: 1 row (); see: SELECT * FROM "tickets" w WHERE '
-    'w."state" IS NULL'
+    "NULL, found NULL allowed: 1 row (); fill or delete them, or add to the "
+    'constraints of state: Backfill("SQL expression"); see: SELECT * FROM "tickets" w '
+    'WHERE w."state" IS NULL'
 )
 
 
@@ -148,7 +149,7 @@ def test_null_in_a_column_with_a_default_is_reported(file, default):
     for call in (TICKETS.check, TICKETS.run):
         with pytest.raises(ChangeRefused) as refused:
             call(sqlite_database(path))
-        assert str(refused.value) == NULLS.replace("()", "(id 1)")
+        assert str(refused.value) == NULLS.replace("1 row ()", "1 row (id 1)")
 
 
 @pytest.mark.parametrize("found", ["", " NOT NULL", " DEFAULT 'open'"])

@@ -1,6 +1,7 @@
 """Every driver and pool that a Peewee database may use on a server."""
 
 import datetime
+import re
 from urllib.parse import unquote, urlsplit
 
 import drivers
@@ -14,6 +15,7 @@ from states import ROWS
 import db
 from db.models import WeeklyActuals
 from db.uploads import UploadRefused
+from db.url import describe, shell_word
 from migrations import phase_4_5
 
 
@@ -129,7 +131,9 @@ def test_missing_table_names_the_command_with_every_driver(servers, database, en
         "category": "dresses",
         "actual_units_sold": 110,
     }
-    hint = "weekly_actuals.*; run: python -m migrations.phase_4_5$"
+    url = re.escape(shell_word(describe(database)))
+    command = f"python -m migrations.phase_4_5 --database {url}"
+    hint = f"weekly_actuals.*; run: {command}$"
     with pytest.raises(UploadRefused, match=hint):
         WeeklyActuals.bulk_insert([row], database=database)
 

@@ -71,6 +71,17 @@ def _types_of(model):
     return {field.field_type for field in model._meta.sorted_fields}
 
 
+def array_of(field, number):
+    """Return a value of an ArrayField, whose type is that of its elements."""
+    if field.field_type == "DECIMAL":
+        return [[decimal.Decimal(number) / 4, decimal.Decimal(2)], [None, None]]
+    if field.field_type == "BOOL":
+        return [number == 1, None]
+    if field.dimensions == 2:
+        return [[number, 2], [3, None]]
+    return [f"t{number}", 'a "b", \\c', None]
+
+
 def value_of(field, number):
     """Return what an application would upload into a column."""
     if isinstance(field, peewee.TimestampField):
@@ -80,9 +91,7 @@ def value_of(field, number):
     if isinstance(field, peewee.BigBitField):
         return bytes([number])
     if hasattr(field, "dimensions"):
-        if field.dimensions == 2:
-            return [[number, 2], [3, None]]
-        return [f"t{number}", 'a "b", \\c', None]
+        return array_of(field, number)
     if field.field_type == "BIT(3)" and "YEAR" in _types_of(field.model):
         return 5
     if field.field_type in _OTHERS:
@@ -99,6 +108,11 @@ def select(model, *fields):
     return peewee.Model.select.__func__(model, *fields)
 
 
+def needs_parents(model):
+    """Whether each row of a model refers to another one; a circle begins elsewhere."""
+    return any(not field.null for field in model._meta.refs)
+
+
 def rows_of(model, database):
     """Return three rows; those of parents are in the database already."""
     rows = []
@@ -113,8 +127,10 @@ def rows_of(model, database):
             if field.rel_model is model or field.deferred:
                 row[field.name] = None
                 continue
-            keys = select(field.rel_model, field.rel_field).tuples()
-            row[field.name] = list(keys)[number - 1][0]
+            keys = list(select(field.rel_model, field.rel_field).tuples())
+            row[field.name] = None
+            if keys or not field.null:
+                row[field.name] = keys[number - 1][0]
         rows.append(row)
     return rows
 
@@ -139,6 +155,7 @@ def test_rows_of_each_shape_are_uploaded(world, engine, shape):
     models = [
         tables.phase.models.by_table[name] for name in tables.phase.models.managed
     ]
+    models.sort(key=needs_parents)
     with database.connection_context(), database.bind_ctx(models):
         for model in models:
             rows = rows_of(model, database)

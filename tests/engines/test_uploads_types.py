@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import re
 import sqlite3
 import uuid
 
@@ -19,6 +20,7 @@ from db.fields import (
 )
 from db.models import Uploadable
 from db.uploads import UploadRefused
+from db.url import describe, shell_word
 
 EXISTS = "already exists or is given twice"
 KEY = uuid.UUID("12345678-1234-5678-1234-567812345678")
@@ -526,13 +528,18 @@ def test_json_field_of_peewee_reads_back(made):
         assert found == [{"a": ["é", None]}, "text", None]
 
 
+def hint_to_create(database, cause):
+    """Return the pattern of a refusal whose cause goes with db.init_db."""
+    url = re.escape(shell_word(describe(database)))
+    return f"{cause}.*; run: python -m db.init_db --base-only --database {url}$"
+
+
 def test_missing_table_names_the_command_to_run(database):
     class Nowhere(Uploadable):
         name = peewee.CharField()
 
-    with pytest.raises(
-        UploadRefused, match="nowhere.*; run: python -m db.init_db --base-only$"
-    ) as refused:
+    hint = hint_to_create(database, "nowhere")
+    with pytest.raises(UploadRefused, match=hint) as refused:
         Nowhere.bulk_insert([{"name": "a"}], database=database)
     assert "\n" not in str(refused.value)
 
@@ -545,9 +552,7 @@ def test_missing_column_names_the_command_to_run(database):
         class Meta:
             table_name = "sign"
 
-    with pytest.raises(
-        UploadRefused, match="colour.*; run: python -m db.init_db --base-only$"
-    ):
+    with pytest.raises(UploadRefused, match=hint_to_create(database, "colour")):
         Sign.bulk_insert([{"text": "a", "colour": "red"}], database=database)
 
 
@@ -561,6 +566,5 @@ def test_no_unique_key_for_an_update_says_what_makes_it(database):
             table_name = "sign"
             constraints = [UniqueConstraint("unique_text", "text")]
 
-    hint = "ON CONFLICT.*; run: python -m db.init_db --base-only$"
-    with pytest.raises(UploadRefused, match=hint):
+    with pytest.raises(UploadRefused, match=hint_to_create(database, "ON CONFLICT")):
         Sign.bulk_insert([{"text": "a"}], on_conflict="update", database=database)

@@ -353,16 +353,19 @@ class PostgreSQLCatalog(Catalog):
         if column.type.category == "decimal":
             # PostgreSQL keeps all digits of the default, and rounds in each row.
             stored = "numeric"
+        is_quoted = default.startswith("'")
+        # PostgreSQL keeps a number without quotes as it is, and casts it in each row.
+        kept = f"CAST({default} AS {stored})" if is_quoted else f"({default})"
         # The second value is what a row gets.
-        sql = f"SELECT CAST({default} AS {stored})::text, CAST({default} AS {type_})"
+        sql = f"SELECT {kept}::text, CAST({default} AS {type_})"
         try:
             with self.session.settings_transaction():
                 ((text, _),) = self.session.query(sql)
         except (peewee.DataError, peewee.ProgrammingError) as error:
             raise UnusableDefault(str(error).splitlines()[0]) from None
-        if not default.startswith("'"):
-            return column  # PostgreSQL keeps a number as it is, and rounds in each row
-        return column._replace(default=f"{literal(text)}::{stored}")
+        if is_quoted:
+            text = f"{literal(text)}::{stored}"
+        return column._replace(default=text)
 
 
 def read_tables(
