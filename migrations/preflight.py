@@ -24,7 +24,7 @@ from migrations.index_text import parse_create_index
 from migrations.operations import Operation
 from migrations.plan import Plan
 from migrations.report import Difference
-from migrations.schema import Column, ForeignKey, Index, Table
+from migrations.schema import Column, Exclusion, ForeignKey, Index, Table
 from migrations.sql_text import mentioned_names, one_line
 
 _ABOUT_A_COLUMN = do.AlterColumn | do.AddColumn | do.AdvanceIds | do.DropColumn
@@ -55,6 +55,8 @@ def conflicts(
                 if operation.table == name:
                     yield from checks.conflicts_with(operation, reason)
             yield from checks.conflicts_of_collapsing_keys()
+            yield from checks.conflicts_with_exclusions()
+            yield from checks.conflicts_with_exclusions()
             yield from checks.conflicts_with_existing_checks(copied)
 
 
@@ -252,6 +254,96 @@ class _TableChecks:
             )
             for question in self._questions_about_index(index):
                 yield from self._conflicts_if_possible(reason, question)
+
+    def conflicts_with_exclusions(self) -> Iterator[str]:
+        """Yield a line for each EXCLUDE constraint that conversions would violate.
+
+        :raises ChangeRefused: the rows of one cannot be compared as they will be.
+        """
+        if not self.collapsing:
+            return
+        for exclusion in self.engine.catalog.exclusions(self.table):
+            columns = mentioned_names(exclusion.sql, self.table.columns)
+            if self.collapsing.isdisjoint(columns):
+                continue
+            session = self.engine.session
+            try:
+                with session.transaction():
+                    lines = list(self._rows_that_are_excluded(exclusion, columns))
+            except peewee.DatabaseError as error:
+                if session.failed_because_of_lock(error):
+                    raise
+                raise ChangeRefused(
+                    f"{self.table.name}.{exclusion.name}: the rows of the EXCLUDE "
+                    "constraint cannot be compared as they are once they are converted "
+                    f"or filled, nothing was changed: {one_line(error)}; drop it, run "
+                    "again, then create it again"
+                ) from None
+            yield from lines
+
+    def _rows_that_are_excluded(
+        self, exclusion: Exclusion, columns: Sequence[str]
+    ) -> Iterator[str]:
+        """Yield a line for the rows that an EXCLUDE constraint would reject.
+
+        :param columns: those that the constraint mentions.
+        """
+        source = self.rows.source(columns)
+        if exclusion.is_unique_key:
+            question = self._question_about_equal_keys(
+                source, exclusion.parts, exclusion.condition
+            )
+        elif self._keeps_what_is_equal(exclusion, columns):
+            return
+        else:
+            question = self._question_about_pairs(exclusion, source)
+        reason = (
+            f"{self.table.name}.{exclusion.name}: rows that exclude each other once "
+            "they are converted or filled"
+        )
+        yield from conflicting_rows(reason, question, self.table, self.engine)
+
+    def _keeps_what_is_equal(
+        self, exclusion: Exclusion, columns: Sequence[str]
+    ) -> bool:
+        """Whether an EXCLUDE constraint compares after the conversions as before.
+
+        So it is where a column is only compared for equality, and different values
+        stay different. This spares most tables the comparison of rows in pairs.
+        """
+        for name in self.collapsing.intersection(columns):
+            quoted = self.quote(name)
+            if mentioned_names(exclusion.sql_except_equal((name, quoted)), [name]):
+                return False
+            counts = []
+            for source in (self.rows.current_source, self.rows.source([name])):
+                counts += self.engine.session.query(
+                    f"SELECT count({quoted}), count(DISTINCT {quoted}) "
+                    f"FROM {source} AS s"
+                )
+            if counts[0] != counts[1]:
+                return False
+        return True
+
+    def _question_about_pairs(self, exclusion: Exclusion, source: str) -> Question:
+        """Ask for rows that an EXCLUDE constraint rejects together with another one."""
+        values = ['s.*, row_number() OVER () AS "row number"']
+        conditions = ['b."row number" <> a."row number"']
+        for number, part in enumerate(exclusion.parts, start=1):
+            name = self.quote(f"compared {number}")
+            operator = exclusion.operators[number - 1]
+            values.append(f"{part} AS {name}")
+            conditions.append(f"a.{name} {operator} b.{name}")
+        where = ""
+        if exclusion.condition is not None:
+            where = f" WHERE {exclusion.condition}"
+        rows = f"SELECT {', '.join(values)} FROM {source} AS s{where}"
+        others = f"SELECT 1 FROM compared AS b WHERE {' AND '.join(conditions)}"
+        return Question(
+            f"(WITH compared AS ({rows}) "
+            f"SELECT * FROM compared AS a WHERE EXISTS ({others}))",
+            "1 = 1",
+        )
 
     def conflicts_with_existing_checks(self, copied: bool) -> Iterator[str]:
         """Yield a line for each existing CHECK that rows will violate.

@@ -6,7 +6,7 @@ same whether it was read from a catalog or from a model. All of them are immutab
 
 import enum
 import string
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from migrations.sql_text import comparable_condition, mentioned_names, mentions
@@ -183,6 +183,33 @@ class Index(NamedTuple):
         if self.condition is not None:
             words.append(f"WHERE {self.condition}")
         return " ".join(words)
+
+
+class Exclusion(NamedTuple):
+    """An EXCLUDE constraint: of no two rows do all the operators give true."""
+
+    name: str
+    parts: tuple[str, ...]  # the SQL of what is compared
+    operators: tuple[str, ...]  # of each part, as SQL between two of its values
+    condition: str | None = None  # which rows it is about
+
+    @property
+    def sql(self) -> str:
+        """All of its SQL that may mention columns."""
+        return " , ".join([*self.parts, self.condition or ""])
+
+    @property
+    def is_unique_key(self) -> bool:
+        """Whether it compares all of its parts for equality."""
+        return set(self.operators) == {"="}
+
+    def sql_except_equal(self, parts: Collection[str]) -> str:
+        """Return `sql` without some of the parts, where they are compared with =."""
+        texts = [self.condition or ""]
+        for part, operator in zip(self.parts, self.operators):
+            if part not in parts or operator != "=":
+                texts.append(part)
+        return " , ".join(texts)
 
 
 class ForeignKey(NamedTuple):

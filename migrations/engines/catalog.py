@@ -19,6 +19,7 @@ from migrations.report import Difference
 from migrations.schema import (
     Check,
     Column,
+    Exclusion,
     ForeignKey,
     Index,
     NameRule,
@@ -112,6 +113,13 @@ class Catalog(ABC):
 
         What the phase manages itself is left out. Called by a rollback.
         """
+
+    def exclusions(self, table: Table) -> list[Exclusion]:
+        """Return the EXCLUDE constraints of a table, if the database has such.
+
+        Called by preflight, for a table with values that are converted or filled.
+        """
+        return []
 
     def under_new_names(self, schema: Schema) -> Renamed:
         """Return tables as if all that the models rename had its new name."""

@@ -7,7 +7,7 @@ import pytest
 from engines.servers import NOTHING
 
 import db
-from db.fields import AutoIncrementField, JSONField
+from db.fields import AutoIncrementField, Backfill, JSONField, RenamedFrom
 from migrations.errors import ChangeRefused
 from migrations.phase import Phase
 
@@ -231,6 +231,147 @@ def test_invalid_condition_is_refused(world, condition, rows):
     assert "not valid here" in refusal(
         made, phase_of(n=number(null=True), constraints=[check])
     )
+
+
+# Statements that add an EXCLUDE constraint to a table of texts `n` and numbers `x`, its
+# rows, and those that exclude each other once the texts are numbers.
+EXCLUDED = {
+    "equal texts": (
+        ("ALTER TABLE item ADD CONSTRAINT own EXCLUDE (n WITH =)",),
+        "('1', 1), ('1.0', 2), ('2', 3)",
+        "2 rows (id 1; id 2)",
+    ),
+    "with a condition": (
+        ("ALTER TABLE item ADD CONSTRAINT own EXCLUDE (n WITH =) WHERE (x > 1)",),
+        "('1', 1), ('1.0', 2), ('1.00', 3)",
+        "2 rows (id 2; id 3)",
+    ),
+    "equal as expressions": (
+        (
+            "ALTER TABLE item ADD CONSTRAINT own EXCLUDE "
+            "(concat_once(n) WITH =, x WITH =)",
+        ),
+        "('1', 1), ('1.0', 1), ('1', 3)",
+        "2 rows (id 1; id 2)",
+    ),
+    "together with an overlap": (
+        (
+            "CREATE EXTENSION btree_gist",
+            "ALTER TABLE item ADD CONSTRAINT own EXCLUDE USING gist "
+            "(n WITH =, int4range(x, x + 2) WITH &&)",
+        ),
+        "('1', 1), ('1.0', 2), ('1', 9), ('2', 1)",
+        "2 rows (id 1; id 2)",
+    ),
+    "an overlap with a condition": (
+        (
+            "ALTER TABLE item ADD CONSTRAINT own EXCLUDE USING gist "
+            "(int4range(x, x + 2) WITH &&) WHERE (n <> '2')",
+        ),
+        "('1', 1), ('1', 9), ('2', 2)",
+        "2 rows (id 1; id 3)",
+    ),
+}  # fmt: skip
+CONCAT_ONCE = (
+    "CREATE FUNCTION concat_once(x anyelement) RETURNS anyelement LANGUAGE sql "
+    "IMMUTABLE AS 'SELECT x'"
+)
+
+
+@pytest.mark.parametrize("case", EXCLUDED)
+def test_rows_that_exclude_each_other_once_they_are_converted_are_refused(world, case):
+    statements, rows, text = EXCLUDED[case]
+    made = world("postgresql").make(NOTHING)
+    made.execute(
+        CONCAT_ONCE,
+        "CREATE TABLE item (id serial PRIMARY KEY, n varchar(20), x integer)",
+        *statements,
+        f"INSERT INTO item (n, x) VALUES {rows}",
+    )
+    message = refusal(
+        made, phase_of(n=peewee.DecimalField(9, 2, null=True), x=number(null=True))
+    )
+    reason = "rows that exclude each other once they are converted or filled"
+    assert f"item.own: {reason}: {text}; see: SELECT * FROM " in message
+    shown = made.query(message.rpartition("see: ")[2])
+    assert len(shown) == 2
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    ["(n WITH =)", "USING gist (n WITH =, int4range(x, x + 2) WITH &&)"],
+)
+def test_rows_that_exclude_each_other_once_they_are_filled_are_refused(
+    world, constraint
+):
+    made = world("postgresql").make(NOTHING)
+    made.execute(
+        "CREATE EXTENSION btree_gist",
+        "CREATE TABLE item (id serial PRIMARY KEY, n integer, x integer)",
+        f"ALTER TABLE item ADD CONSTRAINT own EXCLUDE {constraint}",
+        "INSERT INTO item (n, x) VALUES (7, 1), (NULL, 2), (8, 9)",
+    )
+    filled = peewee.IntegerField(constraints=[Backfill("7")])
+    message = refusal(made, phase_of(n=filled, x=number(null=True)))
+    assert "item.own: rows that exclude each other" in message
+    assert ": 2 rows (id 1; id 2); see: " in message
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    ["(old WITH =)", "USING gist (old WITH =, int4range(x, x + 2) WITH &&)"],
+)
+def test_rows_of_a_renamed_column_that_exclude_each_other_are_refused(
+    world, constraint
+):
+    made = world("postgresql").make(NOTHING)
+    made.execute(
+        "CREATE EXTENSION btree_gist",
+        "CREATE TABLE item (id serial PRIMARY KEY, old varchar(20), x integer)",
+        f"ALTER TABLE item ADD CONSTRAINT own EXCLUDE {constraint}",
+        "INSERT INTO item (old, x) VALUES ('7', 1), ('7.0', 2), ('8', 9)",
+    )
+    renamed = peewee.DecimalField(9, 2, null=True, constraints=[RenamedFrom("old")])
+    message = refusal(made, phase_of(n=renamed, x=number(null=True)))
+    assert "item.own: rows that exclude each other" in message
+    assert ": 2 rows (id 1; id 2); see: " in message
+
+
+def test_exclusion_whose_rows_cannot_be_compared_is_refused_by_name(world):
+    made = world("postgresql").make(NOTHING)
+    made.execute(
+        "CREATE FUNCTION only_text(x anyelement) RETURNS anyelement LANGUAGE plpgsql "
+        "IMMUTABLE AS $$ BEGIN IF x::text LIKE '%.%' THEN RAISE 'no text'; END IF; "
+        "RETURN x; END $$",
+        "CREATE TABLE item (id serial PRIMARY KEY, n varchar(20), "
+        "CONSTRAINT own EXCLUDE (only_text(n) WITH =))",
+        "INSERT INTO item (n) VALUES ('1'), ('2')",
+    )
+    message = refusal(made, phase_of(n=peewee.DecimalField(9, 2, null=True)))
+    assert message.startswith("item.own: the rows of the EXCLUDE constraint cannot be ")
+    assert "no text" in message
+    assert message.endswith("; drop it, run again, then create it again")
+
+
+@pytest.mark.parametrize("constraint", [
+    "(n WITH =)",
+    "(n WITH =) WHERE (x > 1)",
+    "USING gist (n WITH =, int4range(x, x + 2) WITH &&)",
+    "USING gist (int4range(x, x + 2) WITH &&, n WITH <>)",
+    "USING gist (int4range(x, x + 2) WITH &&) WHERE (n <> '2')",
+])  # fmt: skip
+def test_rows_that_do_not_exclude_each_other_are_converted(world, constraint):
+    made = world("postgresql").make(NOTHING)
+    made.execute(
+        "CREATE EXTENSION btree_gist",
+        "CREATE TABLE item (id serial PRIMARY KEY, n varchar(20), x integer)",
+        f"ALTER TABLE item ADD CONSTRAINT own EXCLUDE {constraint}",
+        "INSERT INTO item (n, x) VALUES ('1', 1), ('2.5', 3), (NULL, NULL)",
+    )
+    phase = phase_of(n=peewee.DecimalField(9, 2, null=True), x=number(null=True))
+    database = db.connect(made.url)
+    assert phase.check(database).status == "pending"
+    assert phase.run(database).status == "migrated"
 
 
 @pytest.mark.parametrize("case", PREVENTED)

@@ -18,6 +18,7 @@ from migrations.engines.session import MigrationLockHeld
 from migrations.schema import (
     Check,
     Column,
+    Exclusion,
     ForeignKey,
     Index,
     NameRule,
@@ -25,7 +26,13 @@ from migrations.schema import (
     Table,
     Type,
 )
-from migrations.sql_text import is_literal, literal, literal_meaning, one_line
+from migrations.sql_text import (
+    is_literal,
+    literal,
+    literal_meaning,
+    one_line,
+    with_renamed_column,
+)
 
 if TYPE_CHECKING:
     from migrations.index_text import IndexText
@@ -180,6 +187,22 @@ class PostgreSQLCatalog(Catalog):
     def dependents(self, table: str) -> list[str]:
         query = catalog_queries.DEPENDENTS_OF_TABLE
         return self.session.query_texts(query, table, self.managed)
+
+    def exclusions(self, table: Table) -> list[Exclusion]:
+        query = catalog_queries.EXCLUSIONS
+        exclusions = []
+        for row in self.session.query(query, (table.current_name,)):
+            name, parts, operators, condition = row
+            for column in table.columns.values():
+                if not column.old_name:
+                    continue
+                old, new = column.old_name, column.name
+                parts = [with_renamed_column(part, old, new) for part in parts]
+                if condition is not None:
+                    condition = with_renamed_column(condition, old, new)
+            exclusion = Exclusion(name, tuple(parts), tuple(operators), condition)
+            exclusions.append(exclusion)
+        return exclusions
 
     def dependents_of_column(self, table: str, column: str) -> list[str]:
         """Return what would prevent that a column changes its type."""

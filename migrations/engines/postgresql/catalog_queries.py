@@ -267,6 +267,40 @@ CONSTRAINT = """
 SELECT pg_get_constraintdef(oid) FROM pg_constraint
 WHERE conrelid = to_regclass(quote_ident(%s)) AND conname = %s"""
 
+# The EXCLUDE constraints of a table: what of two rows each compares, and how.
+EXCLUSIONS = """
+SELECT
+    k.conname,
+    ARRAY(
+        SELECT concat(
+            coalesce(
+                quote_ident(a.attname),
+                '(' || pg_get_indexdef(k.conindid, part.position::int, true) || ')'),
+            CASE
+                WHEN part.collation_oid NOT IN (0, a.attcollation)
+                THEN ' COLLATE ' || part.collation_oid::regcollation
+            END)
+        FROM unnest(x.indkey, x.indcollation, k.conexclop) WITH ORDINALITY
+             AS part (attnum, collation_oid, operator_oid, position)
+        LEFT JOIN pg_attribute a
+             ON a.attrelid = k.conrelid AND a.attnum = part.attnum
+        WHERE part.operator_oid IS NOT NULL
+        ORDER BY part.position),
+    ARRAY(
+        SELECT CASE
+            WHEN n.nspname = 'pg_catalog' AND o.oprname = '=' THEN '='
+            ELSE format('OPERATOR(%%I.%%s)', n.nspname, o.oprname)
+        END
+        FROM unnest(k.conexclop) WITH ORDINALITY AS part (operator_oid, position)
+        JOIN pg_operator o ON o.oid = part.operator_oid
+        JOIN pg_namespace n ON n.oid = o.oprnamespace
+        ORDER BY part.position),
+    pg_get_expr(x.indpred, x.indrelid)
+FROM pg_constraint k
+JOIN pg_index x ON x.indexrelid = k.conindid
+WHERE k.conrelid = to_regclass(quote_ident(%s)) AND k.contype = 'x'
+ORDER BY k.conname"""
+
 # Of a type: the one that it is made of if it is a domain, and whether it is built in.
 # 16384 is the first number of what is not.
 DETAILS_OF_TYPE = """
