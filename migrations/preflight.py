@@ -245,7 +245,9 @@ class _TableChecks:
             if recreated or not index.unique or not index.valid:
                 continue
             columns = index.columns_among(self.declared.columns)
-            if self.collapsing.isdisjoint(columns):
+            # The rows of a partial index may become others.
+            decisive = mentioned_names(index.condition or "", self.declared.columns)
+            if self.collapsing.isdisjoint((*columns, *decisive)):
                 continue
             name = index.name or ", ".join(columns)
             reason = (

@@ -5,6 +5,7 @@ import pytest
 from states import ENGINES, WORDS
 
 import db
+from db.fields import Backfill
 from migrations.errors import ChangeRefused
 from migrations.phase import Phase
 
@@ -104,3 +105,19 @@ def test_undeclared_unique_values_that_become_equal_are_refused(item, items, bef
         message
     )
     assert "item.: " not in message
+
+
+# MariaDB and MySQL have no partial indexes.
+@pytest.mark.parametrize("item", ["sqlite", "postgresql"], indirect=True)
+def test_filled_rows_that_come_into_a_unique_partial_index_are_refused(item):
+    made = item(
+        "value INTEGER",
+        "kind INTEGER DEFAULT 7",
+        before=["CREATE UNIQUE INDEX own ON item (kind) WHERE value IS NOT NULL"],
+        rows=["(1)", "(NULL)"],
+    )
+    value = peewee.IntegerField(constraints=[Backfill("2")])
+    message = refusal(made, phase_of(value=value))
+    assert "item.own: rows that become equal once they are converted or filled: " in (
+        message
+    )
