@@ -56,7 +56,6 @@ def conflicts(
                     yield from checks.conflicts_with(operation, reason)
             yield from checks.conflicts_of_collapsing_keys()
             yield from checks.conflicts_with_exclusions()
-            yield from checks.conflicts_with_exclusions()
             yield from checks.conflicts_with_existing_checks(copied)
 
 
