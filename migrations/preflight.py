@@ -275,10 +275,10 @@ class _TableChecks:
                 if session.failed_because_of_lock(error):
                     raise
                 raise ChangeRefused(
-                    f"{self.table.name}.{exclusion.name}: the rows of the EXCLUDE "
-                    "constraint cannot be compared as they are once they are converted "
-                    f"or filled, nothing was changed: {one_line(error)}; drop it, run "
-                    "again, then create it again"
+                    f"{self.table.name}.{exclusion.name}: the rows of the constraint "
+                    "cannot be compared as they are once they are converted or filled, "
+                    f"nothing was changed: {one_line(error)}; drop it, run again, then "
+                    "create it again"
                 ) from None
             yield from lines
 

@@ -186,7 +186,10 @@ class Index(NamedTuple):
 
 
 class Exclusion(NamedTuple):
-    """An EXCLUDE constraint: of no two rows do all the operators give true."""
+    """An EXCLUDE constraint: for no two rows are all of its operators true.
+
+    A key WITHOUT OVERLAPS of PostgreSQL 18 is one, too.
+    """
 
     name: str
     parts: tuple[str, ...]  # the SQL of what is compared

@@ -297,6 +297,19 @@ def test_rows_that_exclude_each_other_once_they_are_converted_are_refused(world,
     assert len(shown) == 2
 
 
+def test_periods_that_overlap_once_their_keys_are_converted_are_refused(world):
+    made = world("postgresql18").make(NOTHING)
+    made.execute(
+        "CREATE EXTENSION btree_gist",
+        "CREATE TABLE item (id serial PRIMARY KEY, n varchar(20), x int4range, "
+        "CONSTRAINT own UNIQUE (n, x WITHOUT OVERLAPS))",
+        "INSERT INTO item (n, x) VALUES ('1', '[1,3)'), ('1.0', '[2,4)')",
+    )
+    message = refusal(made, phase_of(n=peewee.DecimalField(9, 2, null=True)))
+    assert "item.own: rows that exclude each other" in message
+    assert ": 2 rows (id 1; id 2); see: " in message
+
+
 @pytest.mark.parametrize(
     "constraint",
     ["(n WITH =)", "USING gist (n WITH =, int4range(x, x + 2) WITH &&)"],
@@ -348,7 +361,7 @@ def test_exclusion_whose_rows_cannot_be_compared_is_refused_by_name(world):
         "INSERT INTO item (n) VALUES ('1'), ('2')",
     )
     message = refusal(made, phase_of(n=peewee.DecimalField(9, 2, null=True)))
-    assert message.startswith("item.own: the rows of the EXCLUDE constraint cannot be ")
+    assert message.startswith("item.own: the rows of the constraint cannot be ")
     assert "no text" in message
     assert message.endswith("; drop it, run again, then create it again")
 

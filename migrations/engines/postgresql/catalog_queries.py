@@ -267,7 +267,8 @@ CONSTRAINT = """
 SELECT pg_get_constraintdef(oid) FROM pg_constraint
 WHERE conrelid = to_regclass(quote_ident(%s)) AND conname = %s"""
 
-# The EXCLUDE constraints of a table: what of two rows each compares, and how.
+# The EXCLUDE constraints of a table, and the keys WITHOUT OVERLAPS of PostgreSQL 18:
+# what of two rows each compares, and how.
 EXCLUSIONS = """
 SELECT
     k.conname,
@@ -298,7 +299,7 @@ SELECT
     pg_get_expr(x.indpred, x.indrelid)
 FROM pg_constraint k
 JOIN pg_index x ON x.indexrelid = k.conindid
-WHERE k.conrelid = to_regclass(quote_ident(%s)) AND k.contype = 'x'
+WHERE k.conrelid = to_regclass(quote_ident(%s)) AND k.conexclop IS NOT NULL
 ORDER BY k.conname"""
 
 # Of a type: the one that it is made of if it is a domain, and whether it is built in.
