@@ -441,10 +441,14 @@ class StatementDDL(DDL):
         table = operation.table
         if self.schema[table].left_guards(NO_ROW):
             return
-        guard = Check(name_of_guard(table), NO_ROW)
+        guard = Check(self.new_name_of_guard(table), NO_ROW)
         sql = self.alter_table(table, [f"ADD {self.check_constraint(guard)}"])
         change = Change(f"let {table} hold no row until it is dropped", sql)
         yield change._replace(guard=Guard(guard.name))
+
+    def new_name_of_guard(self, table: str) -> str:
+        """Return a name that no other CHECK of the plan has."""
+        return name_of_guard(table)
 
     @abstractmethod
     def drop_foreign_key(self, operation: do.DropForeignKey) -> Iterable[Change]:

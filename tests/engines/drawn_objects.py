@@ -127,7 +127,13 @@ MYSQL = Objects(
         "id CHAR(36) DEFAULT (uuid()) PRIMARY KEY",
     ),
     parts=(
-        *(part for part in MARIADB.parts if "IGNORED" not in part),
+        # Of 0, compared with a column that becomes a date, MySQL makes a zero date in
+        # the CHECK, which no session in its usual sql_mode can read.
+        *(
+            part.replace("{a} > 0", "length({a}) > 0")
+            for part in MARIADB.parts
+            if "IGNORED" not in part
+        ),
         "KEY item_a ({a}, {b}) INVISIBLE",
         "CONSTRAINT own_check CHECK ({a} > 5) NOT ENFORCED",
         "CONSTRAINT once CHECK ({b} IS NOT NULL)",

@@ -9,6 +9,7 @@ If it is meant, look at what changes in the files after
 
 import json
 import os
+import sqlite3
 from pathlib import Path
 
 from states import ENGINES
@@ -59,6 +60,8 @@ def assert_as_recorded(request, subject, outcome):
         return
     if not parameters["filled"] and True in state.filled:
         return
+    if engine == "sqlite" and sqlite3.sqlite_version_info < (3, 34):
+        return  # the stored definition cannot be changed there, so tables are rebuilt
     path = _FOLDER / f"{subject}_{engine}.json"
     recorded = json.loads(path.read_text("utf-8")) if path.exists() else {}
     lines = _lines_of(outcome)

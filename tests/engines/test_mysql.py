@@ -165,6 +165,27 @@ def test_check_allows_a_date_of_zeros_in_a_condition(empty):
     assert phase.run(database).status == "migrated"
 
 
+def test_column_that_a_check_compares_with_zero_becomes_no_date(empty):
+    """MySQL would write DATE'0000-00-00', and nobody could read the table."""
+    empty.execute(
+        "CREATE TABLE item (id INT AUTO_INCREMENT PRIMARY KEY, day BIT(1), n INT, "
+        "CONSTRAINT own CHECK (day > 0 OR n = 10))"
+    )
+    phase = items(day=DateField(null=True, index=True), n=IntegerField(null=True))
+    with pytest.raises(ChangeRefused) as refused:
+        phase.check(db.connect(empty.url))
+    assert str(refused.value) == (
+        "item.day has to become a date, and the CHECK own (((`day` > 0) or (`n` = "
+        "10))) compares with 0, of which MySQL would make a zero date that most "
+        "sessions cannot read; drop it, then run again"
+    )
+    empty.execute("ALTER TABLE item DROP CHECK own")
+    empty.execute("ALTER TABLE item ADD CONSTRAINT own CHECK (n <> 10)")
+    database = db.connect(empty.url)
+    assert phase.run(database).status == "migrated"
+    assert phase.check(database).status == "up_to_date"
+
+
 # -- locks
 
 READ = "SELECT * FROM stores"

@@ -41,7 +41,6 @@ from migrations.schema import (
     Schema,
     Table,
     Type,
-    name_of_guard,
 )
 from migrations.sql_text import is_literal, literal, with_renamed_column
 
@@ -805,10 +804,11 @@ class MySQLFamilyDDL(StatementDDL):
 
     def forbid_rows(self, operation: do.ForbidRows) -> Iterator[Change]:
         """It is committed, so it is undone if another table holds a row."""
-        name = name_of_guard(operation.table)
-        drop = f"{self.drop_check_words} {self.quote(name)}"
-        undo = self.alter_table(operation.table, [drop])
         for change in super().forbid_rows(operation):
+            assert change.guard is not None
+            name = change.guard.name
+            drop = f"{self.drop_check_words} {self.quote(name)}"
+            undo = self.alter_table(operation.table, [drop])
             yield change._replace(guard=Guard(name, undo))
 
     def drop_check(self, operation: do.DropCheck) -> Iterator[Change]:

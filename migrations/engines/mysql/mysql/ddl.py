@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from migrations import operations as do
@@ -11,11 +12,13 @@ from migrations.engines.mysql.ddl import MySQLFamilyDDL
 from migrations.engines.mysql.mysql.catalog import MySQLCatalog
 from migrations.errors import ChangeRefused
 from migrations.report import Change
-from migrations.schema import Check, Column, Index, Schema, Type
-from migrations.sql_text import with_renamed_column
+from migrations.schema import Check, Column, Index, Schema, Type, name_of_guard
+from migrations.sql_text import QUOTED, with_renamed_column
 
 # A column of such a type has an expression for a DEFAULT, in parentheses.
 _EXPRESSIONS_ONLY = ("text", "blob", "json", "geometry")
+_DATES = ("date", "datetime", "timestamp")
+_ZERO = re.compile(r"(?<![\w.])0(?![\w.])")
 _WITHOUT_KEY_CHECKS = (("foreign_key_checks", "0"),)
 
 
@@ -41,6 +44,8 @@ class MySQLDDL(MySQLFamilyDDL):
         super().__init__(catalog, conversions, schema)
         # Columns that an earlier statement has renamed, by table and new name.
         self._renamed: set[tuple[str, str]] = set()
+        # The names of CHECKs that are added before tables are dropped, in lower case.
+        self._guards: set[str] = set()
 
     def may_index_long_columns(self, index: Index) -> bool:
         return False
@@ -98,11 +103,31 @@ class MySQLDDL(MySQLFamilyDDL):
             yield self._without_key_checks(change)
 
     def alter_column(self, operation: do.AlterColumn) -> Iterator[Change]:
+        self._refuse_zero_date(operation)
         is_in_key = self._is_in_kept_key(operation.table, operation.actual.name)
         for change in super().alter_column(operation):
             if not is_in_key:
                 change = self._without_key_checks(change)
             yield change
+
+    def _refuse_zero_date(self, operation: do.AlterColumn) -> None:
+        """Refuse a change to a date where a CHECK compares the column with 0.
+
+        MySQL would write a zero date in place of the 0, and a session with the usual
+        NO_ZERO_DATE could not open the table any more (error 1525).
+        """
+        column = operation.column
+        if not operation.changes_type or column.type.category not in _DATES:
+            return
+        table = self._existing(operation.table)
+        for check in table.checks_with(operation.actual.name):
+            if _ZERO.search(re.sub(QUOTED, " ", check.condition)):
+                raise ChangeRefused(
+                    f"{operation.table}.{column.name} has to become a "
+                    f"{column.type.category}, and the CHECK {check.name} "
+                    f"({check.condition}) compares with 0, of which MySQL would make a "
+                    "zero date that most sessions cannot read; drop it, then run again"
+                )
 
     def _is_in_kept_key(self, table: str, column: str) -> bool:
         """Whether a foreign key that the plan does not drop is about a column."""
@@ -116,6 +141,14 @@ class MySQLDDL(MySQLFamilyDDL):
             if is_kept and current_column in referring.parent_columns:
                 return True
         return False
+
+    def new_name_of_guard(self, table: str) -> str:
+        """A CHECK has its name in the whole database, in whatever case."""
+        name = name_of_guard(table)
+        if name.lower() in self._guards:
+            name = name_of_guard(f"{len(self._guards)}_{table}")
+        self._guards.add(name.lower())
+        return name
 
     def forbid_rows(self, operation: do.ForbidRows) -> Iterator[Change]:
         for change in super().forbid_rows(operation):
