@@ -6,6 +6,7 @@ import json
 import select
 import signal
 import socket
+import sqlite3
 import threading
 import time
 from typing import NamedTuple
@@ -51,6 +52,19 @@ def new_connection(url, autocommit=True):
         autocommit=autocommit,
         ssl_disabled=True,  # its setup takes longer than the connection
     )
+
+
+def second_connection(world):
+    """Return a connection that waits for no lock."""
+    if world.engine == "sqlite":
+        return sqlite3.connect(world.path, timeout=0, isolation_level=None)
+    connection = new_connection(world.url)
+    limits = {
+        "postgresql": "SET lock_timeout = '100ms'",
+        "mysql": "SET lock_wait_timeout = 1, innodb_lock_wait_timeout = 1",
+    }
+    connection.cursor().execute(limits[world.engine])
+    return connection
 
 
 def url_of(world, **parts):

@@ -1,11 +1,10 @@
 """A column that is dropped while another session writes a value to it."""
 
 import contextlib
-import sqlite3
 
 import peewee
 import pytest
-from engines.servers import new_connection
+from engines.servers import second_connection
 from oracle import created_by_peewee, differing_definitions
 from peewee import CharField, ForeignKeyField
 from states import ENGINES
@@ -59,19 +58,6 @@ def make(world, rows):
         database.create_tables(BEFORE)
     world.execute("INSERT INTO kinds VALUES ('a')", *rows)
     return database
-
-
-def second_connection(world):
-    """Return a connection that waits for no lock."""
-    if world.engine == "sqlite":
-        return sqlite3.connect(world.path, timeout=0, isolation_level=None)
-    connection = new_connection(world.url)
-    limits = {
-        "postgresql": "SET lock_timeout = '100ms'",
-        "mysql": "SET lock_wait_timeout = 1, innodb_lock_wait_timeout = 1",
-    }
-    connection.cursor().execute(limits[world.engine])
-    return connection
 
 
 def write(world, column):

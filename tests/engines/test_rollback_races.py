@@ -1,11 +1,10 @@
 """A table that is dropped while another session writes a row to it."""
 
 import contextlib
-import sqlite3
 
 import peewee
 import pytest
-from engines.servers import new_connection
+from engines.servers import second_connection
 from peewee import CharField, ForeignKeyField
 from states import ENGINES
 
@@ -48,19 +47,6 @@ def make(world):
     return database
 
 
-def second_connection(world):
-    """Return a connection that waits for no lock."""
-    if world.engine == "sqlite":
-        return sqlite3.connect(world.path, timeout=0, isolation_level=None)
-    connection = new_connection(world.url)
-    limits = {
-        "postgresql": "SET lock_timeout = '100ms'",
-        "mysql": "SET lock_wait_timeout = 1, innodb_lock_wait_timeout = 1",
-    }
-    connection.cursor().execute(limits[world.engine])
-    return connection
-
-
 def write(world, table):
     """Write a row as another process does; return whether it was accepted."""
     with contextlib.closing(second_connection(world)) as connection:
@@ -82,6 +68,17 @@ def call_before_change(monkeypatch, number, call):
         announce(session, change)
 
     monkeypatch.setattr(Session, "_announce", call_first)
+
+
+def interrupt_rollback(monkeypatch, database, number):
+    """Begin a rollback that ends right before the change of a number, if it has one."""
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        call_before_change(patch, number, interrupt)
+        phase.rollback(database)
 
 
 def rows(world, table):
@@ -132,14 +129,7 @@ def test_a_row_that_is_written_before_a_drop_stays(
 def test_what_an_interrupted_rollback_leaves_goes(world, engine, monkeypatch, number):
     world = world(engine)
     database = make(world)
-
-    def interrupt():
-        raise KeyboardInterrupt
-
-    call_before_change(monkeypatch, number, interrupt)
-    with contextlib.suppress(KeyboardInterrupt):
-        phase.rollback(database)
-    monkeypatch.undo()
+    interrupt_rollback(monkeypatch, database, number)
     phase.run(database)
     assert phase.check(database).status == "up_to_date"
     for table in WRITE:
@@ -154,14 +144,7 @@ def test_what_an_interrupted_rollback_leaves_goes(world, engine, monkeypatch, nu
 def test_an_interrupted_rollback_is_continued(world, engine, monkeypatch, number):
     world = world(engine)
     database = make(world)
-
-    def interrupt():
-        raise KeyboardInterrupt
-
-    call_before_change(monkeypatch, number, interrupt)
-    with contextlib.suppress(KeyboardInterrupt):
-        phase.rollback(database)
-    monkeypatch.undo()
+    interrupt_rollback(monkeypatch, database, number)
     phase.rollback(database)
     assert tables(database).isdisjoint(WRITE)
 
