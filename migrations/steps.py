@@ -44,7 +44,7 @@ from migrations.report import Change, Difference, Report, SmokeTestSteps
 from migrations.schema import Schema, no_value
 
 _COUNTED_VALUES = 10_000  # of a column that is to be dropped; each run counts them
-_ATTEMPTS = 5  # of a run that finds values in a column that is to be dropped
+_ATTEMPTS = 5  # of a run or a rollback that finds what others have written meanwhile
 _MARKS = {"error": "✗", "warning": "!", "note": "-"}
 
 
